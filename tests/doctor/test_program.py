@@ -259,3 +259,20 @@ def test_a_notebook_loads_it_as_an_extension(capsys: pytest.CaptureFixture[str])
     danlu.unload_ipython_extension(shell)
     assert not shell.callbacks
     assert "danlu watched model" in capsys.readouterr().err
+
+
+def test_parts_that_are_called_twice_in_a_step_are_no_validation() -> None:
+    torch.manual_seed(0)
+    x, _ = data()
+    body, head = nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU()), nn.Linear(16, 8)
+    optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()], 1e-3)
+    with ProgramDoctor(say=lambda line: None) as doctor:
+        for start in [*range(0, 256, 16)] * 3:
+            one, other = (head(body(x[start : start + 16] + 0.1 * torch.randn(16, 12))) for _ in range(2))
+            loss = F.cross_entropy(F.normalize(one, dim=1) @ F.normalize(other, dim=1).T / 0.2, torch.arange(16))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    (training,) = doctor.trainings
+    assert training.ledger.last("run.forwards", "val") == 0
+    assert [one.code for one in doctor.findings if one.severity != "note"] == []

@@ -150,6 +150,11 @@ class TrainingEvents:
             self._notify("after_forward", call, outputs)
         self.calls.stop_timer(started)
 
+    def part_ended(self, call: Pass, output: Tensor) -> None:
+        """Watch the backward pass of an output of a part of the model, which may be called again before the loss."""
+        if output.requires_grad and not output.is_leaf:
+            self.watched.tensor_hooks.add(output, self._backward_hook(call))
+
     def forward_failed(self) -> None:
         """Called when a forward pass raised an exception."""
         self._notify("forward_failed")

@@ -101,6 +101,8 @@ class Training:
                 break
             if tensor.grad_fn is not None:
                 cast(Any, tensor.grad_fn).metadata[TAG] = tag  # a dictionary, which the stubs call a method
+                if self._parts is not None:
+                    self.doctor._events.part_ended(call, tensor)
 
     def end_parts(self, outputs: Any) -> None:
         """End a pass through separate parts, with the outputs of the last one."""
