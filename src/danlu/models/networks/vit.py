@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from functools import partial
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -197,30 +198,29 @@ class MixedViT(ViT):
     def class_tokens(self, x: Tensor) -> Tensor:
         """The class token of each image after the blocks, (N, width)."""
         channels, patch = self.embed.in_channels, self.patch
-        patches = self.embed(x[:, :channels]).movedim(1, 3)
-        inside = self._grids(x[:, channels, ::patch, ::patch] if x.shape[1] > channels else patches.new_ones(1))
-        inside = inside.expand(patches.shape[:3])
-        rows, columns = inside.any(2).sum(1).tolist(), inside.any(1).sum(1).tolist()
-        tables = {grid: self.positions(*grid) for grid in set(zip(rows, columns))}
-        buckets: dict[int, list[int]] = defaultdict(list)
-        for place, (height, width) in enumerate(zip(rows, columns)):
-            buckets[height * width].append(place)
-        found = []
-        for tokens, places in buckets.items():
-            here = torch.tensor(places, device=x.device)
-            own = patches.index_select(0, here)[inside[here]].view(len(places), tokens, -1)
-            own = torch.cat([self.class_token.expand(len(places), -1, -1), own], 1)
-            own = own + torch.stack([tables[rows[place], columns[place]] for place in places])
+        marks = (
+            x[:, channels, ::patch, ::patch] if x.shape[1] > channels else x.new_ones(x[:, 0, ::patch, ::patch].shape)
+        )
+        inside = self._grids(marks)
+        grids = list(zip(inside.any(2).sum(1).tolist(), inside.any(1).sum(1).tolist()))
+        places = sorted(range(len(grids)), key=lambda place: math.prod(grids[place]))  # equally many patches in a row
+        order = torch.tensor(places, device=x.device)
+        pixels = x[:, :channels].unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).permute(0, 2, 4, 1, 3, 5)
+        patches = self.embed(pixels.index_select(0, order)[inside[order]]).flatten(1)
+        tables = {grid: self.positions(*grid) for grid in set(grids)}
+        found, start = [], 0
+        for tokens, bucket in groupby(places, key=lambda place: math.prod(grids[place])):
+            positions = torch.stack([tables[grids[place]] for place in bucket])
+            own = patches[start : start + len(positions) * tokens].view(len(positions), tokens, -1)
+            start += len(positions) * tokens
+            own = torch.cat([self.class_token.expand(len(positions), -1, -1), own], 1) + positions
             found.append(self.norm(self.blocks(self.dropout(own)))[:, 0])
-        order = torch.tensor([place for places in buckets.values() for place in places], device=x.device)
         return torch.cat(found).index_select(0, order.argsort())
 
     @staticmethod
     def _grids(marks: Tensor) -> Tensor:
         """Patches of each image, bool (N, R, C): the rows and columns that have a mark, all where there is none."""
         marked = marks > MARKED
-        if marks.ndim == 1:
-            return marked[:, None, None]
         inside = marked.any(2)[:, :, None] & marked.any(1)[:, None]
         return inside | ~marked.any(2).any(1)[:, None, None]
 
