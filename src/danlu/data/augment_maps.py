@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from danlu.config import AugmentConfig
 from danlu.data.augment_objects import AugmentObjects, Draws
+from danlu.data.geometry import between
 from danlu.data.label_maps import IGNORE
 from danlu.data.presets import resolve_maps
 from danlu.message import message
@@ -19,9 +21,11 @@ from danlu.refuse import refusal
 class AugmentMaps(AugmentObjects):
     """Random transform of training images and their label maps.
 
-    The geometry is that of `AugmentObjects`: flip, zoom out, crop, zoom and shift, mosaic. Label maps are resized to
-    the nearest pixel, and pixels outside the image are ignored. Raises Refusal for mixup.
+    The geometry is that of `AugmentObjects` (flip, zoom out, crop, zoom and shift, mosaic) after a rotation. Label
+    maps are resized to the nearest pixel, and pixels outside the image are ignored. Raises Refusal for mixup.
     """
+
+    may_rotate = True
 
     def __init__(self, config: AugmentConfig, *, size: int, channels: int, **settings: Any) -> None:
         config = resolve_maps(config, size=size, channels=channels)
@@ -41,6 +45,22 @@ class AugmentMaps(AugmentObjects):
         """
         images = source if index is None else source.index_select(0, index)
         n = len(images)
+        if draws is not None and draws.turn is not None:
+            images, targets = rotated(images, targets, between(draws.turn, -self._on.rotate, self._on.rotate).deg2rad())
         nothing = ObjectBatch(torch.zeros(n, 1, 4), torch.full((n, 1), PADDING), torch.zeros(n, 1, dtype=torch.bool))
         tiles = self._tiles(images.shape[-1], nothing, draws)
         return self._in_chunks(images, tiles, draws), tiles.render_labels(targets, IGNORE)
+
+
+def rotated(images: Tensor, maps: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotate uint8 images (n, C, S, S) and label maps (n, S, S) clockwise about the centre by angles (n,) in radians.
+
+    Images are interpolated and repeat their edge outside; maps take the nearest pixel and are ignored outside.
+    """
+    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
+    back = torch.stack((torch.stack((cos, sin, zero), 1), torch.stack((-sin, cos, zero), 1)), 1)
+    grid = F.affine_grid(back, [len(images), 1, *images.shape[-2:]], align_corners=False)
+    seen = F.grid_sample(images.float(), grid.to(images.device), padding_mode="border", align_corners=False)
+    kept = maps.float()[:, None] - IGNORE  # 0 outside, where `grid_sample` has zeros
+    labels = F.grid_sample(kept, grid.to(maps.device), mode="nearest", align_corners=False)[:, 0] + IGNORE
+    return seen.round_().clamp_(0, 255).to(torch.uint8), labels.to(torch.uint8)

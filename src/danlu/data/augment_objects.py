@@ -82,6 +82,8 @@ class AugmentObjects:
     Raises Refusal for invalid settings.
     """
 
+    may_rotate = False  # boxes that enclose a rotated object are no longer tight
+
     def __init__(
         self,
         config: AugmentConfig,
@@ -93,7 +95,8 @@ class AugmentObjects:
         search: Callable[[Tensor], Tensor] | None = None,
         poses: bool = False,
     ) -> None:
-        self.config = resolve_objects(config, size=size, channels=channels, poses=poses)
+        rotates = self.may_rotate
+        self.config = resolve_objects(config, size=size, channels=channels, poses=poses, may_rotate=rotates)
         self._on: Any = self.config  # resolved: no field is None, although their types are optional
         self.size, self.search = size, search
         self.normalise = Normalise(size=size, mean=mean, std=std)

@@ -163,11 +163,12 @@ def resolve_grids(config: A, *, size: int, channels: int, classes: int) -> A:
     )
 
 
-def resolve_objects(config: A, *, size: int, channels: int, poses: bool = False) -> A:
+def resolve_objects(config: A, *, size: int, channels: int, poses: bool = False, may_rotate: bool = False) -> A:
     """Fill settings that are None from the preset ("light" by default), for detection and segmentation.
 
     size: side of the network's input in pixels. channels: of the images. poses: of objects in space, which rotation of
-    the image changes too, but which have no mirror image. Returns a copy of `config` without None.
+    the image changes too, but which have no mirror image. may_rotate: for targets that are exact after a rotation, as
+    those of poses and label maps. Returns a copy of `config` without None.
     Raises Refusal for transforms that boxes do not support (rotation, shear, cutmix) and for invalid values.
     """
     preset = config.preset or "light"
@@ -182,18 +183,18 @@ def resolve_objects(config: A, *, size: int, channels: int, poses: bool = False)
         values["area"] = WHOLE_AREA
     filled = replace(config, **(values | mine))
     _check_ranges(filled, channels)
-    _check_objects(filled, size, poses)
+    _check_objects(filled, size, poses, may_rotate or poses)
     return filled
 
 
 def resolve_maps(config: A, *, size: int, channels: int) -> A:
-    """As `resolve_objects`, for label maps: crops and zooms that need no objects."""
+    """As `resolve_objects`, for label maps, which may rotate: crops and zooms that need no objects."""
     mine = _set_by_user(config)
     values = {"iou_crop": 0.0, "zoom_out": 1.0}
     if (config.preset or "light") != "none":
         values |= {"area": MAP_CROP_AREA, "scale": 0.2}
     config = replace(config, **(values | mine))
-    return resolve_objects(config, size=size, channels=channels)
+    return resolve_objects(config, size=size, channels=channels, may_rotate=True)
 
 
 def multi_scale_sizes(size: int, multi_scale: float) -> list[int]:
@@ -212,14 +213,14 @@ def _set_by_user(config: AugmentConfig) -> dict[str, Any]:
     return {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) is not None}
 
 
-def _check_objects(config: Any, size: int, poses: bool) -> None:
+def _check_objects(config: Any, size: int, poses: bool, may_rotate: bool) -> None:
     for name, reason in NOT_FOR_POSES.items() if poses else ():
         off = "none" if name == "flip" else 0
         if getattr(config, name) != off:
             wanted = message("data.wanted.for_poses", "{off} for poses", off=off)
             raise refusal(f"augment.{name}", wanted, getattr(config, name), do=reason)
     for name, alternative in ALTERNATIVES.items():
-        if getattr(config, name) and not (poses and name == "rotate"):
+        if getattr(config, name) and not (may_rotate and name == "rotate"):
             raise refusal(
                 f"augment.{name}",
                 message("data.wanted.detection", "0 for detection"),

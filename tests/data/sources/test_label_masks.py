@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from danlu.config import DataConfig
-from danlu.data.augment_maps import AugmentMaps
+from danlu.config import AugmentConfig, DataConfig
+from danlu.data.augment_maps import AugmentMaps, rotated
+from danlu.data.augment_objects import AugmentObjects
 from danlu.data.canvas import letterbox
 from danlu.data.dataset import TRAIN, VAL
 from danlu.data.formats import open_dataset
@@ -173,8 +176,6 @@ def test_augmentation_moves_label_maps_with_the_image():
         .repeat_interleave(16, 2)
     )
     images = (labels * 200)[:, None].expand(-1, 3, -1, -1).contiguous()
-    from danlu.config import AugmentConfig
-
     config = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, flip="both")
     augment = AugmentMaps(config, size=64, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)
     moved, maps = augment(images, None, labels, augment.draw(rng, 8))
@@ -182,3 +183,33 @@ def test_augmentation_moves_label_maps_with_the_image():
     agree = ((moved[:, 0] > 100 / 255) == (maps == 1))[inside]
     assert agree.float().mean() > 0.95  # all but pixels at the edges of the cells, which are blended
     assert not torch.equal(maps, labels)
+
+
+def test_a_quarter_turn_rotates_image_and_label_map_alike():
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 255, (2, 3, 8, 8), dtype=np.uint8))
+    maps = torch.from_numpy(rng.integers(0, 5, (2, 8, 8), dtype=np.uint8))
+    seen, labels = rotated(images, maps, torch.tensor([math.pi / 2, math.pi]))  # clockwise
+    assert torch.equal(seen[0], images[0].rot90(-1, (1, 2)))
+    assert torch.equal(labels[0], maps[0].rot90(-1, (0, 1)))
+    assert torch.equal(labels[1], maps[1].rot90(2, (0, 1)))
+
+
+def test_pixels_from_outside_are_ignored_after_a_rotation():
+    _, labels = rotated(
+        torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
+        torch.ones(1, 32, 32, dtype=torch.uint8),
+        torch.tensor([math.pi / 4]),
+    )
+    assert labels[0, 0, 0] == IGNORE
+    assert set(labels.unique().tolist()) == {1, IGNORE}
+    assert (labels == 1).float().mean() == pytest.approx(2 * (2**0.5 - 1), abs=0.05)  # a regular octagon
+
+
+def test_label_maps_may_rotate_but_boxes_may_not():
+    config = AugmentConfig(rotate=180.0)
+    augment = AugmentMaps(config, size=32, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)
+    images, maps = torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.ones(4, 32, 32, dtype=torch.uint8)
+    assert (augment(images, None, maps, augment.draw(np.random.default_rng(0), 4))[1] == IGNORE).any()
+    with pytest.raises(Refusal, match="rotate"):
+        AugmentObjects(config, size=32, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)
