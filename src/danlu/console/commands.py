@@ -18,7 +18,7 @@ from danlu.analysis.landscape import DIRECTIONS, landscape
 from danlu.console.mistakes import print_mistakes
 from danlu.console.trust import trust_notes
 from danlu.conversion.convert import convert
-from danlu.data.formats import readable_formats
+from danlu.data.format_table import readable_formats
 from danlu.deployment.export import export
 from danlu.deployment.share import share
 from danlu.detection.build import DETECTORS
