@@ -17,8 +17,9 @@ from danlu.data.drawn_maps import semantic_from_objects
 from danlu.data.format_table import FORMATS
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.label_maps import LabelMap
+from danlu.data.left_out import left_out_images
 from danlu.data.recognition import choose_format, recognise
-from danlu.data.sources import label_masks, moving_digits, scenes, shapes, sklearn, torchvision
+from danlu.data.sources import label_masks, labelled_csv, moving_digits, scenes, shapes, sklearn, torchvision
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
@@ -85,6 +86,8 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     wanted = config.format
     if as_map and wanted is None and label_masks.holds_classes(data):
         wanted = label_masks.FORM
+    if wanted is None and config.target is not None and labelled_csv.names_target(data, config.target):
+        wanted = "csv images"
     name, notes, seen = choose_format(data, wanted)
     if task and not FORMATS[name].can_serve(task):
         raise _other_task(str(path), " or ".join(FORMATS[name].tasks), task)
@@ -94,6 +97,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
         dataset = semantic_from_objects(dataset)
     dataset = _with_unicode_names(dataset)
     unread = [Problem(one.where, one.reason) for one in data.unread]
+    notes = [*notes, *left_out_images(data, dataset)]
     return replace(dataset, notes=[*dataset.notes, *map(str, notes)], problems=[*unread, *dataset.problems], seen=seen)
 
 

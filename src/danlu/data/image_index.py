@@ -61,7 +61,7 @@ class ImageIndex:
     def of(cls, survey: Survey) -> ImageIndex:
         return cls(survey.images, survey.root, survey.follow_links, survey.links_out)
 
-    def find(self, name: str, near: tuple[str, ...] = (), split: int = UNASSIGNED) -> File | str:
+    def find(self, name: str, near: tuple[str, ...] = (), split: int = UNASSIGNED) -> File | str:  # noqa: PLR0911
         """Find the image with the given name (with any extension, or none); returns the reason if there is none.
 
         Args:
@@ -83,6 +83,8 @@ class ImageIndex:
             chosen = self._longest(self._stems.get(normal(stem), []), parts, near, split)
             if not chosen and "." in stem:
                 chosen = self._longest(self._stems.get(normal(stem.rpartition(".")[0]), []), parts, near, split)
+        if not chosen and "%" in name and (decoded := unquote(name)) != name:
+            return self.find(decoded, near, split)
         if not chosen:
             return self._missing(name, near)
         if len(chosen) == 1 and self._of_another_split(chosen[0], parts, split):

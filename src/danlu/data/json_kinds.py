@@ -85,8 +85,10 @@ def _kind_of_object(content: dict[str, Any]) -> str:  # noqa: PLR0911
         return "supervisely"
     if isinstance(content.get("name"), str) and isinstance(content.get("frames"), list):
         return "bdd100k"
-    if "asset" in keys and "regions" in keys:
+    if ("asset" in keys and "regions" in keys) or _is_vott(content.get("assets")):
         return "vott"
+    if {"project", "file", "metadata", "view"} <= keys:
+        return "via 3"
     if "images" in keys and ("annotations" in keys or "categories" in keys):
         return _kind_of_coco(content)
     if "annotations" in keys and "categories" in keys:
@@ -99,6 +101,11 @@ def _is_bdd100k(entries: list[dict[str, Any]]) -> bool:
     labels = [one for entry in entries if isinstance(entry.get("labels"), list) for one in entry["labels"]]
     named = all(isinstance(entry.get("name"), str) for entry in entries)
     return named and any(isinstance(one, dict) and "category" in one and "box2d" in one for one in labels)
+
+
+def _is_vott(assets: Any) -> bool:
+    values = list(assets.values())[:MAX_ENTRIES] if isinstance(assets, dict) else []
+    return bool(values) and all(isinstance(one, dict) and "asset" in one and "regions" in one for one in values)
 
 
 def _is_via(content: dict[str, Any]) -> bool:

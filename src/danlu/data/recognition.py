@@ -12,6 +12,7 @@ from pathlib import Path
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.format_table import FORMATS, format_named, readable_formats
 from danlu.data.sources import unread
+from danlu.data.sources.folder import class_layout
 from danlu.data.survey import Survey, survey
 from danlu.message import Message, message
 from danlu.refuse import Refusal, refusal
@@ -101,8 +102,11 @@ def _unknown(data: Survey) -> Refusal:
 def _recognise_small(path: Path) -> str | None:
     """Recognise the format of the parent folder; None if it has too many entries or is unreadable."""
     try:
-        return recognise(path) if sum(1 for _ in path.iterdir()) < 50 and path.parent != path else None
-    except OSError:
+        if path.parent == path or sum(1 for _ in path.iterdir()) >= 50:
+            return None
+        name = recognise(path)
+        return None if name == "folder" and len(class_layout(survey(path)).classes) < 2 else name
+    except (OSError, Refusal):
         return None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
 
@@ -45,6 +47,13 @@ def split_of(name: str) -> int:
 def split_of_path(parts: Iterable[str]) -> int:
     """Recognise the split of a path by its deepest folder with a split name."""
     return next((split for part in reversed(list(parts)) if (split := split_of(part)) != UNASSIGNED), UNASSIGNED)
+
+
+def splits_of_folders(paths: Iterable[Path], root: Path) -> dict[Path, int]:
+    """Splits of files by their folders below `root`: empty unless each has one, and there is a training set."""
+    found = {path: split_of_path(Path(os.path.relpath(path, root)).parts[:-1]) for path in paths}
+    splits = set(found.values())
+    return found if TRAIN in splits and len(splits) > 1 and UNASSIGNED not in splits else {}
 
 
 def _split_of_word(word: str) -> int:

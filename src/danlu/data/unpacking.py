@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +19,8 @@ FREE_BYTES = 64 << 20  # unpacked sizes up to this are read at any ratio
 MAX_RATIO = 200  # of larger ones: unpacked bytes per packed byte; images and tables compress to 1/2 to 1/50
 MAX_XML_LEVELS = 200  # annotation formats have about five
 MAX_UNPACKED = 4 << 30  # bytes of one gzip file at any ratio: 5 million images of 28 x 28
+XML_ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding=[\"']([\w.-]+)[\"'][^>]*\?>")
+EXPAT_ENCODINGS = ("utf-8", "utf8", "utf-16", "us-ascii", "ascii", "iso-8859-1")  # others are decoded before parsing
 NPY_HEADER_BYTES = 1 << 16  # more than the header of any plain array
 
 
@@ -121,6 +124,10 @@ def parse_xml(data: bytes) -> ElementTree.Element:
     """Parse XML without entities of its own. Raises ValueError beyond the bounds, ElementTree.ParseError if damaged."""
     if any(mark in data for mark in (b"<!ENTITY", "<!ENTITY".encode("utf-16-le"), "<!ENTITY".encode("utf-16-be"))):
         raise ValueError("it defines entities, which annotations do not need and which can expand without bound")
+    declared = XML_ENCODING.match(data)
+    if declared and declared[1].lower().decode() not in EXPAT_ENCODINGS:
+        text = data.decode(declared[1].decode())  # LookupError, a damaged file for its readers, for an unknown one
+        return ElementTree.fromstring(text.partition("?>")[2].lstrip(), ElementTree.XMLParser(target=_ShallowTree()))
     return ElementTree.fromstring(data, ElementTree.XMLParser(target=_ShallowTree()))
 
 

@@ -19,7 +19,7 @@ from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.image_file import ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.sources.box_forms import BoxForm, refuse_other_forms
-from danlu.data.sources.labelled import Labelled, Thing, image_files, relative, too_many_bad
+from danlu.data.sources.labelled import Labelled, Thing, image_files, of_one_depth, relative, too_many_bad
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask
@@ -53,8 +53,10 @@ def assemble(
         raise Refusal(
             message(
                 "data.refuse.define_least_class_objects",
-                "{path} must define at least one class of objects, got none",
+                "{path} must define at least one class of objects, got none in the annotations of {images} images; "
+                "labels of whole images are read from a csv of image and label",
                 path=path,
+                images=len(found),
             )
         )
     found, infos = _compared(found, infos, root, problems)
@@ -131,7 +133,7 @@ def _usable_images(
 ) -> tuple[list[Labelled], list[ImageInfo]]:
     """Select the readable images. Raises Refusal if there are none, or too many bad ones."""
     files = [one.image for one in found]
-    infos = check_images(files, decode=_bytes(files) < FULL_CHECK, workers=config.workers)
+    infos = of_one_depth(check_images(files, decode=_bytes(files) < FULL_CHECK, workers=config.workers))
     bad = [
         Problem(f"{relative(one.image, root)} (of {one.where})", "missing image" if info == "no such file" else info)
         for one, info in zip(found, infos)

@@ -21,7 +21,7 @@ from danlu.data.image_file import UNREADABLE, ImageInfo
 from danlu.data.image_workers import check_images, load_images
 from danlu.data.images import read_image
 from danlu.data.sources import folder, npz
-from danlu.data.sources.folder_guards import Folder
+from danlu.data.sources.folder_guards import Folder, masks_not_classes
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.survey import File, Survey, as_survey
@@ -59,7 +59,7 @@ def look(survey: Survey) -> Evidence | None:
     classes = {one.label for one in found}
     if len(classes) < 2 or median(lengths) < MIN_FRAMES or len(found) < 2 * len(classes):
         return None
-    if not _frames_alike(found):
+    if masks_not_classes(survey) is not None or not _frames_alike(found):
         return None
     frames = f"{min(lengths)} to {max(lengths)}" if min(lengths) < max(lengths) else str(lengths[0])
     return Evidence(

@@ -65,8 +65,9 @@ def look(survey: Survey) -> Evidence | None:
         if files := kinds.get(kind):
             seen = message("data.seen.coco_other", "{file} is COCO json of {what}", file=files[0].relative, what=what)
             why = message(
-                "data.refuse.coco_other", "COCO json is read where it holds bounding boxes or masks of objects"
-            )
+                "data.refuse.coco_other", "{file} is COCO json of {what}; COCO json is read where it holds bounding "
+                "boxes or masks of objects", file=files[0].relative, what=what,
+            )  # fmt: skip
             return Evidence(Fit.MARKED, seen, why)
     return None
 

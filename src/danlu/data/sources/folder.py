@@ -17,10 +17,19 @@ from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
 from danlu.data.image_workers import check_images
-from danlu.data.sources.folder_guards import Folder, annotated, copies_of_images, image_counts, not_classes
-from danlu.data.sources.labelled import image_files, too_many_bad
+from danlu.data.sources.folder_guards import (
+    Folder,
+    annotated,
+    copies_of_images,
+    image_counts,
+    masks_not_classes,
+    not_classes,
+    repeated,
+)
+from danlu.data.sources.labelled import image_files, of_one_depth, too_many_bad
 from danlu.data.sources.mask_files import IMAGE_WORDS
 from danlu.data.sources.targets import Task
+from danlu.data.sources.unread_labels import unread_labels
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of
 from danlu.data.survey import File, Survey, as_survey, normal
@@ -28,6 +37,8 @@ from danlu.message import Message, message
 from danlu.refuse import Refusal
 
 NO_LABEL = {"unknown", "unlabelled", "unlabeled", "none", "all", "no_label", *IMAGE_WORDS}  # folders of no class
+NO_CLASS = {*IMAGE_WORDS, "data"}  # names of a folder of all images
+IMAGES_PER_ROW = 0.5  # of a table that lists the images beside it, at least
 FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
 
 
@@ -62,10 +73,19 @@ def look(survey: Survey) -> Evidence | None:
         return None
     layout = class_layout(survey)
     if not layout.classes and layout.refuse is None:
-        return None
+        why = annotated(survey) or unread_labels(survey)
+        seen = message("data.seen.images", "{count} images without class folders", count=len(survey.images))
+        tables = [len(survey.lines(file)) for file in survey.of(".csv", ".tsv")]
+        # A table of about as many rows as there are images is theirs; beside a few images it stands for itself.
+        fit = Fit.LAYOUT if len(survey.images) >= IMAGES_PER_ROW * max(tables, default=0) else Fit.POSSIBLE
+        return None if why is None else Evidence(fit, seen, why)
     names = [folder[-1] for folder, _ in layout.classes]
     seen = message("data.seen.folder", "{count} folders of images ({names})", count=len(names), names=names[:6])
-    why = (annotated(survey) or layout.refuse) if layout.refuse else None
+    why = (
+        (masks_not_classes(survey) or annotated(survey) or unread_labels(survey) or layout.refuse)
+        if layout.refuse
+        else None
+    )
     return Evidence(Fit.LAYOUT, seen, why or not_classes(survey, [folder for folder, _ in layout.classes]))
 
 
@@ -78,7 +98,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     path = survey.root
     layout = class_layout(survey)
     listing = _list(survey, layout)
-    found = check_images(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers)
+    found = of_one_depth(check_images(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers))
     problems, strays = [], 0
     for file, info in zip(listing.paths, found, strict=True):
         if isinstance(info, str):
@@ -161,13 +181,19 @@ def class_layout(survey: Survey) -> _Layout:
         layout.notes.append(f"read from {'/'.join(top)}/, the only folder of images")
     splits = {kid: split_of(kid[-1]) for kid in kids}
     containers = [kid for kid in kids if splits[kid] != UNASSIGNED and not own[kid] and below[kid]]
+    for kid, whole in repeated(survey, {one: splits[one] for one in containers}).items():
+        layout.notes.append(
+            f"the {below[kid]} images of {'/'.join(kid)}/ are not read: copies of those in {'/'.join(whole)}/"
+        )
+        containers.remove(kid)
+        kids = [one for one in kids if one != kid]
     if loose := sum(own[top[:depth]] for depth in range(len(top) + 1)):
         layout.notes.append(f"{loose} images outside the class folders are not read")
     if not containers:
         layout.classes = [(kid, TRAIN) for kid in kids]
         with_images = [kid for kid in kids if below[kid]]
         named = {splits[kid] for kid in with_images if own[kid]} - {UNASSIGNED}
-        no_class = len(with_images) == 1 and normal(with_images[0][-1]) in IMAGE_WORDS
+        no_class = len(with_images) == 1 and normal(with_images[0][-1]) in NO_CLASS
         if with_images and (no_class or all(splits[kid] != UNASSIGNED for kid in with_images) or {TRAIN} < named):
             layout.refuse = message(
                 "data.refuse.no_class_folders",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping
 from itertools import combinations, permutations
 
-from danlu.data.dataset import TRAIN
+from danlu.data.dataset import TRAIN, UNASSIGNED
 from danlu.data.image_index import is_derived
 from danlu.data.sources.mask_files import IMAGE_WORDS, MASK_WORDS, looks_like_mask, mask_pairs, masks_beside_images
 from danlu.data.split_names import WORD, split_of
@@ -29,6 +31,8 @@ CHANNEL_WORDS = {
     "hr",
     "lr",
 }
+PART_WORDS = {"part", "parts", "batch", "fold", "shard", "chunk", *IMAGE_WORDS}  # of folders that share out one set
+SPLIT_ENDINGS = ("tr", "ts")  # nnU-Net's imagesTr, imagesTs
 MIN_MASKS = 0.3  # fraction of images that lie in folders of masks where some do
 MIN_LISTED = 3  # images that a whole json file names where it is an annotation of them
 
@@ -57,15 +61,41 @@ def copies_of_images(survey: Survey) -> list[Folder]:
     return found
 
 
+def repeated(survey: Survey, folders: Mapping[Folder, int]) -> dict[Folder, Folder]:
+    """Folders of one split whose images, with their classes and sizes, all lie in a larger one too -> that one."""
+    found: dict[Folder, Folder] = {}
+    for copies, whole in permutations(folders, 2) if len(folders) <= MAX_COMPARED else ():
+        if folders[copies] != folders[whole] or whole in found:
+            continue
+        small, large = _ends(survey, copies), _ends(survey, whole)
+        same = 0 < len(small) < len(large) and small.keys() <= large.keys()
+        if same and all(_bytes(small[end]) == _bytes(large[end]) for end in small):
+            found[copies] = whole
+    return found
+
+
+def _ends(survey: Survey, folder: Folder) -> dict[Folder, File]:
+    """Images below a folder by the last folder and the name: (class, file)."""
+    return {file.parts[-2:]: file for file in survey.images if file.folder[: len(folder)] == folder}
+
+
+def _bytes(file: File) -> int:
+    try:
+        return file.path.stat().st_size
+    except OSError:
+        return -1
+
+
 def not_classes(survey: Survey, folders: list[Folder]) -> Message | None:
     """Why these folders are no classes, although they hold images."""
     return (
-        _masks(survey) or annotated(survey) or _too_high(survey, folders) or _channels(survey, folders)
-        or _hidden_masks(survey, folders) or _copies(survey, folders)
+        masks_not_classes(survey) or annotated(survey) or _too_high(survey, folders) or _parts(survey, folders)
+        or _channels(survey, folders) or _hidden_masks(survey, folders) or _copies(survey, folders)
     )  # fmt: skip
 
 
-def _masks(survey: Survey) -> Message | None:
+def masks_not_classes(survey: Survey) -> Message | None:
+    """Why the folders hold images and their masks, rather than classes or clips."""
     beside = _mask_folders(survey)
     count = sum(not any(map(is_derived, file.folder)) for file in survey.images)
     if beside and sum(file.folder in beside for file in survey.images) > MIN_MASKS * count:
@@ -94,9 +124,20 @@ def _masks(survey: Survey) -> Message | None:
 
 def _mask_folders(survey: Survey) -> dict[Folder, Folder]:
     """Folders called like masks -> the folder beside each that is called like images."""
-    images = {folder[:-1]: folder for folder in survey.folders if normal(folder[-1]) in IMAGE_WORDS}
-    return {folder: images[folder[:-1]] for folder in survey.folders
-            if normal(folder[-1]) in MASK_WORDS and folder[:-1] in images}  # fmt: skip
+    images = {(folder[:-1], rest): folder for folder in survey.folders
+              if (rest := _besides(folder[-1], IMAGE_WORDS)) is not None}  # fmt: skip
+    return {folder: images[folder[:-1], rest] for folder in survey.folders
+            if (rest := _besides(folder[-1], MASK_WORDS)) is not None and (folder[:-1], rest) in images}  # fmt: skip
+
+
+def _besides(name: str, words: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The split in a folder's name besides one of `words`: "train_masks" -> ("train",); None for other names."""
+    if normal(name) in words:
+        return ()
+    found = [word.lower() for word in WORD.findall(name)]
+    rest = tuple(word for word in found if word not in words)
+    splits = all(word in SPLIT_ENDINGS or split_of(word) != UNASSIGNED for word in rest)
+    return rest if splits and len(rest) < len(found) else None
 
 
 def annotated(survey: Survey) -> Message | None:
@@ -158,19 +199,44 @@ def _listed_in_text(survey: Survey) -> Message | None:
 def _too_high(survey: Survey, folders: list[Folder]) -> Message | None:
     """Class folders that hold folders of classes themselves."""
     own, below = image_counts(survey)
-    deep = [folder for folder in folders if below[folder] and not own[folder]
-            and sum(below[kid] > 0 for kid in survey.subfolders(folder)) > 1]  # fmt: skip
+    inside = {folder: _inside_single(survey, folder, own, below) for folder in folders if below[folder]}
+    deep = [folder for folder, last in inside.items() if not own[last]
+            and sum(below[kid] > 0 for kid in survey.subfolders(last)) > 1]  # fmt: skip
     divided = [folder for folder in folders
                if {TRAIN} < {split_of(kid[-1]) for kid in survey.subfolders(folder) if below[kid]}]  # fmt: skip
     if not divided and (len(deep) < 2 or len(deep) < 0.5 * len(folders)):
         return None
     deep = divided or deep
-    inner = [kid[-1] for kid in survey.subfolders(deep[0])]
+    inner = [kid[-1] for kid in survey.subfolders(inside.get(deep[0], deep[0]))]
     return message(
         "data.refuse.too_high",
         "{folders} contain only folders ({inner}): give the folder that is the dataset, or use --format "
         "folder where each of them is a class, or --format clips where each inner folder is a clip",
         folders=[f"{folder[-1]}/" for folder in deep[:4]], inner=inner[:4],
+    )  # fmt: skip
+
+
+def _inside_single(survey: Survey, folder: Folder, own: Counter[Folder], below: Counter[Folder]) -> Folder:
+    """Descend into folders that hold a single folder of images, such as amazon/images/."""
+    while not own[folder]:
+        kids = [kid for kid in survey.subfolders(folder) if below[kid]]
+        if len(kids) != 1:
+            break
+        folder = kids[0]
+    return folder
+
+
+def _parts(survey: Survey, folders: list[Folder]) -> Message | None:
+    """Folders whose names differ in a number only, as parts of one set: images_part_1, images_part_2."""
+    _, below = image_counts(survey)
+    full = [folder for folder in folders if below[folder]]
+    plain = {re.sub(r"\d+", "", normal(folder[-1])) for folder in full}
+    if len(full) < 2 or len(plain) > 1 or not {*WORD.findall(next(iter(plain)))} & PART_WORDS:
+        return None
+    return message(
+        "data.refuse.parts",
+        "{folders} are called like parts of one set, not like classes; use --format folder if they are classes",
+        folders=[f"{folder[-1]}/" for folder in full[:4]],
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ NAME = re.compile(r"^(?P<head>.*)(?P<kind>images|labels)[-._]idx[0-9][-._]ubyte(
 
 def looks_like(path: Path) -> bool:
     if path.is_dir():
-        return any(NAME.match(file.name) for file in path.iterdir())
+        return any(NAME.match(file.name) and file.is_file() for file in path.iterdir())
     return bool(NAME.match(path.name))
 
 
@@ -80,7 +80,7 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
     folder = path if path.is_dir() else path.parent
     found: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.iterdir(), reverse=True):
-        if match := NAME.match(file.name):
+        if (match := NAME.match(file.name)) and file.is_file():
             found.setdefault(match["head"], {})[match["kind"]] = file
     if path.is_file():
         match = NAME.match(path.name)

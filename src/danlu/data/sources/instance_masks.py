@@ -59,6 +59,9 @@ REFUSED = {
         "data.refuse.lossy_masks",
         "the masks were saved with loss or smoothed, so their values mean nothing: write them again as PNG",
     ),
+    "empty": message(
+        "data.refuse.empty_masks", "the masks looked at hold no object: their pixels are all of one value"
+    ),
     "unreadable": message("data.refuse.unreadable_masks", "no mask could be read as an image of integers"),
 }
 

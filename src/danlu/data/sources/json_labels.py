@@ -25,7 +25,7 @@ from danlu.task_spec import TASKS
 
 LINES = (".jsonl", ".ndjson")
 FILE_KEYS = ("file_name", "filename", "image", "image_path", "img", "path", "file")
-LABEL_KEYS = tuple(key for key in CLASS_COLUMNS if key not in ("name", "object", "y"))
+LABEL_KEYS = (*(key for key in CLASS_COLUMNS if key not in ("name", "object", "y")), "annotation")
 OBJECTS = "objects"
 MAX_BYTES = 64 << 20  # larger json files hold more than labels
 MAX_LOOKED = 200  # rows whose images are looked for
@@ -170,7 +170,12 @@ def _values_of_lines(file: File, bad: list[Problem]) -> list[tuple[int, Any]]:
 
 
 def _values_of_map(content: dict[str, Any]) -> list[tuple[int, Any]]:
-    """Rows of a map from the names of images to labels; none for other content."""
+    """Rows of a map from the names of images to labels, also to class numbers (FiftyOne); none for other content."""
+    names, numbers = content.get("classes"), content.get("labels")
+    if isinstance(names, list) and isinstance(numbers, dict) and len(content) == 2:
+        known = {k: str(name) for k, name in enumerate(names)}
+        return [(i, {"file_name": name, "label": known.get(k, "") if isinstance(k, int) else k})
+                for i, (name, k) in enumerate(numbers.items(), 1)]  # fmt: skip
     if not all(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in content):
         return []
     return [(i, {"file_name": name, "label": value}) for i, (name, value) in enumerate(content.items(), 1)]

@@ -15,10 +15,11 @@ from danlu.data.image_file import ImageInfo
 from danlu.data.image_index import ImageIndex
 from danlu.data.image_workers import check_images
 from danlu.data.sources.label_sets import label_matrix
-from danlu.data.sources.labelled import image_files
-from danlu.data.sources.reading import stop_if_many_bad
+from danlu.data.sources.labelled import image_files, of_one_depth
+from danlu.data.sources.reading import one_form, stop_if_many_bad
 from danlu.data.sources.sheets import numbers
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
+from danlu.data.split_names import split_of, splits_of_folders
 from danlu.data.survey import Survey, surroundings
 from danlu.message import message
 from danlu.refuse import Refusal
@@ -71,8 +72,9 @@ def open_entries(
             bad += 1
             problems.append(Problem(f"{one.where} ({one.image})", file if isinstance(file, str) else "no label"))
             continue
+        labels = tuple(map(one_form, one.labels))
         before = found.get(file.path)
-        if before is not None and not several and before.labels != one.labels:
+        if before is not None and not several and before.labels != labels:
             raise Refusal(
                 message(
                     "data.refuse.labelled_here_task_reads",
@@ -80,13 +82,12 @@ def open_entries(
                     "{label_task} reads both as labels of the image",
                     where=one.where,
                     image=one.image,
-                    labels=one.labels[0],
+                    labels=labels[0],
                     labels2=before.labels[0],
                     where2=before.where,
                     label_task=label_task(True),
                 )
             )
-        labels = one.labels
         if before is not None and not several:
             problems.append(Problem(one.where, f"{one.image} is listed twice", "kept"))
         elif before is not None:
@@ -95,7 +96,7 @@ def open_entries(
     stop_if_many_bad(data.path, bad, total, problems, config)
     if class_names is not None:
         found = _with_class_names(found, class_names, notes)
-    classes = {*label_names, *(label for one in found.values() for label in one.labels)}
+    classes = {*map(one_form, label_names), *(label for one in found.values() for label in one.labels)}
     return _dataset(
         data, form, found, sorted(classes) if several else None, config, task, problems, notes + index.notes()
     )
@@ -109,7 +110,8 @@ def _with_class_names(
     names = dict(enumerate(classes))
     if not labels or not all(label.isdecimal() for label in labels):
         return found
-    folders = {(label, path.parent.name) for path, one in found.items() for label in one.labels}
+    named_folders = {path: path.parent.name for path in found if split_of(path.parent.name) == UNASSIGNED}
+    folders = {(label, named_folders[path]) for path in named_folders for label in found[path].labels}
     if max(map(int, labels)) in names:
         named = {label: names[int(label)] for label in labels}
     elif 1 < len(labels) == len(folders) == len({folder for _, folder in folders}):
@@ -134,11 +136,14 @@ def _dataset(
 ) -> Dataset:
     """label_names: of all labels, where an image can have several; else None."""
     paths = list(found)
-    infos = check_images(paths, workers=config.workers)
+    infos = of_one_depth(check_images(paths, workers=config.workers))
     broken = [Problem(_relative(p, data), info) for p, info in zip(paths, infos) if isinstance(info, str)]
     stop_if_many_bad(data.path, len(broken), len(paths), broken, config)
     good = [(p, info) for p, info in zip(paths, infos) if isinstance(info, ImageInfo)]
     kept = tuple(p for p, _ in good)
+    if all(one.split == UNASSIGNED for one in found.values()):
+        by_folder = splits_of_folders(kept, data.root)
+        found = {p: found[p]._replace(split=by_folder.get(p, UNASSIGNED)) for p in kept}
     labels = [found[p].labels for p in kept]
     splits = torch.tensor([found[p].split for p in kept], dtype=torch.int8)
     classes: tuple[str, ...]

@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,15 @@ OWN_KEYS = {"image", "img", "id", "annotator", "annotation_id", "created_at", "u
 
 def look(survey: Survey) -> Evidence | None:
     """Recognise Label Studio's json, JSON-MIN or csv of tasks with rectangles or polygons."""
-    return _look(survey, lambda kinds: bool(kinds & set(KINDS)) or not kinds)
+    found = _look(survey, lambda kinds: bool(kinds & set(KINDS)) or kinds != {CHOICES})
+    kinds = {kind for file in _files(survey)[:8] for kind in _kinds(file)} if found is not None else set()
+    if found is None or not kinds or kinds & set(KINDS):
+        return found
+    why = message(
+        "data.refuse.label_studio_kinds", "{file} holds {kinds}, which are not read; {known} are",
+        file=_files(survey)[0].relative, kinds=sorted(kinds), known=[*KINDS, CHOICES],
+    )  # fmt: skip
+    return replace(found, refuse=why)
 
 
 def look_choices(survey: Survey) -> Evidence | None:

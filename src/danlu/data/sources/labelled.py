@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,20 @@ class Labelled:
     split: int = UNASSIGNED
     size: tuple[int, int] | None = None
     fractions: bool = False
+
+
+def of_one_depth(infos: Sequence[ImageInfo | str]) -> list[ImageInfo | str]:
+    """The kinds of image files, with a reason instead of those whose number of channels is not that of most."""
+    count = Counter(info.channels for info in infos if isinstance(info, ImageInfo))
+    if len(count) < 2:
+        return list(infos)
+    usual = count.most_common(1)[0][0]
+    return [
+        f"has {info.channels or 'up to 4'} channels, most images {usual or 'up to 4'}"
+        if isinstance(info, ImageInfo) and info.channels != usual
+        else info
+        for info in infos
+    ]
 
 
 def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataConfig, notes: list[str]) -> ImageFiles:

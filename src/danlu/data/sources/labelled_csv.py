@@ -9,6 +9,7 @@ import ast
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,10 +38,13 @@ from danlu.data.sources.sheets import (
 )
 from danlu.data.sources.targets import Task
 from danlu.data.survey import Survey, as_survey, surroundings
+from danlu.data.text_files import read_text
 from danlu.message import Message, message
 from danlu.refuse import refusal
 from danlu.task_spec import TASKS, label_task
 
+CLASS_DESCRIPTIONS = ("class-descriptions", "oidv7-class-descriptions")  # of Open Images, as FiftyOne's classes.csv
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 MAX_LABEL_COLUMNS = 3  # columns of a csv of images and labels, which holds nothing to learn from without the images
 
 
@@ -58,6 +62,13 @@ def look_images(data: Survey) -> Evidence | None:
             "ymax, or x, y, width, height", **_names_of(unread[0]),
         )  # fmt: skip
         return _undecided(data, unread[0], why, Fit.CONVERTED)
+    if (runs := sheets_of(data, "runs")) and not sheets_of(data, "images"):
+        why = message(
+            "data.refuse.csv_runs",
+            "{file} holds run lengths of masks ({columns}), which are not read: write a mask image for each image",
+            **_names_of(runs[0]),
+        )  # fmt: skip
+        return _undecided(data, runs[0], why, Fit.LAYOUT)
     unclear = sheets_of(data, "unclear")
     if unclear and not sheets_of(data, "images"):
         why = message(
@@ -78,6 +89,12 @@ def _undecided(data: Survey, sheet: Sheet, why: Message, fit: Fit) -> Evidence:
     """Evidence of a table that is refused for the reason `why`. fit: where it is one file of a folder."""
     seen = message("data.seen.csv_unread", "{file} has the columns {columns}", **_names_of(sheet))
     return Evidence(Fit.MARKED if data.is_file else fit, seen, why)
+
+
+def names_target(data: Survey, target: str) -> bool:
+    """Whether `target` is the column that is missing to read a csv of images whose column of labels is not clear."""
+    found = [] if sheets_of(data, "images") else sheets_of(data, "unclear")
+    return any(target.lower() in map(str.lower, sheet.header) for sheet in found)
 
 
 def look_classes(data: Survey) -> Evidence | None:
@@ -145,6 +162,7 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
             )  # fmt: skip
             if one is None:
                 continue
+            one.where = sheet.file.relative if one.where == where else one.where
             label = row[sheet.label].strip() if sheet.label is not None else "object"
             box = _box(sheet, row)
             if box is None and not any(row[i].strip() for i in sheet.box):
@@ -276,6 +294,7 @@ def _box(sheet: Sheet, row: Sequence[str]) -> tuple[float, float, float, float] 
             values = [str(value) for value in found]
         except (ValueError, SyntaxError, TypeError):
             values = values[0].split()
+    values = [value.replace(",", ".") if DECIMAL_COMMA.fullmatch(value.strip()) else value for value in values]
     found = numbers(values) if len(values) == 4 else None
     if found is None:
         return None
@@ -304,9 +323,10 @@ def _size_of(sheet: Sheet, row: Sequence[str]) -> tuple[int, int] | None:
 
 
 def _open_images_names(data: Survey) -> dict[str, str]:
-    """Open Images' class names: "/m/01g317" -> "Person", from class-descriptions*.csv."""
-    for file in data.files:
-        if file.name.lower().startswith(("class-descriptions", "oidv7-class-descriptions")) and file.suffix == ".csv":
-            rows = csv.reader(io.StringIO(file.path.read_text(encoding="utf-8-sig")))
-            return {row[0]: row[1].strip() for row in rows if len(row) == 2}
+    """Open Images' class names: "/m/01g317" -> "Person", from class-descriptions*.csv or a list without header."""
+    lists = [file for file in data.of(".csv") if file.name.lower().startswith(CLASS_DESCRIPTIONS)]
+    lists += [file for file in data.of(".csv") if next(iter(data.lines(file)), "").startswith("/m/")]
+    for file in lists:
+        rows = csv.reader(io.StringIO(read_text(file.path)))
+        return {row[0]: row[1].strip() for row in rows if len(row) == 2}
     return {}

@@ -50,11 +50,15 @@ IMAGE_WORDS += ("rgb", "original", "originals", "raw", "input", "inputs", "jpg",
 MASK_ENDING = re.compile(
     r"[ _.-]?(masks?|labels?|gt|seg(mentation)?|instances?|annotations?|lab|l|color|labelids)$", re.I
 )
+MASK_BESIDE = re.compile(r"[ _.-](masks?|seg|segmentation|gt|labels?|instances?)(_?\d+)?$")  # of stems beside images
+MIN_SAME_STEM = 0.8  # fraction of a folder's photos with a file of the same stem, and of these that look like masks
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jpg", ".jpeg")
 MAX_VALUES = 1000  # a mask with more values was saved by a lossy format
 MAX_CLASS_COLOURS = 64  # max number of colours in a mask of class colours
 
-Kind = Literal["instances", "one object", "several objects", "classes", "unclear", "colours", "lossy", "unreadable"]
+Kind = Literal[
+    "instances", "one object", "several objects", "classes", "unclear", "colours", "lossy", "empty", "unreadable"
+]
 
 
 @dataclass(frozen=True)
@@ -137,9 +141,26 @@ def masks_beside_images(survey: Survey) -> list[tuple[File, File]]:
     for files in survey.by_folder.values():
         stems = {normal(file.stem): file for file in files if file.suffix in extensions()}
         for file in files:
-            plain = re.sub(r"[ _.-](mask|masks|seg|segmentation|gt)(_?\d+)?$", "", normal(file.stem))
-            if plain != normal(file.stem) and plain in stems and file.suffix in extensions():
-                found.append((stems[plain], file))
+            plain = MASK_BESIDE.sub("", normal(file.stem))
+            names = (plain, f"{plain}_rgb", f"{plain}_image", f"{plain}_img")
+            image = next((stems[name] for name in names if name in stems), None)
+            if plain != normal(file.stem) and image is not None and file.suffix in extensions():
+                found.append((image, file))
+    return found or _masks_by_suffix(survey)
+
+
+def _masks_by_suffix(survey: Survey) -> list[tuple[File, File]]:
+    """Pair a.jpg and a.png of one folder, where those looked at of one kind have the few values of masks."""
+    found = []
+    for files in survey.by_folder.values():
+        photos = {normal(file.stem): file for file in files if file.suffix in (".jpg", ".jpeg")}
+        masks = [file for file in files if file.suffix in (".png", ".bmp", ".gif") and normal(file.stem) in photos]
+        if len(masks) < MIN_SAME_STEM * len(photos):
+            continue
+        if masks and sum(looks_like_mask(mask.path) is True for mask in sample(masks, 8)) >= MIN_SAME_STEM * min(
+            len(masks), 8
+        ):
+            found += [(photos[normal(mask.stem)], mask) for mask in masks]
     return found
 
 
@@ -175,6 +196,8 @@ def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
     if lossy > 0.5 * len(looked):
         return "lossy"
     every = set().union(*values)
+    if not every:
+        return "empty"
     if len(every) <= 1:
         return "several objects" if max(parts, default=1) > 1 else "one object"
     if set(_last_words(looked[0])) & set(INSTANCE_WORDS):

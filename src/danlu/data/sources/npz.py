@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.unpacking import check_npz
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
+from danlu.task_spec import TASKS, label_task
 
 INPUTS = ("x", "images", "data", "inputs", "features")
 TARGETS = ("y", "labels", "target", "targets", "label")
@@ -71,6 +73,8 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
         inputs = _inputs(path, joined, parts[0][0], notes)
     common = {"path": str(path), "format": "npz", "inputs": inputs, "notes": notes, "frames": frames}
     common |= {"given": torch.cat(given) if len(parts) > 1 else None, "name_of": lambda i: f"{path.name} row {i}"}
+    if _is_hot(raw) and task != "regress":
+        return _of_hot_rows(raw, task, common)
     # Floats and several target columns mean regression; text and integers mean classification by default.
     if raw.ndim == 2 or raw.dtype.kind == "f" or task == "regress":
         if raw.ndim == 2 and task == "classify":
@@ -87,6 +91,26 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
             return Dataset(task="regress", targets=numbers, target_names=names, **common)
     targets, classes = to_classes(raw)
     return Dataset(task="classify", targets=targets, classes=classes, **common)
+
+
+def _is_hot(raw: np.ndarray) -> bool:
+    """Whether targets (N, K) hold nothing but 0 and 1: a column per class."""
+    return raw.ndim == 2 and raw.dtype.kind in "iufb" and bool(((raw == 0) | (raw == 1)).all())
+
+
+def _of_hot_rows(raw: np.ndarray, task: Task | None, common: dict[str, Any]) -> Dataset:
+    """Dataset of targets (N, K) of 0 and 1: a class each where every row has exactly one 1, else several labels."""
+    exclusive = bool((raw.sum(axis=1) == 1).all())
+    classes = tuple(map(str, range(raw.shape[1])))
+    if exclusive if task is None else not TASKS[task].several_labels:
+        if not exclusive:
+            raise refusal(
+                f"the targets of {common['path']}",
+                message("data.wanted.one_label_per_row", "rows with exactly one 1 for --task {task}", task=task or ""),
+                f"a row with {int(raw.sum(axis=1)[raw.sum(axis=1) != 1][0])}",
+            )
+        return Dataset(task="classify", targets=torch.from_numpy(raw.argmax(axis=1)), classes=classes, **common)
+    return Dataset(task=label_task(True), targets=torch.from_numpy(raw.astype(np.float32)), classes=classes, **common)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ A bad entry is skipped; more than 5 % of them stop the run unless --on-bad skip.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from danlu.data.image_index import ImageIndex
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.box_forms import BoxForm
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
+from danlu.data.split_names import splits_of_folders
 from danlu.data.survey import File, Survey, surroundings
 from danlu.message import message
 from danlu.refuse import Refusal
@@ -37,7 +39,7 @@ class Reading:
         self.notes: list[str] = []
         self.found: dict[tuple[Path, int], Labelled] = {}
         self.fixed = classes is not None
-        self.labels: dict[str, int] = {name: k for k, name in enumerate(classes or ())}
+        self.labels: dict[str, int] = {one_form(name): k for k, name in enumerate(classes or ())}
         self.entries = self.bad = 0
         self.missing: set[tuple[str, int]] = set()  # names of images that were not found, and their split
         self.owners: dict[tuple[Path, int], tuple[str, tuple[int, int, int]]] = {}  # annotation file and its nearness
@@ -135,6 +137,7 @@ class Reading:
         if box is None:
             box = box_of(shape) if isinstance(shape, Polygons) else (0.0, 0.0, 0.0, 0.0)
             fault = fault or ("" if isinstance(shape, Polygons) else "no box and no outline")
+        label = one_form(label)
         if not label:
             fault = fault or "no label"
         elif self.fixed and label not in self.labels:
@@ -157,6 +160,9 @@ class Reading:
             classes = [classes[k] for k in order]
             for one in self.found.values():
                 one.things = [thing._replace(label=place.get(thing.label, -1)) for thing in one.things]
+        if all(one.split == UNASSIGNED for one in self.found.values()):
+            for path, split in splits_of_folders([one.image for one in self.found.values()], self.survey.root).items():
+                self.found[path, UNASSIGNED].split = split
         notes = self.notes + self.index.notes()
         return assemble(
             self.survey.path,
@@ -190,6 +196,11 @@ def stop_if_many_bad(
             first=first[:400],
         )
     )
+
+
+def one_form(label: str) -> str:
+    """A class name in Unicode's composed form, so that an accented letter and a letter with its accent are one."""
+    return unicodedata.normalize("NFC", label)
 
 
 def box_of(shape: Polygons) -> tuple[float, float, float, float]:

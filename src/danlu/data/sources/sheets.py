@@ -15,6 +15,7 @@ from danlu.data.dataset import TRAIN, UNASSIGNED, Problem
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import AMBIGUOUS, ImageIndex, name_parts
 from danlu.data.sources.box_forms import BoxForm
+from danlu.data.sources.run_length_columns import are_runs
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, surroundings
 from danlu.data.text_files import decode_text, read_text
@@ -87,7 +88,7 @@ MAX_LOOKED = 200  # rows whose images are looked for
 @dataclass(frozen=True)
 class Sheet:
     """One csv file. header: lower-case column names. kind: "boxes", "images", "classes", "unlabelled", "unread" (boxes
-    in an unknown form), "unclear" (no column is called like a label), or "" for a plain table.
+    in an unknown form), "runs" (of masks), "unclear" (no column is called like a label), or "" for a plain table.
 
     image, label: their columns. box: four columns, or one that holds all four numbers. form: of these numbers,
     "corners", "sized" (width and height instead of the far corner) or "centred". columns: of a label per class.
@@ -134,7 +135,7 @@ def without_images(data: Survey, kind: str) -> list[Problem]:
     sheets = [sheet for sheet in sheets_in(data) if sheet.kind == kind]
     left = [sheet for sheet in sheets if not sheet.found] if any(sheet.found for sheet in sheets) else []
     names = {sheet: ", ".join(dict.fromkeys(row[sheet.image] for row in sheet.rows[:3])) for sheet in left}
-    others = [sheet for sheet in sheets_in(data) if sheet.kind in ("unread", "unclear") and sheet.found]
+    others = [sheet for sheet in sheets_in(data) if sheet.kind in {"unread", "unclear"} - {kind} and sheet.found]
     return [
         *(Problem(f"{one.file.relative} ({name} ...)", "none of its images is there") for one, name in names.items()),
         *(Problem(one.file.relative, f"names images, but its columns are no {kind}: {', '.join(one.header)[:200]}")
@@ -247,7 +248,7 @@ def _label_of(sheet: Sheet, lower: tuple[str, ...]) -> int | None:
     return named[0] if named else None
 
 
-def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sheet:
+def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sheet:  # noqa: PLR0911
     """The sheet with its column of labels, or its column per class. named_images: its values are names of images."""
     taken = {sheet.image, sheet.split_column, *(i for i, name in enumerate(lower) if _plain(name) in NO_LABEL_WORDS)}
     others = tuple(i for i in range(len(lower)) if i not in taken)
@@ -257,6 +258,10 @@ def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sh
         return replace(sheet, image=0)  # a column called "name" or "id" of a plain table
     if not others:
         return replace(sheet, kind="unlabelled")
+    if any(sum(row[i].lstrip().startswith(("[{", "{")) for row in sheet.rows[:MAX_LOOKED]) for i in others):
+        return replace(sheet, kind="unread")
+    if any(are_runs(_plain(lower[i]), [row[i] for row in sheet.rows[:MAX_LOOKED]]) for i in others):
+        return replace(sheet, kind="runs")
     if sum(bool(GEOMETRY.match(_plain(lower[i]))) for i in others) >= MIN_GEOMETRY:
         return replace(sheet, kind="unread")
     named = _label_of(sheet, lower)

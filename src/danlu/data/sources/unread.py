@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from danlu.config import DataConfig
-from danlu.data.dataset import Dataset
+from danlu.data.dataset import TRAIN, Dataset
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.targets import Task
-from danlu.data.survey import Survey, sample
+from danlu.data.split_names import split_of
+from danlu.data.survey import File, Survey, sample
 from danlu.message import message
 from danlu.refuse import Refusal
 
@@ -24,6 +25,8 @@ ARCHIVES = {
     ".7z": "7z x {file} -o{folder}",
     ".rar": "unrar x {file} {folder}/",
 }
+ZIPPED = (".npz", ".pt", ".pth", ".xlsx", ".docx", ".keras", ".jar")  # files that are zip archives inside
+PICKLED = "pickled Python objects, which are not read, for they could run code"
 BINARY = {
     ".tfrecord": "TensorFlow records",
     ".tfrecords": "TensorFlow records",
@@ -33,30 +36,50 @@ BINARY = {
     ".lmdb": "an LMDB database",
     ".dcm": "DICOM images",
     ".nii": "NIfTI volumes",
-    ".pkl": "pickled Python objects, which are not read, for they could run code",
+    ".pkl": PICKLED,
+    ".pickle": PICKLED,
+    ".p": PICKLED,
+    ".pt": "a file of PyTorch, which is not read, for it could run code",
+    ".nii.gz": "NIfTI volumes",
+    ".xlsx": "a spreadsheet",
+    ".npy": "a NumPy array, which is read from one .npz file with the arrays x and y",
 }
 JSON = {
     "segment anything": "Segment Anything's json",
     "vott": "VoTT's json",
+    "via 3": "json of VIA 3",
     "datumaro": "Datumaro's json",
 }
 
 
 def look_archive(survey: Survey) -> Evidence | None:
-    """Recognise an archive: the given file, or the only file of a folder."""
-    if len(survey.files) != 1:
+    """Recognise an archive: the given file, or those of a folder without images."""
+    packed = [(file, ending) for file in survey.files if (ending := _ending_of(file, survey.is_file)) is not None]
+    if not packed or survey.images:
         return None
-    file = survey.files[0]
-    ending = next((ending for ending in ARCHIVES if file.name.lower().endswith(ending)), None)
-    if ending is None:
+    file, ending = packed[0]
+    stem = file.path.name.removesuffix(ending)
+    beside = str(file.path.with_name(stem)) if len(survey.files) > 1 else stem
+    command = ARCHIVES[ending].format(file=shlex.quote(str(file.path)), folder=shlex.quote(beside))
+    if len(packed) > 1:
+        text = "{file} and {more} more are archives: unpack them first, as with `{command}`"
+        why = message("data.refuse.archives", text, file=file.relative, more=len(packed) - 1, command=command)
+    else:
+        why = message("data.refuse.archive", "{file} is an archive: unpack it first, as with `{command}`",
+                      file=file.relative, command=command)  # fmt: skip
+    return Evidence(Fit.MARKED, message("data.seen.archive", "the archive {file}", file=file.name), why)
+
+
+def _ending_of(file: File, alone: bool) -> str | None:
+    """The ending of an archive's name. alone: the file was given, so that its first bytes may tell instead."""
+    known = next((ending for ending in ARCHIVES if file.name.lower().endswith(ending)), None)
+    if known is not None or not alone or file.suffix in ZIPPED:
+        return file.name[-len(known) :].lower() if known else None
+    try:
+        with file.path.open("rb") as stream:
+            return ".zip" if stream.read(4) == b"PK\3\4" else None
+    except OSError:
         return None
-    words = {"file": shlex.quote(str(file.path)), "folder": shlex.quote(file.path.name[: -len(ending)])}
-    command = ARCHIVES[ending].format(**words)
-    return Evidence(
-        Fit.MARKED,
-        message("data.seen.archive", "the archive {file}", file=file.name),
-        message("data.refuse.archive", "it is an archive: unpack it first, as with `{command}`", command=command),
-    )
 
 
 def look_binary(survey: Survey) -> Evidence | None:
@@ -64,9 +87,9 @@ def look_binary(survey: Survey) -> Evidence | None:
     if survey.images:
         return None
     for suffix, what in BINARY.items():
-        if files := survey.of(suffix):
+        if files := [file for file in survey.files if file.name.lower().endswith(suffix)]:
             return Evidence(
-                Fit.MARKED,
+                Fit.MARKED if suffix != ".npy" else Fit.POSSIBLE,
                 message("data.seen.binary", "{count} {suffix} files", count=len(files), suffix=suffix),
                 message(
                     "data.refuse.binary_file", "{file} is {what}: write images and labels as files in a known format",
@@ -74,6 +97,19 @@ def look_binary(survey: Survey) -> Evidence | None:
                 ),
             )  # fmt: skip
     return None
+
+
+def look_single(survey: Survey) -> Evidence | None:
+    """Recognise a folder of files that are read one by one: npz, or several tables."""
+    files = sorted(survey.of(".npz", ".csv", ".tsv"), key=lambda file: (split_of(file.stem) != TRAIN, file.parts))
+    if survey.is_file or survey.images or not files:
+        return None
+    return Evidence(
+        Fit.POSSIBLE,
+        message("data.seen.single", "{count} files that are read one by one", count=len(files)),
+        message("data.refuse.single", "give one file, such as {file}; --test PATH gives another",
+                file=shlex.quote(str(files[0].path))),
+    )  # fmt: skip
 
 
 def look_json(survey: Survey) -> Evidence | None:
@@ -98,9 +134,9 @@ def look_text(survey: Survey) -> Evidence | None:
         if len(fields) in (9, 10):
             return Evidence(
                 Fit.MARKED,
-                message("data.seen.mot", "{file} is MOT's table of tracks", file=file.relative),
-                message("data.refuse.mot", "{file} holds tracks (MOT), which are not read: write them as COCO boxes",
-                        file=file.relative),
+                message("data.seen.mot_alone", "{file} is MOT's table of tracks", file=file.relative),
+                message("data.refuse.mot", "{file} holds tracks (MOT), but its frames are not in img1/ beside its "
+                        "folder", file=file.relative),
             )  # fmt: skip
     return None
 
@@ -113,6 +149,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 FORMATS: dict[str, tuple[str, Callable[[Survey], Evidence | None]]] = {
     "archive": ("an archive that is not unpacked", look_archive),
     "binary": ("files of other tools that hold images and labels", look_binary),
+    "single files": ("a folder of files that are read one by one", look_single),
     "other json": ("json of annotation tools", look_json),
     "other text": ("tables of tracks", look_text),
 }
