@@ -51,6 +51,7 @@ ANCHORS = torch.randn(CLASSES, 8, requires_grad=True)
 SIMILARITIES: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
     "cosine": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T, True),
     "cosine with a margin": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T - 0.1, True),
+    "temperature of 1": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T / 1.0, True),
     "scaled": (lambda z: 16 * (F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T), False),
     "temperature": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T / 0.1, False),
     "dot product": (lambda z: z @ ANCHORS.T, False),
@@ -113,9 +114,10 @@ def one_batch(size: int, seen: int, loaded: int = 0) -> Ledger:
         (one_batch(32, 32, loaded=32), None),
         (one_batch(1024, 1024), None),
         (one_batch(4, 4), None),
+        (one_batch(20, 4, loaded=200), None),
         (one_batch(32, 1400, loaded=1400), None),
     ],
-    ids=["of many", "unknown", "whole set", "full batch", "four samples", "all drawn"],
+    ids=["of many", "unknown", "whole set", "full batch", "four samples", "copies of four", "all drawn"],
 )
 def test_one_batch_in_every_step_is_found(made: Ledger, severity: str | None) -> None:
     assert [one.severity for one in duplicates(made)] == ([severity] if severity else [])

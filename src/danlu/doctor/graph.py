@@ -113,10 +113,22 @@ def is_cosine(node: Any) -> bool:
         sources = [source for source, _ in node.next_functions if source is not None]
         if node.name() in PRODUCTS:
             return len(sources) == 2 and all(map(_is_normalised, sources))
-        if node.name() not in REARRANGING and node.name() not in ("AddBackward0", "SubBackward0"):
+        is_shifted = node.name() in ("AddBackward0", "SubBackward0") or _is_times_one(node)
+        if node.name() not in REARRANGING and not is_shifted:
             return False
         node = _previous(node)
     return False
+
+
+def _is_times_one(node: Any) -> bool:
+    """Whether an operation multiplies or divides by a number near 1, as a temperature that was left at 1."""
+    if node.name() not in ("MulBackward0", "DivBackward0"):
+        return False
+    try:
+        number = node._saved_other
+        return number.numel() == 1 and not number.requires_grad and 0.5 <= abs(float(number)) <= 2
+    except (AttributeError, RuntimeError):  # autograd freed it
+        return False
 
 
 def _is_normalised(node: Any) -> bool:

@@ -18,6 +18,7 @@ from danlu.doctor.places import TRAINING
 from danlu.message import Message
 
 MIN_STEPS = 50  # training steps on one batch; fewer may be a test that the model can memorise it
+MIN_DISTINCT = 17  # samples; rows of a few binary columns are no more than 16 different ones
 MIN_BATCH, MAX_BATCH = 8, 64  # usual batch sizes; any other one batch may be the whole training set
 REPEATED = message("finding.data.duplicates.repeated", "Samples occur more than once")
 DROP = message(
@@ -75,8 +76,8 @@ def _same_batch(ledger: Ledger) -> Iterable[Finding]:
     """Every step trains on one and the same batch, which is not the whole training set."""
     seen, steps, size = ledger.last("input.hashed", "train", 0), steps_taken(ledger), batch_size(ledger)
     loaded = ledger.last("loader.samples", default=0)
-    if not seen or not size or seen > size or steps < MIN_STEPS:
-        return
+    if not size or not max(MIN_DISTINCT, 0.8 * size) <= seen <= size or steps < MIN_STEPS:
+        return  # fewer distinct samples than a batch holds are copies, as of the four rows of XOR
     whole = loaded <= size if loaded else not MIN_BATCH <= size <= MAX_BATCH
     if whole:
         return
