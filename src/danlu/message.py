@@ -159,7 +159,7 @@ def with_messages(tree: Any, messages: Mapping[str, Any], place: str = "") -> An
 
 @lru_cache
 def table(code: str) -> dict[str, str]:
-    """All translations of a language by message id, empty where the language has no folder."""
+    """All translations of a language by message id, empty if the language has no folder."""
     found: dict[str, str] = {}
     for file in sorted((TRANSLATIONS / code).glob("*.toml")):
         found |= dict(_flat(tomllib.loads(file.read_text(encoding="utf-8"))))

@@ -32,8 +32,8 @@ class TaskSpec:
     metrics: names of the metrics that every evaluation has, as in the JSON output.
     monitor: the one of them that selects the best weights on the validation set and heads the report.
     better: whether a high or a low value of `monitor` is better.
-    loss: name and reason of the default loss; None where the network computes its own.
-    network: name and reason of the default network; None where it depends on the inputs.
+    loss: name and reason of the default loss; None if the network computes its own.
+    network: name and reason of the default network; None if it depends on the inputs.
     keeps_last: the last weights are the best ones; validation metrics choose no epoch.
     """
 

@@ -21,7 +21,7 @@ PREFIX = "own:"
 
 @dataclass(frozen=True)
 class UserObjects:
-    """Objects of one training, in the form in which danlu's own tables hold their entries; None where there is none.
+    """Objects of one training, in the form in which danlu's own tables hold their entries; None if there is none.
 
     data: `data.dataset.Dataset`. model: `models.spec.NetworkSpec`. loss: (outputs, targets) -> losses. optimizer:
     `learning.optim.Optimizer`. scheduler: (epochs, steps per epoch, lr) -> (step -> factor). metrics:
@@ -71,7 +71,7 @@ def is_own(name: object) -> bool:
 
 
 def find(kind: str, name: str) -> Any:
-    """The user's object of this kind ("model", "loss", ...). Raises Refusal where it is not given."""
+    """The user's object of this kind ("model", "loss", ...). Raises Refusal if it is not given."""
     found = getattr(current(), kind)
     if found is None:
         own = name.replace(PREFIX, "")

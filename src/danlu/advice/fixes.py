@@ -37,7 +37,7 @@ def fixes(
         earlier: Runs on the same data that were no better; a change that goes back to one of them is not proposed.
 
     Returns:
-        A function from a finding to the finding with flags as its remedy; unchanged where no setting can fix it.
+        A function from a finding to the finding with flags as its remedy; unchanged if no setting can fix it.
     """
     defaults = RunDefaults.of_config(config, samples)
     moved: dict[str, tuple[str, Any]] = {}  # setting -> finding that moves it, and its direction

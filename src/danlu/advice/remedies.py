@@ -23,7 +23,7 @@ OF_RANDOM_INITIALISATION = frozenset(
 
 
 def changes(code: str, case: Case) -> list[Change]:
-    """Changes to test for a finding, each different from the run's settings; empty where no setting can fix it."""
+    """Changes to test for a finding, each different from the run's settings; empty if no setting can fix it."""
     return _different(REMEDIES, code, case)
 
 

@@ -35,7 +35,7 @@ MADE_BY = ("Software", "danlu")  # text in the file, by which an earlier sheet i
 def write_contact_sheet(out: Path, dataset: Dataset, shuffled: Tensor) -> None:
     """Write example images with their labels drawn in. shuffled: sample numbers in the order to choose from.
 
-    Raises Refusal where the file name has no image extension, or the file cannot be written.
+    Raises Refusal if the file name has no image extension, or the file cannot be written.
     """
     tiny = max(_sizes(dataset)[0]) <= TINY_SIDE
     side, columns, count = SMALL if tiny else LARGE

@@ -380,7 +380,7 @@ class DoctorConfig(Strict):
 
 @dataclass(frozen=True)
 class Config(Strict):
-    """Settings of one training run; None where a setting is open."""
+    """Settings of one training run; None if a setting is open."""
 
     data: DataConfig = section(DataConfig)
     task: TaskName | None = option(None, " | ".join(TASKS))

@@ -21,7 +21,7 @@ MIN_ACCURACY = 0.7  # on the validation set; a network below it is unsure of its
 def trust_notes(predictions: Sequence[Prediction], summary: Summary | None) -> list[Message]:
     """Reasons not to read the confidences as probabilities.
 
-    summary: of the run; None where its folder has none.
+    summary: of the run; None if its folder has none.
     """
     confidences = [row.confidence for row in predictions if row.confidence is not None]
     if not confidences:

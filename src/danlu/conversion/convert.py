@@ -62,9 +62,9 @@ def convert(
 ) -> Conversion:
     """Write `data` in another format; class names and given splits are kept, images are copied.
 
-    to: coco, yolo, voc or folder. out: the new folder, by default DATA-FORMAT in the current one; Refusal where it
+    to: coco, yolo, voc or folder. out: the new folder, by default DATA-FORMAT in the current one; Refusal if it
     exists with content. link: make hard links to the images instead of copies. task: "detect" converts boxes only of
-    data with masks. settings: of the `data` section of the config. Refusal where the format cannot hold the data.
+    data with masks. settings: of the `data` section of the config. Refusal if the format cannot hold the data.
     """
     target = TARGETS[one_of("--to", to, TARGETS, ", ".join(TARGETS))]
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}

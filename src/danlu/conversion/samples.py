@@ -32,7 +32,7 @@ class Sample:
     """One image with its targets.
 
     source: its file, or the pixels uint8 (C, H, W). name: file name in the converted set, without a folder. split: its
-    name, "" where the set has no splits. size: (height, width). label: index of its class, where it has one.
+    name, "" if the set has no splits. size: (height, width). label: index of its class, where it has one.
     """
 
     source: Path | Tensor

@@ -48,7 +48,7 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def _ends(path: Path) -> bytes:
-    """Size, first and last bytes of a file; empty where it cannot be read, which decoding reports."""
+    """Size, first and last bytes of a file; empty if it cannot be read, which decoding reports."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -18,7 +18,7 @@ CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 
 
 def free_memory() -> int | None:
-    """Bytes of main memory and swap that this process can still get; None where the system does not tell."""
+    """Bytes of main memory and swap that this process can still get; None if the system does not tell."""
     try:
         fields = dict(
             line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines() if ":" in line

@@ -221,7 +221,7 @@ def _fitted_camera(boxes: Sequence[PosedBox], before: float) -> Explanation:
 
 
 def _bounds(one: PosedBox) -> np.ndarray:
-    """Bounds of the projected points, x1, y1, x2, y2 (4,); NaN where some are behind the camera."""
+    """Bounds of the projected points, x1, y1, x2, y2 (4,); NaN if some are behind the camera."""
     seen = (one.points @ one.rotation.T + one.translation).numpy()
     if not (seen[:, 2] > 0).all():
         return np.full(4, np.nan)

@@ -41,7 +41,7 @@ def write_script(file: Path, signature: Signature) -> Path | None:
 
 
 def _source(signature: Signature) -> Path | None:
-    """The script for a task; None where it cannot read the images."""
+    """The script for a task; None if it cannot read the images."""
     if signature.channels not in (1, 3):
         return None
     spec = signature.task_spec

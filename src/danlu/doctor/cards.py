@@ -63,7 +63,7 @@ def card(one: Mapping[str, Any], ledger: Ledger) -> str:
 
 
 def draw(finding: Mapping[str, Any], ledger: Ledger) -> Figure | None:
-    """The chart of a finding's evidence (finding as in findings.json); None where the ledger lacks its numbers."""
+    """The chart of a finding's evidence (finding as in findings.json); None if the ledger lacks its numbers."""
     spec = FINDINGS.get(str(finding.get("code", "")))
     for drawing in spec.charts if spec else ():
         figure = drawing(ledger, finding)

@@ -71,7 +71,7 @@ def loss_name(kind: str | None) -> str:
 
 
 def kind_of(callable_: Any) -> str | None:
-    """Kind of a loss module or function; None where its name is unknown."""
+    """Kind of a loss module or function; None if its name is unknown."""
     if isinstance(callable_, nn.Module):
         return next((MODULES[c.__name__] for c in type(callable_).__mro__ if c.__name__ in MODULES), None)
     try:

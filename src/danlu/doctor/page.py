@@ -88,7 +88,7 @@ ul{color:var(--muted)}
 class Section:
     """One training on the page.
 
-    title: name of the training; "" where the page has only one. checked, lead: findings that were judged, and the first
+    title: name of the training; "" if the page has only one. checked, lead: findings that were judged, and the first
     sentence, where they do not follow from the ledger as of a watched training (the log of another tool).
     """
 

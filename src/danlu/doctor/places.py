@@ -41,7 +41,7 @@ def class_place(label: int | str) -> Message:
 
 
 def group_place(ledger: Ledger, label: str) -> Message | str:
-    """A group of parameters of an optimiser ("optimizer0.group1"); nothing where there is only one."""
+    """A group of parameters of an optimiser ("optimizer0.group1"); nothing if there is only one."""
     if len(ledger.wheres("optimizer.lr")) <= 1:
         return ""
     optimizer, _, group = label.partition(".")

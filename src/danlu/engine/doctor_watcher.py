@@ -134,7 +134,7 @@ class DoctorWatcher(Watcher):
 def suspects(evaluation: Evaluation, dataset: Dataset) -> list[str]:
     """Name the samples whose label contradicts a confident prediction, most confident first: "a.jpg (cat: dog?)".
 
-    [] where the outputs (N, K) are no scores of classes.
+    [] if the outputs (N, K) are no scores of classes.
     """
     outputs, targets = evaluation.outputs, evaluation.targets
     if (
@@ -152,7 +152,7 @@ def suspects(evaluation: Evaluation, dataset: Dataset) -> list[str]:
 
 
 def _loss_kind(config: Config) -> str | None:
-    """The doctor's name of the loss; None where it is to be derived from the graph."""
+    """The doctor's name of the loss; None if it is to be derived from the graph."""
     name = config.loss.name
     if config.pretrain.method is not None:
         return "pretraining"

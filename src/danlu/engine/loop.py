@@ -327,7 +327,7 @@ def _update_best(plan: Plan, progress: Progress, metrics: dict[str, float]) -> b
 
 
 def _speed(samples: int, seconds: float) -> float | None:
-    """Samples per second; None where nothing was trained on."""
+    """Samples per second; None if nothing was trained on."""
     return samples / max(seconds, 1e-9) if samples else None
 
 

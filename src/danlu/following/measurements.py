@@ -24,7 +24,7 @@ class Measurements:
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
-    """Number and time of a file, which change when it is replaced; None where it is missing."""
+    """Number and time of a file, which change when it is replaced; None if it is missing."""
     try:
         found = path.stat()
     except OSError:
@@ -44,7 +44,7 @@ def measurements_of(run: Run) -> Measurements:
 
 
 def _state(path: Path) -> dict[str, Any] | None:
-    """The checkpoint with its tensors left on the disk; None where it is missing or just being removed."""
+    """The checkpoint with its tensors left on the disk; None if it is missing or just being removed."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError):

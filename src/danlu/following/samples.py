@@ -108,7 +108,7 @@ def _spread(index: Tensor, count: int) -> Tensor:
 
 
 def _only(dataset: Dataset, chosen: Sequence[int]) -> Dataset | None:
-    """The data set with the chosen samples only; None where the inputs are not images."""
+    """The data set with the chosen samples only; None if the inputs are not images."""
     inputs = dataset.inputs
     if dataset.kind == "images" and isinstance(inputs, Tensor):
         few: Tensor | ImageFiles = inputs[list(chosen)]

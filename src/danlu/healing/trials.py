@@ -56,7 +56,7 @@ class TrialResult:
     seconds: float  # of all trainings
 
     def values(self, metric: str) -> list[float | None]:
-        """One metric by seed; None where the training failed or the metric is not finite."""
+        """One metric by seed; None if the training failed or the metric is not finite."""
         found = [metrics.get(metric) if metrics else None for metrics in self.metrics]
         return [value if value is not None and math.isfinite(value) else None for value in found]
 
@@ -194,7 +194,7 @@ def compare(
 ) -> Comparison:
     """Paired one-sided t-test over seeds: the mean difference against Student's t times its standard error.
 
-    before, after: metric by seed, None where the training failed. high: larger is better. min_gain: difference that
+    before, after: metric by seed, None if the training failed. high: larger is better. min_gain: difference that
     must be exceeded in any case. alpha: significance level. A change with which fewer trainings fail is better
     whatever the metric.
     """

@@ -52,7 +52,7 @@ class SameImages:
     note: Message | None = None
 
     def sentence(self) -> str:
-        """Numbers of images in words; "" where they have no meaning."""
+        """Numbers of images in words; "" if they have no meaning."""
         if self.all_right is None:
             return ""
         text = (
@@ -127,7 +127,7 @@ def _spread(index: Tensor, count: int) -> list[int]:
 
 
 def _sources(dataset: Dataset) -> Callable[[int], Any] | None:
-    """Function from a sample number to its image as `predict` takes it; None where the samples are not images."""
+    """Function from a sample number to its image as `predict` takes it; None if the samples are not images."""
     inputs, frames = dataset.inputs, dataset.frames
     if frames is not None and isinstance(inputs, Tensor):
         return lambda i: unfolded(inputs[i], frames).numpy()

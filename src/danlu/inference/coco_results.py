@@ -200,7 +200,7 @@ class _Results:
 
 
 def _known_suffixes(names: list[Any], known: Mapping[str, int]) -> list[str | None]:
-    """Longest known suffix of each path; None where no suffix is known or the value is no text."""
+    """Longest known suffix of each path; None if no suffix is known or the value is no text."""
     strings = {name for name in names if isinstance(name, str)}
     longest = {name: next((suffix for suffix in _suffixes(name) if suffix in known), None) for name in strings}
     return [longest[name] if isinstance(name, str) else None for name in names]

@@ -104,7 +104,7 @@ class TrainingFeatures:
 
     @classmethod
     def read(cls, path: Path) -> TrainingFeatures | None:
-        """Read a file of `save`; None where there is none, or it is damaged, since predictions do not need it."""
+        """Read a file of `save`; None if there is none, or it is damaged, since predictions do not need it."""
         try:
             _, found = read_tensors(path)
             layer = bytes(found["layer"].tolist()).decode()

@@ -23,7 +23,7 @@ class InputImage(Generic[Content]):
     """One image as it was read.
 
     name: path of the file, "array N", or "VIDEO frame N". source: file, array or PIL image. content: the result of the
-    reader, None where it failed for the reason `error`. video: file that a frame belongs to.
+    reader, None if it failed for the reason `error`. video: file that a frame belongs to.
     """
 
     name: str

@@ -69,7 +69,7 @@ class LoadedRun(Run):
 
     @property
     def config(self) -> ResolvedConfig:
-        """config.yaml, of which nothing is open. Refusal where it was edited and lacks a setting."""
+        """Settings of the run, from config.yaml. Raises Refusal if the file was edited and lacks one."""
         try:
             return resolve(super().config)
         except Refusal as refused:
@@ -90,7 +90,7 @@ class LoadedRun(Run):
 
     @cached_property
     def training_features(self) -> TrainingFeatures | None:
-        """Features that inputs are compared with; None where the run has none, and for the last weights."""
+        """Features that inputs are compared with; None if the run has none, and for the last weights."""
         return TrainingFeatures.read(self.features) if self.weights_used == "best" else None
 
     @property

@@ -34,7 +34,7 @@ LOGGERS = {
 
 
 def check_loggers(names: Sequence[str] | None) -> None:
-    """Raise Refusal where the package of a logger is missing."""
+    """Raise Refusal if the package of a logger is missing."""
     for name in names or ():
         if find_spec(name) is None:
             raise Refusal(

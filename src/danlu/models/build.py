@@ -91,7 +91,7 @@ def build_model(
 
 
 def _for_mixed_sizes(name: str, spec: NetworkSpec) -> NetworkSpec:
-    """The spec of the same network for images of different sizes. Raises Refusal where it needs one size."""
+    """The spec of the same network for images of different sizes. Raises Refusal if it needs one size."""
     if spec.mixed is None:
         suited = ", ".join(other for other, one in MODELS.items() if one.mixed is not None)
         wanted = message(

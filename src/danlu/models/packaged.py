@@ -45,7 +45,7 @@ class PackagedWeights:
 
     @property
     def path(self) -> Path | None:
-        """The weights file, None where the package is not installed."""
+        """The weights file, None if the package is not installed."""
         found = find_spec(self.package)
         file = Path(found.origin).parent / self.file if found is not None and found.origin else None
         return file if file is not None and file.is_file() else None

@@ -14,7 +14,7 @@ class NetworkFacts:
     """Facts about the data from which a network of the user is built.
 
     classes: number of outputs. shape: of one input. channels, size: of images (C, size, size). frames: of clips
-    (T, C, size, size). inputs: of rows (D,). None where the data have no such fact.
+    (T, C, size, size). inputs: of rows (D,). None if the data have no such fact.
     """
 
     classes: int

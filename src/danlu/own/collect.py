@@ -80,7 +80,7 @@ def _objects(given: Mapping[str, Any]) -> UserObjects:
 
 
 def with_data(config: Config, data: Any, val: Any, test: Any, objects: UserObjects) -> tuple[Config, UserObjects]:
-    """The config and the objects, with data given in Python; unchanged where it is a path or a name.
+    """The config and the objects, with data given in Python; unchanged if it is a path or a name.
 
     A DataLoader's batch size and workers are used where the config leaves them open. Where a validation set is given,
     no test set is cut from the training samples.

@@ -23,7 +23,7 @@ NUMBER_KINDS = ("mse", "l1", "smooth_l1", "huber", "poisson")
 class OwnLoss:
     """A loss of the user as danlu calls it: (outputs, targets) -> one value per sample, or their mean.
 
-    kind: the loss as the doctor names it, None where its name is unknown.
+    kind: the loss as the doctor names it, None if its name is unknown.
     """
 
     def __init__(self, loss: Any) -> None:

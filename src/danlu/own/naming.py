@@ -34,7 +34,7 @@ def shown(name: str) -> str:
 
 
 def parameters_of(function: Any) -> dict[str, inspect.Parameter]:
-    """Parameters of a callable by name; {} where they cannot be inspected (builtins)."""
+    """Parameters of a callable by name; {} if they cannot be inspected (builtins)."""
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):

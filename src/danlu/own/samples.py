@@ -157,7 +157,7 @@ def tensors_of(data: Any) -> tuple[Tensor, ...] | None:
 
 
 def known_labels(data: Any) -> Any:
-    """Labels that a dataset holds beside its items (torchvision), None where they must be read item by item."""
+    """Labels that a dataset holds beside its items (torchvision), None if they must be read item by item."""
     if isinstance(data, Subset):
         whole = known_labels(data.dataset)
         return None if whole is None else [whole[i] for i in data.indices]

@@ -102,7 +102,7 @@ class OwnTransform:
         return list(transform) if isinstance(transform, list | tuple) else [transform]
 
     def fit(self, sample: Tensor) -> None:
-        """Find the form of sample that the transforms take. Refusal where they fail on every form."""
+        """Find the form of sample that the transforms take. Refusal if they fail on every form."""
         train, evaluation = (None if one is None else _fitted(one, sample) for one in (self.train, self.evaluation))
         if not self.pair and train is not None and train(sample, 0).dtype == torch.uint8:
             evaluation = None  # augmentation

@@ -67,7 +67,7 @@ def _integers(value: object) -> list[int]:
 
 
 def _weightless(signature: Signature) -> nn.Module | None:
-    """The network on the meta device; None where its construction reads weights."""
+    """The network on the meta device; None if its construction reads weights."""
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device("meta"):
             warnings.simplefilter("ignore")  # libraries warn about weights on the meta device

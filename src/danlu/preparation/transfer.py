@@ -187,7 +187,7 @@ def _match_outputs(
 
 
 def _colours(there: Tensor, here: Tensor) -> Message | None:
-    """Describe how kernels (O, C, h, w) of an input layer fit another number of colours; None where they do not."""
+    """Describe how kernels (O, C, h, w) of an input layer fit another number of colours; None if they do not."""
     same = there.ndim == here.ndim == 4 and there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
     if not same or there.shape[1] == here.shape[1] or there.shape[1] not in (1, 3):
         return None

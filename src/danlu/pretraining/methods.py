@@ -131,7 +131,7 @@ def build_pretrainer(
 
 
 def check_last_map(pretrainer: Pretrainer, channels: int, size: int) -> None:
-    """Run one blank image through the backbone. Raises Refusal where its last map is not that of its stride."""
+    """Run one blank image through the backbone. Raises Refusal if its last map is not that of its stride."""
     with torch.no_grad():
         pretrainer.eval()
         last = pretrainer.backbone.features(torch.zeros(1, channels, size, size))[-1]

@@ -219,7 +219,7 @@ def _reliability(summary: Mapping[str, Any], found: Mapping[str, Any], figures: 
 
 
 def _scaling(calibration: Mapping[str, Any], split: str) -> str:
-    """Sentence on the temperature and the calibration error without and with it; empty where there is none."""
+    """Sentence on the temperature and the calibration error without and with it; empty if there is none."""
     before, after = ((calibration.get(key) or {}).get(split) for key in ("before", "after"))
     if not (is_number(before) and is_number(after)):
         return ""

@@ -38,7 +38,7 @@ def keep_report(error: BaseException, command: Sequence[str]) -> Path | None:
     """Write the report into the log of the run that was being trained or read, else into a file of the current folder.
 
     Returns:
-        The file; None where nothing can be written.
+        The file; None if nothing can be written.
     """
     text = bug_report(error, command) + "\n"
     for file, mode in ((_log_of_run(error, command), "a"), (Path(FILE), "w")):

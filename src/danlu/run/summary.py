@@ -15,7 +15,7 @@ PUBLIC = ("run", "task", "model", "epochs", "metrics", "seconds", "samples_per_s
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Metrics(Result):
-    """Metrics of one split. None where the task has no such metric; NaN where it is undefined (too few samples).
+    """Metrics of one split. None if the task has no such metric; NaN if it is undefined (too few samples).
 
     All tasks: `loss`. Classification: `accuracy`, `top5`, `f1`, `ece`. Several labels per
     image: `mAP`, `f1`, `f1_micro`. Regression: `r2`, `mae`, `rmse`. Detection:

@@ -50,5 +50,5 @@ def _store(run: Run, network: TrainedNetwork, thresholds: Sequence[float], names
 
 
 def mean_thresholds(folds: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Mean threshold of each label over the networks of a cross-validation; empty where there are none."""
+    """Mean threshold of each label over the networks of a cross-validation; empty if there are none."""
     return tuple(map(fmean, zip(*folds))) if folds else ()

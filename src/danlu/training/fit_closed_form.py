@@ -23,7 +23,7 @@ from danlu.run.folder import Run
 def fit_closed_form(run: Run, prepared: Prepared, progress: Progress) -> dict[str, float] | None:
     """Call `Detector.settle` on the best and on the last weights, and save them again.
 
-    Returns the metrics of the best weights on the validation set; None where nothing has changed (most networks) or
+    Returns the metrics of the best weights on the validation set; None if nothing has changed (most networks) or
     there is no validation set. The result depends on the saved weights alone, so a run that was killed meanwhile gives
     the same bits when it is resumed. The detector gets all training images in each pass, without augmentation.
     """

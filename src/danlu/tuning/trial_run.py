@@ -27,7 +27,7 @@ OF_THE_DATA = "data."  # findings that no setting of a trial causes
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A finished training. metrics: of the validation set; {} where it failed. why: reason for an early end."""
+    """A finished training. metrics: of the validation set; {} if it failed. why: reason for an early end."""
 
     metrics: Mapping[str, float]
     epochs: int = 0

@@ -118,7 +118,7 @@ class ImageTable:
 
     @contextmanager
     def _reader(self) -> Iterator[Any]:
-        """Open the file for reading. Raises Refusal where it is cut or damaged, also while it is read."""
+        """Open the file for reading. Raises Refusal if it is cut or damaged, also while it is read."""
         pyarrow = import_module(PACKAGE)
         try:
             with self._opened() as reader:

@@ -145,7 +145,7 @@ def _facts(file: File) -> _Facts:
 
 
 def _scale(root: Path, facts: dict[File, _Facts]) -> float:
-    """Factor from the values of all clips to [0, 255]. Raises Refusal where they are neither in it nor in [0, 1]."""
+    """Factor from the values of all clips to [0, 255]. Raises Refusal if they are neither in it nor in [0, 1]."""
     low, high = min(one.low for one in facts.values()), max(one.high for one in facts.values())
     if low < 0 or high > 255:
         raise refusal(

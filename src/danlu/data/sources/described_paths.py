@@ -90,7 +90,7 @@ class DescribedPaths:
                     yield listed or (known.path if isinstance(known, File) else place.parent / name)
 
     def usable(self, path: Path, images: int, config: DataConfig) -> Sequence[Problem]:
-        """The refused entries as problems. Raises Refusal where they are too many. images: number of the others."""
+        """The refused entries as problems. Raises Refusal if they are too many. images: number of the others."""
         refused = self.refused
         stop_if_many_bad(path, len(refused), len(refused) + images, refused, config, "images")
         return refused

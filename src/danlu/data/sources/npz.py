@@ -220,7 +220,7 @@ def _clip_inputs(
 
 
 def _as_bytes(path: Path, x: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
-    """Pixels as uint8. Raises Refusal where they are neither in [0, 1] nor in [0, 255]."""
+    """Pixels as uint8. Raises Refusal if they are neither in [0, 1] nor in [0, 255]."""
     if x.dtype != np.uint8:
         low, high = float(x.min()), float(x.max())
         if low < 0 or high > 255:

@@ -58,7 +58,7 @@ class PosedObject:
 
     number: of its model. rotation (3, 3), float64. translation (3,), in the unit of the file. where: for messages.
     mask: file of its visible pixels, if there is one. whole, visible: boxes x1, y1, x2, y2 of all and of the visible
-    pixels, float64 (4,), or None. fraction: of its pixels that are visible, None where it is not known.
+    pixels, float64 (4,), or None. fraction: of its pixels that are visible, None if it is not known.
     """
 
     number: int
@@ -148,7 +148,7 @@ class PoseReading:
         )
 
     def _usable_images(self) -> list[tuple[PosedImage, ImageInfo]]:
-        """Images that can be decoded. Raises Refusal where none can, or too many entries are bad."""
+        """Images that can be decoded. Raises Refusal if none can, or too many entries are bad."""
         root = self.survey.root
         infos = check_images([one.path for one in self.images])
         self.problems += [
@@ -188,7 +188,7 @@ class PoseReading:
         return (mesh, far) if mesh != far else None
 
     def _units(self, diameter: float, pairs: Sequence[tuple[PosedImage, ImageInfo]]) -> float:
-        """Metres per unit of the translations; Refusal where the meshes' differs, unless bad entries are skipped."""
+        """Metres per unit of the translations; Refusal if the meshes' differs, unless bad entries are skipped."""
         distance = median(float(one.translation.norm()) for image, _ in pairs for one in image.objects)
         found = self.units(diameter, distance)
         if found is None or (found[0] != found[1] and not self.own_units and self.config.on_bad != "skip"):

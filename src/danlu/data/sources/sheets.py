@@ -234,7 +234,7 @@ def _box_columns(lower: tuple[str, ...]) -> tuple[tuple[int, ...], BoxForm] | No
 
 
 def _with_boxes(sheet: Sheet, lower: tuple[str, ...]) -> Sheet | None:
-    """The sheet with the columns of its boxes; None where it has none."""
+    """The sheet with the columns of its boxes; None if it has none."""
     sheet = replace(sheet, kind="boxes", header=lower, label=_label_of(sheet, lower))
     if (found := _box_columns(lower)) is not None:
         return replace(sheet, box=found[0], form=found[1])
@@ -379,7 +379,7 @@ def read_list(file: File) -> Table | None:
 
 
 def _read(file: File) -> Table | None:
-    """Header, rows as long as it, their lines, and lines of other rows; None where the file is no table of text."""
+    """Header, rows as long as it, their lines, and lines of other rows; None if the file is no table of text."""
     try:
         data = file.path.read_bytes()
     except OSError:
@@ -408,7 +408,7 @@ def _read(file: File) -> Table | None:
 
 
 def numbers(words: Iterable[str]) -> np.ndarray | None:
-    """Words as float64 (N,), None where one is no finite number."""
+    """Words as float64 (N,), None if one is no finite number."""
     try:
         found = np.array([float(word) for word in words])
     except ValueError:

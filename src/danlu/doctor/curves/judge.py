@@ -61,7 +61,7 @@ class LogDiagnosis:
 
 
 def diagnose_log(path: Path, language: str | None = None) -> LogDiagnosis | None:
-    """Findings about the log at a path, a file or a folder that holds it; None where there is none.
+    """Findings about the log at a path, a file or a folder that holds it; None if there is none.
 
     language: code of the language of the findings, by default the current one.
 

@@ -28,7 +28,7 @@ READERS: list[Reader] = sorted(_readers(), key=lambda reader: (reader.order, rea
 
 
 def find_log(path: Path) -> Log | None:
-    """The only log at a path, a file or a folder that holds it; None where there is none.
+    """The only log at a path, a file or a folder that holds it; None if there is none.
 
     Raises:
         Refusal: the folder holds the logs of several trainings.

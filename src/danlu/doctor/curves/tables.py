@@ -14,7 +14,7 @@ MAX_BYTES = 512 * 2**20  # larger files are no logs of curves
 
 
 def header(path: Path) -> list[str]:
-    """Names of the columns of a csv file, without surrounding blanks; empty where it is none."""
+    """Names of the columns of a csv file, without surrounding blanks; empty if it is none."""
     if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
         return []
     try:
@@ -41,7 +41,7 @@ def _delimiter(path: Path) -> str:
 
 
 def json_of(path: Path) -> Any:
-    """Contents of a json file; None where it is none."""
+    """Contents of a json file; None if it is none."""
     if path.suffix.lower() != ".json":
         return None
     try:
@@ -53,7 +53,7 @@ def json_of(path: Path) -> Any:
 
 
 def json_lines(path: Path, most: int | None = None) -> list[Mapping[str, Any]]:
-    """Objects of a jsonl file, one a line, at most `most`; empty where a line before the last is no object."""
+    """Objects of a jsonl file, one a line, at most `most`; empty if a line before the last is no object."""
     found: list[Mapping[str, Any]] = []
     try:
         with path.open(encoding="utf-8") as file:

@@ -16,7 +16,7 @@ BLOCKS = 40  # a longer training curve is replaced by the means of this number o
 
 
 def training_curve(ledger: Ledger) -> list[float]:
-    """Training loss in at most BLOCKS equal parts, until it stops being finite; [] where it is too short."""
+    """Training loss in at most BLOCKS equal parts, until it stops being finite; [] if it is too short."""
     values = finite_start(ledger.values("loss.step"))
     if len(values) > BLOCKS:
         edges = [round(i * len(values) / BLOCKS) for i in range(BLOCKS + 1)]
@@ -36,7 +36,7 @@ def start_of(ledger: Ledger) -> float | None:
 
 
 def learning_rates(ledger: Ledger) -> list[float]:
-    """The logged learning rate, [] where there is none."""
+    """The logged learning rate, [] if there is none."""
     where = next(iter(ledger.wheres("optimizer.lr")), "")
     return [rate for rate in ledger.values("optimizer.lr", where) if math.isfinite(rate)]
 

@@ -12,7 +12,7 @@ from danlu.message import Message
 def input_shift(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
     """Compare the input statistics of training and validation.
 
-    Returns the phase whose inputs deviate and the statistics, or None where they agree within sampling error. The phase
+    Returns the phase whose inputs deviate and the statistics, or None if they agree within sampling error. The phase
     farther from zero mean and unit variance is the one that deviates.
     """
     known = [[mean_of_epochs(ledger, f"input.{name}", phase) for phase in ("train", "val")] for name in ("mean", "std")]

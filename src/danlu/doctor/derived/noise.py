@@ -19,7 +19,7 @@ def batch_size(ledger: Ledger) -> float | None:
 def noise_scale(ledger: Ledger) -> tuple[float, bool] | None:
     """Simple gradient noise scale in samples, and whether it is unbiased (from micro-batches).
 
-    It is the ratio of mean noise to mean signal, infinite where the signal is not above zero. From successive gradients
+    It is the ratio of mean noise to mean signal, infinite if the signal is not above zero. From successive gradients
     it is an upper bound (see instruments/noise.py). None with fewer than MIN_ESTIMATES estimates.
     """
     for way in ("micro-batches", ""):

@@ -148,7 +148,7 @@ def finite_median(values: list[float]) -> float | None:
 
 
 def last_loss(ledger: Ledger, phase: str) -> float | None:
-    """Mean loss of the last epoch; None where there is none."""
+    """Mean loss of the last epoch; None if there is none."""
     return (ledger.values("loss.mean", phase) or [None])[-1]
 
 

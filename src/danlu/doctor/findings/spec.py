@@ -34,7 +34,7 @@ class Words:
     snippet: str | Mapping[str, str] = ""
 
     def chosen_snippet(self, evidence: Mapping[str, Any]) -> str:
-        """Template of the code for this evidence; empty where there is none."""
+        """Template of the code for this evidence; empty if there is none."""
         if isinstance(self.snippet, str):
             return self.snippet
         return self.snippet.get(str(evidence.get("fix", "")), "")

@@ -67,7 +67,7 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
 
 
 def names_text(names: list[str] | None) -> Message | str:
-    """Sentence with pairs of equal samples, "" where the trainer named none."""
+    """Sentence with pairs of equal samples, "" if the trainer named none."""
     text = " For example: {names}."
     return message("finding.data.duplicates.names", text, names="; ".join(names)) if names else ""
 

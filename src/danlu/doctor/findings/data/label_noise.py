@@ -83,7 +83,7 @@ def seen_text(top_third_correct: float | None, contradicted: float | None) -> Me
 
 
 def names_text(names: list[str] | None) -> Message | str:
-    """Sentence with the samples that the model contradicts, "" where the trainer named none."""
+    """Sentence with the samples that the model contradicts, "" if the trainer named none."""
     text = " Of the validation samples, look first at {names}."
     return message("finding.data.label_noise.names", text, names="; ".join(names)) if names else ""
 

@@ -94,7 +94,7 @@ def _kin(kin: float, noise: float) -> dict[str, Any]:
 def kinship(ledger: Ledger) -> tuple[float, float]:
     """Similarity of neighbours' labels over all measured batches, and its standard deviation by chance.
 
-    The deviation is infinite where none was measured.
+    The deviation is infinite if none was measured.
     """
     found = [v for v in ledger.values("label.kinship") if math.isfinite(v)]
     noise = [v for v in ledger.values("label.kinship_chance") if math.isfinite(v)]

@@ -33,7 +33,7 @@ def vanishing(ledger: Ledger) -> Iterable[Finding]:
 
 
 def gradient_decay(profile: list[tuple[str, float]], output: float) -> dict[str, Any] | None:
-    """Evidence of a gradient that falls by a factor per layer, None where it does not.
+    """Evidence of a gradient that falls by a factor per layer, None if it does not.
 
     Where a single layer causes most of the fall, that layer is dead or collapsed, and depth is not the cause.
     """

@@ -165,7 +165,7 @@ def expects(loss: str, wanted: Message | str, last: Message | str) -> Message:
 
 
 def _snippet(kind: str, last: str, layer: str) -> str:
-    """Key of the code in the wording; "" where the line to change is inside forward()."""
+    """Key of the code in the wording; "" if the line to change is inside forward()."""
     if last == "none":
         return {"bce": "bce_scores", "nll": "nll_scores"}.get(kind, "")
     if last == "cosine":
