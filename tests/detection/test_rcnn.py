@@ -74,7 +74,7 @@ def test_machines_and_ridges_find_better_than_the_softmax():
         model(images[:8], objects.index_select(0, torch.arange(8)))["loss"].backward()
         optimizer.step()
     before = nearest(model.eval(), images, objects)
-    model.settle(lambda: [(images[:9], objects.index_select(0, torch.arange(9)))] * 2)
+    model.fit_closed_form(lambda: [(images[:9], objects.index_select(0, torch.arange(9)))] * 2)
     assert model.settled
     assert model.machine_weight.any(1).all()
     after = nearest(model, images, objects)
@@ -96,7 +96,7 @@ def nearest(model: RCNN, images: torch.Tensor, objects: ObjectBatch) -> float:
 
 def test_fitted_parts_are_saved_and_reset_by_training():
     model, (images, objects) = detector().eval(), scene()
-    model.settle(lambda: [(images, objects)])
+    model.fit_closed_form(lambda: [(images, objects)])
     again = detector().eval()
     again.load_state_dict(model.state_dict())
     with torch.no_grad():
@@ -132,5 +132,5 @@ def test_grey_images_without_any_object():
     empty = collate([Objects.none(), Objects.none()])
     images = scene()[0][:, :1]
     assert model(images, empty)["loss"] > 0
-    model.settle(lambda: [(images, empty)])
+    model.fit_closed_form(lambda: [(images, empty)])
     assert [len(one) for one in model.detect(model(images), 0.05)] == [0, 0]

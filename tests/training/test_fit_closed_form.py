@@ -49,7 +49,7 @@ def test_summary_describes_the_kept_weights(stopped_run):
 
 
 def test_killed_while_fitting_closed_form_gives_equal_bits(stopped_run, tmp_path):
-    """The best weights are settled, the last not yet, and there is no summary: what a kill between the two leaves."""
+    """The best weights are fitted, the last not yet, and there is no summary: what a kill between the two leaves."""
     run = tmp_path / "run"
     shutil.copytree(stopped_run.folder, run)
     (run / "summary.json").unlink()

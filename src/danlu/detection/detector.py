@@ -16,11 +16,11 @@ class Detector(nn.Module):
     Losses and detections work in train and eval mode, also for images without objects.
     search: images -> region proposals from pixels, float32 (N, P, 4), padded with zeros; None for detectors that learn
     their proposals. Training images are searched before augmentation, and the augmented regions are passed to `forward`
-    with the objects. settles: the class overrides `settle`.
+    with the objects. has_closed_form: the class overrides `fit_closed_form`.
     """
 
     search: Callable[[Tensor], Tensor] | None = None
-    settles = False
+    has_closed_form = False
 
     def outputs(self, images: Tensor) -> dict[str, Any]:
         """Run the network; return everything that `losses` and `detect` need."""
@@ -46,7 +46,7 @@ class Detector(nn.Module):
         """
         return None
 
-    def settle(self, batches: Callable[[], Iterable[tuple[Tensor, ObjectBatch]]]) -> None:
+    def fit_closed_form(self, batches: Callable[[], Iterable[tuple[Tensor, ObjectBatch]]]) -> None:
         """Fit closed-form parameters after gradient training. No-op for most detectors.
 
         batches: starts a pass over the training images without augmentation, and their objects. Fitted parameters are

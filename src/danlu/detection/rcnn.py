@@ -2,7 +2,7 @@
 
 The network is trained as a softmax classifier of regions. After training the softmax is replaced: its features feed one
 linear support vector machine per class, trained with hard negative mining, and its last map feeds one ridge regression
-of the box per class. Both are convex problems, fitted once on the final weights (`settle`).
+of the box per class. Both are convex problems, fitted once on the final weights (`fit_closed_form`).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class RCNN(RegionDetector):
     positive_share of them positive. The published form: alexnet, crop 227, hidden 4096, proposals 2000.
     """
 
-    settles = True
-    settled: Tensor
+    has_closed_form = True
+    settled: Tensor  # bool (): the closed-form parts are fitted; the name is that in weights files
     machine_weight: Tensor
     machine_bias: Tensor
     box_weight: Tensor
@@ -77,7 +77,7 @@ class RCNN(RegionDetector):
         nn.init.normal_(self.logits.weight, std=0.01)
         for layer in (self.dense, self.logits):
             nn.init.zeros_(layer.bias)
-        # Fitted by `settle`; until then the softmax is used.
+        # Fitted by `fit_closed_form`; until then the softmax is used.
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool))
         self.register_buffer("machine_weight", torch.zeros(classes, hidden))
         self.register_buffer("machine_bias", torch.zeros(classes))
@@ -103,12 +103,12 @@ class RCNN(RegionDetector):
 
     @torch.no_grad()
     def score_regions(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        one = self._score_settled if self.settled else super().score_regions
+        one = self._score_fitted if self.settled else super().score_regions
         parts = [one(maps, *some) for some in zip(boxes.split(REGION_BATCH), image.split(REGION_BATCH))]
         scores, codes = zip(*parts)
         return torch.cat(scores), torch.cat(codes)
 
-    def _score_settled(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    def _score_fitted(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         cells, features = (x.float() for x in self.region_features(maps, boxes, image))
         with torch.autocast(boxes.device.type, enabled=False):
             margins = features @ self.machine_weight.T + self.machine_bias
@@ -124,7 +124,7 @@ class RCNN(RegionDetector):
         return {"loss": loss}
 
     @torch.no_grad()
-    def settle(self, batches: Callable[[], Iterable[tuple[Tensor, ObjectBatch]]]) -> None:
+    def fit_closed_form(self, batches: Callable[[], Iterable[tuple[Tensor, ObjectBatch]]]) -> None:
         """Fit the support vector machines and ridge regressions on the current features, in two passes."""
         training = self.training
         self.eval()

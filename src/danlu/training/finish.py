@@ -38,7 +38,7 @@ def finish_run(
     calibration: Calibration | None = None,
     **fields: Any,
 ) -> Summary:
-    """Evaluate the best weights and write everything that a finished run leaves.
+    """Evaluate the best weights and write the summary, the findings and the report.
 
     The test set is used here and nowhere else in a training; without a test set, the validation set is evaluated.
     timings: seconds of the earlier stages. evaluate: False for an interrupted run. use_test: False to leave the test

@@ -21,14 +21,14 @@ from danlu.run.folder import Run
 
 
 def fit_closed_form(run: Run, prepared: Prepared, progress: Progress) -> dict[str, float] | None:
-    """Call `Detector.settle` on the best and on the last weights, and save them again.
+    """Call `Detector.fit_closed_form` on the best and on the last weights, and save them again.
 
     Returns the metrics of the best weights on the validation set; None if nothing has changed (most networks) or
     there is no validation set. The result depends on the saved weights alone, so a run that was killed meanwhile gives
     the same bits when it is resumed. The detector gets all training images in each pass, without augmentation.
     """
     model = load(run).model if prepared.objects is not None else None
-    if not (isinstance(model, Detector) and model.settles):
+    if not (isinstance(model, Detector) and model.has_closed_form):
         return None
     config = prepared.config
     fabric = make_fabric(prepared.device, 1, config.precision)
@@ -41,7 +41,7 @@ def fit_closed_form(run: Run, prepared: Prepared, progress: Progress) -> dict[st
         ((signature, detector),) = network.members_on(fabric.device, config.channels_last)
         assert isinstance(detector, Detector)
         with fabric.autocast():
-            detector.settle(lambda: _images_and_objects(batches))
+            detector.fit_closed_form(lambda: _images_and_objects(batches))
         for name in names:
             save_weights(run.weights(name), detector, signature)
     return measure(load(run).network, prepared, "val").metrics if len(prepared.split.val) else None
