@@ -92,7 +92,7 @@ def test_refusals_are_in_the_language(capsys: pytest.CaptureFixture[str], monkey
     assert main(["train", "--epochz", "3"]) == 2
     assert capsys.readouterr().err == "danlu: danlu train 没有参数 '--epochz'；是不是 '--epochs'？\n"
     assert main(["train", "--epochs"]) == 2
-    assert capsys.readouterr().err == "danlu: 参数 --epochs：后面需要一个值（见 `danlu train --help`）\n"
+    assert capsys.readouterr().err == "danlu: --epochs 后面需要一个值：遍历训练集的次数（见 `danlu train --help`）\n"
     monkeypatch.setenv("DANLU_LANG", "de")
     assert main(["train"]) == 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+import danlu
 from danlu.data.dataset import Dataset
 from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.label_noise import names_text
@@ -51,3 +52,10 @@ def test_findings_name_copies_samples_and_columns() -> None:
     (found,) = not_normalised(ledger)
     assert "Column income has a standard deviation of 1000, column age one of 2." in worded(found).cause
     assert "look first at a.jpg (cat: dog?)" in str(names_text(["a.jpg (cat: dog?)"]))
+
+
+def test_watch_takes_the_names_of_columns_and_classes() -> None:
+    network = torch.nn.Linear(3, 2)
+    doctor = danlu.watch(network, classes=["no", "yes"], columns=["income", "age", "rooms"])
+    assert doctor.ledger.facts("class.name") == {"0": "no", "1": "yes"}
+    assert doctor.ledger.last("input.columns") == ["income", "age", "rooms"]

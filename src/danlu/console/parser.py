@@ -304,6 +304,9 @@ def find_verb(word: str) -> str:
             raise Refusal(
                 message("console.verb_first", "a verb must come before {word!r}; {hint}", word=word, hint=close)
             )
+        if takers := [parser.prog for parser in build_parsers()[1].values() if f"--{word}" in parser.flags]:
+            text = "unknown verb {word!r}; --{word} is a flag of {verbs}"
+            raise Refusal(message("console.verb_is_flag", text, word=word, verbs=", ".join(takers)))
         raise Refusal(message("console.unknown_verb", "unknown verb {word!r}; {hint}", word=word, hint=close))
     return name
 
@@ -313,7 +316,7 @@ def build_parsers() -> tuple[Parser, dict[str, Parser]]:
     about = translated("help.about", "Train vision models and find out what is wrong with a training.")
     usage = "danlu " + translated("help.usage_of_danlu", "[--lang en|zh] VERB ...")
     parser = Parser(prog="danlu", description=about, usage=usage)
-    parser.flag("--version", action="store_true", help="print the version")
+    parser.flag("--version", action="store_true", help=message("help.version", "print the version"))
     parser.flag(FLAG, metavar="en|zh", help=LANGUAGE_HELP)
     subparsers = parser.add_subparsers(
         prog="danlu",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import overload
 
 import torch
@@ -27,6 +27,8 @@ def watch(
     language: str = "en",
     quiet: bool = False,
     prefix: str = "",
+    classes: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> Doctor: ...
 
 
@@ -39,6 +41,8 @@ def watch(
     language: str = "en",
     quiet: bool = False,
     prefix: str = "",
+    classes: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> Doctor | ProgramDoctor:
     """Watch the training of `model` inside a `with` block; without a model, all trainings of this program from now on.
 
@@ -52,6 +56,8 @@ def watch(
         language: "en" or "zh", for findings and report.
         quiet: print nothing; `findings` has everything.
         prefix: name of `model` inside a larger module; the names of layers begin with it.
+        classes: names of the classes, in the order of the outputs, for findings; without them they have numbers.
+        columns: names of the columns of the inputs (N, D), for findings.
 
     Raises:
         TypeError: `model` is not a module, or an optimizer not a torch optimizer.
@@ -63,7 +69,8 @@ def watch(
     """
     if model is None and optimizer is None and loss_fn is None:
         return ProgramDoctor(budget=budget, language=language, say=say_nothing if quiet else to_standard_error)
-    return watch_model(model, optimizer, loss_fn, budget=budget, language=language, quiet=quiet, prefix=prefix)  # type: ignore[arg-type]
+    names = {"prefix": prefix, "classes": classes, "columns": columns}
+    return watch_model(model, optimizer, loss_fn, budget=budget, language=language, quiet=quiet, **names)  # type: ignore[arg-type]
 
 
 def say_nothing(line: str) -> None:

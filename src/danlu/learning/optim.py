@@ -225,7 +225,7 @@ def build_optimizer(
             "optim.form",
             message("learning.wanted.torch", "torch with {name}", name=name),
             config.form,
-            do=message("learning.do.use_optim", "use --optim {with_forms}", with_forms=" or ".join(WITH_FORMS)),
+            do=message("learning.do.use_optim", "use --optimizer {with_forms}", with_forms=" or ".join(WITH_FORMS)),
         )
     groups = parameter_groups(model, config, lr_factors or {})
     if not groups:

@@ -27,6 +27,7 @@ RESUMABLE = (
     "callbacks",
     "log",
     "live",
+    "doctor.language",
 )
 # Settings without influence on the weights.
 HARMLESS = ("out", "data.path", "data.cache", "data.memory", "data.on_bad", "data.follow_links", "doctor")

@@ -101,14 +101,19 @@ def _metrics_of(row: dict[str, Any], split: str) -> dict[str, float]:
     return {name.partition(".")[2]: value for name, value in row.items() if name.startswith(split + ".")}
 
 
+def _evenly(values: list[int], count: int) -> list[int]:
+    """Up to `count` of the values, evenly spaced: samples are in the order of their classes."""
+    return [values[i * len(values) // count] for i in range(count)] if len(values) > count else values
+
+
 def augmented_images(prepared: Prepared) -> list[str]:
-    """First training images after augmentation, without normalisation, as data URIs; empty for tables."""
+    """Training images after augmentation, without normalisation, as data URIs; empty for tables."""
     if prepared.images is None or prepared.signature.shape is not None:
         return []
     augment, _ = transforms(prepared)
     signature = prepared.signature
     normalise = Normalise(**signature.normalisation)
-    index: list[int] = prepared.split.train[:AUGMENTED_SHOWN].tolist()
+    index: list[int] = _evenly(prepared.split.train.tolist(), AUGMENTED_SHOWN)
     draws = augment.draw(np.random.default_rng([prepared.config.seed, 0]), len(index))
     images = prepared.images.some(index)
     targets: Any = prepared.targets.index_select(0, torch.tensor(index))

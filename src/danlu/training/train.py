@@ -202,7 +202,7 @@ def _resume(
 ) -> LoadedRun:
     """Continue a run, or a cross-validation. data: training, validation and test data given in Python."""
     run = Run.open(folder)
-    with speaking(run.config.doctor.language), run.locked():
+    with speaking(with_values(run.config, settings).doctor.language), run.locked():
         config = resumed_config(run, settings)
         check_loggers(config.log)
         if config.callbacks and objects.callbacks is None:
