@@ -242,7 +242,7 @@ def test_unexpected_errors_are_converted(error, code, says, debug, tmp_path, cap
 
 
 def test_formats_are_listed_as_the_flag_takes_them(capsys):
-    from danlu.data.formats import format_named
+    from danlu.data.format_table import format_named
 
     listed = as_json("formats", capsys)["formats"]
     assert {"coco", "instance-masks", "csv-boxes", "folder"} <= set(listed)
