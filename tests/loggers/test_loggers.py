@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 import danlu
+from danlu.cli import main
 from danlu.doctor.curves.readers import tensorboard as events
 from danlu.doctor.curves.readers import wandb as offline
 from danlu.loggers import table, watcher
@@ -79,6 +80,13 @@ def test_a_missing_package_is_refused_before_the_training(tmp_path, monkeypatch)
     ):
         danlu.train("digits", out=tmp_path / "run", log="mlflow", **TINY)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_package_is_one_sentence_on_the_command_line(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(table, "find_spec", lambda name: None)
+    assert main(["train", "digits", "--log", "mlflow"]) == 2
+    assert capsys.readouterr().err.startswith("danlu: --log mlflow needs the package mlflow; install it with")
 
 
 def test_an_unknown_logger_is_refused(tmp_path) -> None:

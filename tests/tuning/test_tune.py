@@ -48,6 +48,11 @@ def test_no_trial_uses_the_test_set_and_the_winner_does_once(searched) -> None:
     assert Run(Path(searched.run)).summary.test_looks == 1
 
 
+def test_a_trial_says_that_its_weights_were_removed(searched) -> None:
+    with pytest.raises(danlu.Refusal, match=r"best.safetensors was removed, as those of the trials .* trains it again"):
+        danlu.load(Path(searched.folder) / "trials" / "0").predict("digits")
+
+
 def test_the_command_repeats_the_winner_bit_for_bit(searched, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     words = searched.command.split()

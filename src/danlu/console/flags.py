@@ -199,7 +199,7 @@ def under_typed_flag(
         return error
     key = error.thing.lstrip("-").replace("-", "_")
     key = SHORT_FLAGS.get(key, key)
-    if key not in FLAGS:
+    if key not in FLAGS or not str(error).startswith(error.thing):
         return error
     typed = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}
     name = next((flag for flag in FLAGS[key] if flag in typed), FLAGS[key][0])

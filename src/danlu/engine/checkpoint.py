@@ -75,6 +75,14 @@ def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
 def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
     """Read a safetensors file, and its signature if danlu wrote it. Raises Refusal if it is missing or damaged."""
     if not path.is_file():
+        run = path.parent.parent
+        if (run / "summary.json").is_file():
+            text = (
+                "weights file {path} was removed, as those of the trials of a search are; "
+                "`danlu train --config {config}` trains it again"
+            )
+            config = run / "config.yaml"
+            raise Refusal(message("engine.refuse.weights_removed", text, path=path, config=config))
         raise Refusal(
             message(
                 "engine.refuse.weights_file_does_exist",
