@@ -61,6 +61,13 @@ def memory(pid: int) -> float:
     return int(found[1]) / 1024 if found else float("nan")
 
 
+def _names(row: dict) -> object:
+    """The class, the labels or the classes of the objects of an answer; None for no answer."""
+    if "labels" in row:
+        return {name for name, _ in row["labels"]}
+    return row.get("class", [one["class"] for one in row["objects"]] if "objects" in row else None)
+
+
 async def load(url: str, pid: int, files: list[Path], expected: dict, requests: int, clients: int) -> None:
     contents = [file.read_bytes() for file in files]
     seconds, wrong, lost = [], 0, 0
@@ -81,8 +88,7 @@ async def load(url: str, pid: int, files: list[Path], expected: dict, requests: 
                 wrong += reply.status_code != 400
             else:
                 row = reply.json()["predictions"][0] if reply.status_code == 200 else {}
-                wanted = expected[str(files[k])]
-                wrong += any(row.get(key) != wanted[key] for key in ("class",) if key in wanted) or not row
+                wrong += not row or _names(row) != _names(expected[str(files[k])])
 
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_connections=clients)) as http:
         await asyncio.gather(*(http.post("/predict", content=contents[0]) for _ in range(clients)))
