@@ -420,7 +420,7 @@ FORMATS = {
         "(N, T, H, W)",
         "sources/test_clips.py",
     ),
-    "clip-arrays": Format(
+    "clip arrays": Format(
         "a folder of .npy arrays per class, each one clip",
         clip_arrays.look,
         clip_arrays.open,

@@ -31,7 +31,7 @@ def read(path, **settings):
 @pytest.mark.parametrize(("shape", "channels"), [((5, 12, 16), 1), ((5, 12, 16, 3), 3)])
 def test_frames_are_read_in_their_order(shape, channels, tmp_path):
     data = read(write(tmp_path, shape))
-    assert (data.format, data.task, data.classes) == ("clip-arrays", "classify", ("left", "right"))
+    assert (data.format, data.task, data.classes) == ("clip arrays", "classify", ("left", "right"))
     assert (data.frames, data.stored_channels) == (5, channels)
     assert data.inputs.shape == (20, 5 * channels, 12, 12)
     assert data.targets.tolist() == [0] * 10 + [1] * 10
@@ -71,7 +71,7 @@ def test_damaged_arrays_are_problems_and_others_are_refused(tmp_path):
 
 def test_arrays_of_images_are_no_clips(tmp_path):
     write(tmp_path, (12, 16, 3))
-    assert recognise(tmp_path) != "clip-arrays"
+    assert recognise(tmp_path) != "clip arrays"
 
 
 def test_a_folder_of_arrays_is_trained_and_predicted(tmp_path):

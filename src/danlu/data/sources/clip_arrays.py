@@ -87,7 +87,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     names = [file.relative for file in facts]
     return Dataset(
         path=str(survey.root),
-        format="clip-arrays",
+        format="clip arrays",
         task="classify",
         inputs=torch.stack(clips),
         frames=count,
