@@ -163,6 +163,26 @@ share {{run}} --model ²
 serve {{run}} --model own:lenet
 report {{run}} --features --model linear
 
+# Devices, whose content never ends.
+train /dev/zero
+train digits --val /dev/zero
+train digits --test /dev/urandom
+train digits --config /dev/zero
+tune digits --space /dev/zero
+tune --resume /dev/zero
+describe /dev/zero
+convert /dev/zero --to coco
+diagnose /dev/zero
+evaluate /dev/zero
+evaluate {{run}} /dev/zero
+predict {{run}} /dev/zero
+report /dev/zero
+runs /dev/zero
+share /dev/zero
+export /dev/zero
+serve /dev/zero
+compare {{run}} /dev/zero
+
 # Values of thousands of characters, of which the sentence shows a part.
 train digits --precision {"x" * 5000}
 train digits --epochs {"9" * 5000}

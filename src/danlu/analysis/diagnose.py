@@ -13,6 +13,7 @@ from danlu.analysis.diagnosis import Diagnosis
 from danlu.config import Config, get, with_values
 from danlu.data.dataset import ImageFiles
 from danlu.data.formats import known_names
+from danlu.data.links import check_ordinary
 from danlu.doctor.curves.judge import LogDiagnosis, diagnose_log
 from danlu.doctor.derived.progress import epoch_samples
 from danlu.doctor.diagnose import diagnose as apply_rules
@@ -54,6 +55,7 @@ def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagno
     spoken = {"doctor.language": lang} if lang else {}
     is_run = not is_data(target) and bool(str(target)) and (Path(target) / "config.yaml").exists()
     if not (is_run or is_data(target) or settings or not str(target)) and Path(target).exists():
+        check_ordinary(Path(target), "RUN|LOG|DATA")
         language = with_values(Config(), spoken).doctor.language
         diagnosed = diagnose_log(Path(target), language)
         if diagnosed is not None:

@@ -18,6 +18,7 @@ from danlu.data.format_table import FORMATS
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.label_maps import LabelMap
 from danlu.data.left_out import left_out_images
+from danlu.data.links import check_ordinary
 from danlu.data.recognition import choose_format, recognise
 from danlu.data.sources import label_masks, labelled_csv, moving_digits, scenes, shapes, sklearn, torchvision
 from danlu.data.sources.labelled import too_many_bad
@@ -53,6 +54,7 @@ def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bo
             )
         )
     path = Path(config.path).expanduser()
+    check_ordinary(path, "DATA")
     dataset = _open_path(path, config, task) if path.exists() else _open_name(config.path, config, task)
     if task and dataset.task != task:
         raise _other_task(config.path, dataset.task, task)
@@ -220,6 +222,7 @@ def _open_split(flag: str, given: str, main: Dataset, config: DataConfig) -> Dat
             given,
             near=nearest(given, beside),
         )
+    check_ordinary(path, flag)
     target = config.target or (main.target_names[0] if main.kind == "table" else None)
     config = replace(config, path=given, val=None, test=None, target=target)
     if main.frames is not None and isinstance(main.inputs, torch.Tensor):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from danlu.message import message
+from danlu.refuse import refusal
 
 FOLLOW = message("data.wanted.follow_links_reads", "--follow-links reads it")
 Kind = Literal["folder", "file", "other"]
@@ -50,6 +51,12 @@ class Fence:
         if self.open or not entry.is_symlink() or self.holds(entry.path):
             return None
         return f"a link to {os.path.realpath(entry.path)}, outside the data folder; {FOLLOW}"
+
+
+def check_ordinary(path: Path, thing: str) -> None:
+    """Raise Refusal for a pipe, socket or device, whose content may never come or never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise refusal(thing, message("data.wanted.ordinary", "an ordinary file or a folder"), str(path))
 
 
 def kind_of(entry: os.DirEntry[str]) -> tuple[Kind, str]:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from danlu.data.image_file import IMAGE_SUFFIXES, UNREADABLE, is_image, reason_of
+from danlu.data.links import check_ordinary
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
@@ -70,6 +71,7 @@ def existing_path(path: str | Path) -> Path:
             name,
             near=siblings(path),
         )
+    check_ordinary(path, "PATH")
     return path
 
 
