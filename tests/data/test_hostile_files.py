@@ -229,6 +229,9 @@ DAMAGES = {
     "objects": lambda pixels, problems: np.save(pixels, np.array([{}], dtype=object), allow_pickle=True),
     "another shape": lambda pixels, problems: np.save(pixels, np.zeros((1, 3, 4, 4), np.uint8)),
     "problems": lambda pixels, problems: problems.write_text("[" * 100_000),
+    "a problem more": lambda pixels, problems: problems.write_text(
+        json.dumps(json.loads(problems.read_text()) | {"problems": [["0.png", "damaged"]]})
+    ),
     "no problems": lambda pixels, problems: problems.unlink(),
 }
 

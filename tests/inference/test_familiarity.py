@@ -15,6 +15,7 @@ import danlu
 from danlu.cli import main
 from danlu.inference.familiarity import MIN_SAMPLES, SHRINKAGE, TrainingFeatures
 from danlu.inference.image_predictor import ImagePredictor
+from danlu.refuse import Refusal
 
 UNLIKE = {
     "noise": np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8),
@@ -72,10 +73,11 @@ def test_predict_names_them(digits_run, tmp_path, capsys) -> None:
     assert "noise" in told.partition("unlike the training data")[2]
 
 
-def test_a_run_without_features_and_a_damaged_file_have_no_distance(digits_run, tmp_path) -> None:
+def test_a_run_without_features_has_no_distance_and_damaged_ones_are_named(digits_run, tmp_path) -> None:
     shutil.copytree(digits_run.folder, tmp_path / "run")
     kept = tmp_path / "run" / "weights" / "features.safetensors"
     kept.write_bytes(kept.read_bytes()[:100])
-    assert danlu.load(tmp_path / "run").predict(UNLIKE["black"])[0].distance is None
+    with pytest.raises(Refusal, match=r"features\.safetensors .*; remove it, and predictions are not compared"):
+        danlu.load(tmp_path / "run").predict(UNLIKE["black"])
     kept.unlink()
     assert danlu.load(tmp_path / "run").predict(UNLIKE["black"])[0].distance is None

@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -109,6 +110,18 @@ def test_a_flipped_byte_of_the_weights_is_found(seed, run):
     flip(path, random.Random(seed).randrange(path.stat().st_size))
     with pytest.raises(Refusal, match=r"best\.safetensors .*; use --weights last, or train it again"):
         danlu.load(run.folder)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_flipped_byte_of_the_features_is_found(seed, whole, tmp_path):
+    run = Run.open(shutil.copytree(whole.folder, tmp_path / "run"))
+    image = np.zeros((8, 8), np.uint8)
+    danlu.load(run.folder).predict(image)
+    flip(run.features, random.Random(seed).randrange(run.features.stat().st_size))
+    with pytest.raises(Refusal, match=r"features\.safetensors .*; remove it, and predictions are not compared"):
+        danlu.load(run.folder).predict(image)
+    run.features.unlink()
+    danlu.load(run.folder).predict(image)
 
 
 @pytest.mark.parametrize("damage", ["last row lost", "empty", "missing", "a figure changed"])

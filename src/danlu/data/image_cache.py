@@ -81,7 +81,9 @@ def _read_cache(
         # Copy-on-write: writing to the tensor does not change the file.
         pixels = np.load(pixels_file, mmap_mode="c", allow_pickle=False)
         pairs = [(str(where), str(reason)) for where, reason in kept["problems"]]
-        if pixels.shape != shape or pixels.dtype != np.uint8 or _checksum_of(pixels) != kept["crc32"]:
+        if pixels.shape != shape or pixels.dtype != np.uint8:
+            return None
+        if zlib.crc32(json.dumps(kept["problems"]).encode(), _checksum_of(pixels)) != kept["crc32"]:
             return None
     except (OSError, ValueError, TypeError, KeyError, EOFError, RecursionError):
         return None
@@ -110,6 +112,7 @@ def _write_cache(
                 file.write(chunk.data)
                 checksum = zlib.crc32(chunk.data, checksum)
                 problems += [(problem.where, problem.reason) for problem in bad]
+        checksum = zlib.crc32(json.dumps(problems).encode(), checksum)
         temporary[1].write_text(json.dumps({"problems": problems, "crc32": checksum}), encoding="utf-8")
         # The pixels are renamed last, so a cache with pixels is complete.
         temporary[1].replace(problems_file)

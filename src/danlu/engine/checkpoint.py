@@ -27,6 +27,7 @@ from danlu.learning.sparse import plain_state
 from danlu.message import message
 from danlu.refuse import Refusal, blame
 from danlu.run.atomic import write_atomically
+from danlu.run.folder import FEATURES
 from danlu.run.signature import Signature
 
 NO_CHECKSUM = "0" * 8  # placeholder in the header while the checksum is computed
@@ -99,7 +100,7 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
                         "engine.refuse.weights_file_damaged_checksum",
                         "weights file {path} is damaged: its checksum differs; {way_back}",
                         path=path,
-                        way_back=_way_back(path),
+                        way_back=way_back(path),
                     )
                 )
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file, not a dictionary)
@@ -113,7 +114,7 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
                 "weights file {path} is damaged or not a safetensors file: {why}; {way_back}",
                 path=path,
                 why=why,
-                way_back=_way_back(path),
+                way_back=way_back(path),
             )
         ) from None
     try:
@@ -160,8 +161,12 @@ def _checksum(path: Path, written: str) -> str:
     return f"{checksum:08x}"
 
 
-def _way_back(path: Path) -> str:
+def way_back(path: Path) -> str:
     """Advice for a damaged weights file of a run."""
+    if path.name == FEATURES:
+        return message(
+            "engine.do.remove_features", "remove it, and predictions are not compared with the training data"
+        )
     other = {"best.safetensors": "last", "last.safetensors": "best"}.get(path.name)
     if other and path.with_name(f"{other}.safetensors").exists():
         return f"use --weights {other}, or train it again"

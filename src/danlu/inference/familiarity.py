@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.engine.checkpoint import read_tensors, save_tensors
+from danlu.engine.checkpoint import read_tensors, save_tensors, way_back
 from danlu.inference.prediction import Prediction
 from danlu.inspection.activations import pooled
+from danlu.message import message
 from danlu.refuse import Refusal
 
 MAX_SAMPLES = 500  # of the training set that are kept, and of the validation set that the limit is chosen on
@@ -104,13 +105,16 @@ class TrainingFeatures:
 
     @classmethod
     def read(cls, path: Path) -> TrainingFeatures | None:
-        """Read a file of `save`; None if there is none, or it is damaged, since predictions do not need it."""
+        """Read a file of `save`; None if there is none. Raises Refusal if it is damaged."""
+        if not path.exists():
+            return None
+        _, found = read_tensors(path)
         try:
-            _, found = read_tensors(path)
             layer = bytes(found["layer"].tolist()).decode()
             return cls(found["features"], found["labels"], found["limit"].item(), layer)
-        except (Refusal, KeyError, ValueError, RuntimeError):
-            return None
+        except (KeyError, ValueError, RuntimeError):
+            text = "{path} does not hold features of training samples; {way_back}"
+            raise Refusal(message("inference.refuse.features", text, path=path, way_back=way_back(path))) from None
 
 
 @contextmanager

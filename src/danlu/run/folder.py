@@ -31,6 +31,7 @@ from danlu.run.result import Result
 from danlu.run.stage import Stage, can_be_taken, stage_of
 from danlu.run.summary import Summary
 
+FEATURES = "features.safetensors"  # in weights/
 LOCK_SECONDS = 0.2  # to wait for a lock: a reader that looks whether it is held takes it for a moment
 
 
@@ -208,7 +209,7 @@ class Run:
     @property
     def features(self) -> Path:
         """Path of the features of training samples that inputs are compared with (`inference/familiarity.py`)."""
-        return self.folder / "weights" / "features.safetensors"
+        return self.folder / "weights" / FEATURES
 
     def snapshot(self, epoch: int) -> Path:
         """Return the path of the weights after an epoch, which `save_path` keeps."""
