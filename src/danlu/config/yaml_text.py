@@ -35,7 +35,7 @@ def parse_yaml(text: str, loader: Any = yaml.SafeLoader, max_bytes: int = MAX_BY
     if len(text) > max_bytes:
         raise YamlTooLarge(f"it has more than {max_bytes >> 20} MiB, too much for settings or a description of data")
     _check_brackets(text)
-    if not issubclass(loader, Parser):  # that of libyaml
+    if _uses_libyaml(loader):
         _check_levels(text, loader)
     parser = loader(text)
     try:
@@ -60,6 +60,10 @@ def _check_brackets(text: str) -> None:
                 raise YamlTooLarge(_too_deep())
         elif character in "]}":
             depth = max(0, depth - 1)
+
+
+def _uses_libyaml(loader: type) -> bool:
+    return not issubclass(loader, Parser)
 
 
 def _check_levels(text: str, loader: Any) -> None:

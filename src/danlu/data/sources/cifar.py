@@ -172,7 +172,17 @@ def read_pickle(file: Path) -> Any:
                 file=file,
             )
         ) from None
-    except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError):
+    except (
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        MemoryError,
+        OverflowError,
+        SystemError,
+    ):
         raise Refusal(
             message(
                 "data.refuse.pickled_batch_truncated_damaged",
