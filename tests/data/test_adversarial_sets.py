@@ -361,3 +361,10 @@ def test_json_of_other_tools_is_named(tmp_path, content, words):
     said = refused(tmp_path)
     assert "export.json" in said
     assert words in said
+
+
+def test_a_missing_image_of_labelme_is_called_as_in_its_file(tmp_path):
+    for name in "ab":
+        shape = {"label": "cat", "points": [[4, 4], [24, 14]], "shape_type": "rectangle"}
+        text(tmp_path / f"{name}.json", {"version": "5.0", "imagePath": f"{name}.png", "shapes": [shape]})
+    assert "a.png (of a.json): missing image" in refused(tmp_path)

@@ -76,9 +76,10 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
         return
     name = content.get("imagePath")
     own = name if isinstance(name, str) and name else file.stem
-    if isinstance(reading.index.find(own, file.folder, split_of_path(file.folder)), str):
-        own = file.stem  # the image was renamed: use the name of the json file
     split = split_of_path(file.folder)
+    named, beside = (reading.index.find(one, file.folder, split) for one in (own, file.stem))
+    if isinstance(named, str) and not isinstance(beside, str):
+        own = file.stem  # the image was renamed: use the name of the json file
     one = reading.own_image(own, file.relative, near=file.folder, split=split, size=_size(content))
     if one is None:
         return

@@ -83,7 +83,7 @@ def _tables(survey: Survey) -> list[File]:
 
 
 def _numbers(line: str) -> list[float] | None:
-    """Numbers of a line; None where they are too few, or no numbers."""
+    """Numbers of a line; None if they are too few, or no numbers."""
     try:
         found = [float(word) for word in line.split(",")]
     except ValueError:
