@@ -40,6 +40,14 @@ def test_a_long_stage_prints_one_plain_line() -> None:
     assert line.endswith("left")
 
 
+def test_the_line_is_in_the_language_of_the_command() -> None:
+    shown = console()
+    with speaking("zh"), showing(StageLines(shown)), stage("读取", total=10, delay=0.1) as reading:
+        reading.advance(4)
+        time.sleep(0.7)
+    assert text_of(shown).startswith("读取  4 / 10  剩余")
+
+
 def test_the_innermost_stage_is_shown_and_erased_on_a_terminal() -> None:
     shown = console(terminal=True)
     with showing(StageLines(shown)), stage("outer", delay=0.1), stage("inner", delay=0.1):

@@ -5,6 +5,7 @@ A thread looks at the current stage, because the work itself may be one long cal
 
 from __future__ import annotations
 
+import contextvars
 import threading
 
 from rich.console import Console
@@ -35,7 +36,8 @@ class StageLines:
             first = len(self._stages) == 1
         if first and not self.console.quiet:
             self._ended = threading.Event()
-            threading.Thread(target=self._watch, args=(self._ended,), daemon=True).start()
+            here = contextvars.copy_context()  # with the language, which a thread of its own would not have
+            threading.Thread(target=here.run, args=(self._watch, self._ended), daemon=True).start()
 
     def end(self, stage: Stage) -> None:
         with self._lock:
