@@ -31,11 +31,14 @@ class GraphLeaves(Instrument):
         self._before: list[weakref.ref] = []  # unregistered leaves of the first measured pass
         self._found: list[tuple[weakref.ref, str, int]] = []  # tensor, name, number of elements
         self._created = 0  # elements of parameters created anew in each pass
+        self._new: list[tuple[weakref.ref, int]] = []  # parameters of the second pass alone
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         if not call.grad or loss.grad_fn is None:
             return
         self._passes += 1
+        if self._new:
+            self._count_created()
         if self._passes not in MEASURED_PASSES:
             return
         known = watched.parameter_names.keys() | {id(t) for t in tensors_in((call.args, call.kwargs))}
@@ -49,7 +52,12 @@ class GraphLeaves(Instrument):
             if id(leaf) in lasting and id(leaf) in names:
                 self._found.append((weakref.ref(leaf), names[id(leaf)], leaf.numel()))
             elif id(leaf) not in lasting and isinstance(leaf, nn.Parameter):
-                self._created += leaf.numel()
+                self._new.append((weakref.ref(leaf), leaf.numel()))
+
+    def _count_created(self) -> None:
+        """Count the new parameters that are gone; one that is still there belongs to another model of the program."""
+        self._created += sum(size for ref, size in self._new if ref() is None)
+        self._new = []
 
     def finish(self, watched: WatchedModel) -> None:
         if not len(watched.optimizers):
@@ -60,6 +68,7 @@ class GraphLeaves(Instrument):
             leaf = ref()
             if leaf is not None and id(leaf) not in held:
                 watched.write("leaf.unregistered", size, name)
+        self._count_created()
         if self._created:
             watched.write("leaf.created", self._created)
 

@@ -204,7 +204,7 @@ class LossAndAccuracy(Instrument):
         """Record the axis of a softmax that a loss written by hand takes of the scores of classes."""
         found, shape = softmax_in_loss(loss.grad_fn, outputs), shape_of(outputs)
         axis = softmax_axis(found) if found is not None else None
-        if axis is not None and axis[1] == shape and len(shape) == 2 and shape[1] > 1:
+        if found is not None and axis is not None and axis[1] == shape and len(shape) == 2 and shape[1] > 1:
             watched.write("output.activation", ACTIVATIONS[found.name()])
             watched.write("output.softmax_axis", axis[0])
             watched.write("output.softmax_shape", axis[1])
