@@ -110,6 +110,8 @@ def test_large_first_outputs_unreached_parameters_and_a_model_that_cannot_learn(
     large = nn.Linear(12, 4)
     nn.init.normal_(large.weight, std=5)
     assert "model.bad_init" in codes(examine_model(large, nn.functional.cross_entropy, *batch()))
+    fitted_later = examine_model(large, nn.functional.cross_entropy, *batch(), judge_first_loss=False)
+    assert "model.bad_init" not in codes(fitted_later)
 
     class Forgotten(nn.Module):
         def __init__(self) -> None:

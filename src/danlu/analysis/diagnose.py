@@ -6,10 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from danlu.advice.fixes import fixes_of_run
 from danlu.analysis.diagnosis import Diagnosis
+from danlu.analysis.examined import (
+    checked,
+    class_targets,
+    compares_images,
+    fitted_samples,
+    judges_first_loss,
+    not_judged,
+)
 from danlu.config import Config, get, with_values
 from danlu.data.dataset import ImageFiles
 from danlu.data.formats import known_names
@@ -39,10 +46,6 @@ from danlu.tasks.task import SampleLossTask
 from danlu.user_objects import using
 
 PLAIN_FORMAT = {"precision": "fp32", "channels_last": False}  # nothing is trained, so that no format is timed
-# Samples of the batch on which it is tested whether the network can learn; the second number is for large images.
-FIT_SAMPLES, FIT_LARGE_IMAGES = 64, 16
-SMALL_IMAGE = 64  # pixels of a side; larger images count as large
-MAX_IMAGES = 200_000  # images compared with one another
 
 
 def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagnosis:
@@ -126,7 +129,9 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
     with stage(translated("stage.network", "examining the untrained network")):
         findings += _model_findings(prepared, config.doctor.language)
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))
-    return Diagnosis(prepared.dataset.path, config.doctor.language, findings)
+    with speaking(config.doctor.language):
+        examined = {"checked": list(map(str, checked(prepared))), "not_judged": list(map(str, not_judged(prepared)))}
+    return Diagnosis(prepared.dataset.path, config.doctor.language, findings, examined=examined)
 
 
 def _prepare(config: Config) -> Prepared:
@@ -156,9 +161,9 @@ def _data_findings(prepared: Prepared, language: str) -> list[Finding]:
     """Duplicates and leaks among images, and findings about labels."""
     dataset, indices = prepared.dataset, prepared.split
     split = Split(indices.train, indices.val, indices.test)
-    targets = dataset.targets if dataset.task_spec.targets == "class" and isinstance(dataset.targets, Tensor) else None
+    targets = class_targets(prepared)
     findings = []
-    if prepared.images is not None and len(dataset) <= MAX_IMAGES:
+    if prepared.images is not None and compares_images(prepared):
         stored = prepared.images.source
         if isinstance(stored, ImageFiles):
             chunks = torch.arange(len(dataset)).split(256)
@@ -188,8 +193,7 @@ def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
     task = make_task(prepared)
     assert isinstance(task, SampleLossTask), "detectors are handled above"
     _, plain = transforms(prepared)
-    is_large = (prepared.signature.size or 0) > SMALL_IMAGE
-    index = prepared.split.train[: FIT_LARGE_IMAGES if is_large else FIT_SAMPLES]
+    index = fitted_samples(prepared)
     batch = next(make_batches(prepared, index, plain, batch_size=len(index)).epoch())
     network = build_network(prepared, prepared.config.seed).to(prepared.device)
     return examine_model(
@@ -198,6 +202,7 @@ def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
         batch.inputs,
         batch.targets,
         language,
+        judge_first_loss=judges_first_loss(prepared),
     )
 
 

@@ -22,6 +22,7 @@ class Diagnosis(Result):
     findings: list[Finding]  # by severity and confidence
     landscape: Mapping[str, Any] | None = None  # with --landscape
     healing: Mapping[str, Any] | None = None  # with --heal
+    examined: Mapping[str, list[str]] | None = None  # of data: sentences about what was checked, and what not_judged
     log: Mapping[str, Any] | None = None  # of a log: format, evidence, curves (name by meaning), not_judged
     page: str | None = None  # of a log: HTML page
 

@@ -42,6 +42,7 @@ from danlu.printing.results import (
     figures,
     nothing_found,
     print_description,
+    print_examined,
     print_features,
     print_findings,
     print_inspection,
@@ -271,6 +272,8 @@ def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int
         print_log_findings(console, diagnosis)
     else:
         print_findings(console, diagnosis.findings, language)
+        if diagnosis.examined is not None:
+            print_examined(console, diagnosis.examined, language)
     found = diagnosis.to_json()
     if run is not None and drawing:
         drawn = landscape(run, lang=language, **_given({"directions": directions}))

@@ -156,28 +156,41 @@ def examine_labels(targets: Tensor, split: Split, classes: Sequence[str], langua
 
 
 def examine_model(
-    model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], inputs: Tensor, targets: Any, language: str | None = None
+    model: nn.Module,
+    loss_fn: Callable[[Any, Any], Tensor],
+    inputs: Tensor,
+    targets: Any,
+    language: str | None = None,
+    *,
+    judge_first_loss: bool = True,
 ) -> list[Finding]:
     """Train a copy of the model on one batch: check the first loss, unreached parameters, and whether it can fit.
 
-    loss_fn: (outputs, targets) -> scalar. The model itself and torch's random generator are not changed.
+    loss_fn: (outputs, targets) -> scalar. judge_first_loss: False if the last layer is fitted before training, as for
+    pretrained networks. The model itself and torch's random generator are not changed.
     """
     generator = torch.random.get_rng_state()
     try:
-        return _examine_copy(copy.deepcopy(model).train(), loss_fn, inputs, targets, language)
+        return _examine_copy(copy.deepcopy(model).train(), loss_fn, inputs, targets, language, judge_first_loss)
     finally:
         torch.random.set_rng_state(generator)
 
 
 def _examine_copy(
-    model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], inputs: Tensor, targets: Any, language: str | None
+    model: nn.Module,
+    loss_fn: Callable[[Any, Any], Tensor],
+    inputs: Tensor,
+    targets: Any,
+    language: str | None,
+    judge_first_loss: bool,
 ) -> list[Finding]:
     findings = []
     outputs = model(inputs)
     loss = loss_fn(outputs, targets)
     loss.backward()
     first = outputs[0] if isinstance(outputs, tuple) else outputs
-    if isinstance(first, Tensor) and first.ndim == 2 and first.shape[1] > 1 and not targets.is_floating_point():
+    classes = isinstance(first, Tensor) and first.ndim == 2 and first.shape[1] > 1 and not targets.is_floating_point()
+    if classes and judge_first_loss:
         usual = math.log(first.shape[1])
         if not 0.5 * usual < float(loss.detach()) < 1.8 * usual + 0.3:
             facts = {"loss": float(loss.detach()), "usual": usual, "classes": first.shape[1]}

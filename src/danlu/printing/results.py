@@ -169,6 +169,17 @@ def print_findings(console: Console, findings: Sequence[Mapping[str, Any]], lang
             print_line(console, term("nothing_found", "nothing wrong was found"))
 
 
+def print_examined(console: Console, examined: Mapping[str, Sequence[str]], language: str = "en") -> None:
+    """Print what was checked in data before a training, and what was not judged."""
+    with speaking(language):
+        headings = {"checked": translated("printing.checked", "checked:")}
+        headings["not_judged"] = translated("printing.log_not_judged", "not judged:")
+    for key, heading in headings.items():
+        print_line(console, heading)
+        for sentence in examined[key]:
+            print_line(console, f"  {sentence}")
+
+
 def print_log_findings(console: Console, diagnosis: Mapping[str, Any]) -> None:
     """Print where the curves of a log were found, their findings, what was not judged, and the page (a `Diagnosis`)."""
     log, language = diagnosis["log"], diagnosis["language"]
