@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
@@ -79,7 +79,10 @@ class Prepared:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of samples, labels, split and signature; a resumed run compares it."""
-        digest = hashlib.sha256(f"{fingerprint(self.dataset)} {self.signature!r}".encode())
+        # Only what differs from the defaults, so that a version with one more field resumes the runs of this one.
+        known = {one.name: getattr(self.signature, one.name) for one in fields(self.signature)}
+        known = {one.name: known[one.name] for one in fields(self.signature) if known[one.name] != one.default}
+        digest = hashlib.sha256(f"{fingerprint(self.dataset)} {sorted(known.items())!r}".encode())
         for index in (self.split.train, self.split.val, self.split.test):
             digest.update(index.numpy().tobytes())
         return digest.hexdigest()[:16]
