@@ -172,8 +172,8 @@ case("flag misspelt", "train digits --epoch 3", "unknown flag '--epoch' of danlu
 case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.momentun'", "'--optim.momentum'")
 case("flag of another verb", "eval RUN --epochs 3", "unknown flag '--epochs' of danlu evaluate")
 case("flag of another verb is named", "train digits --heal", "unknown flag '--heal' of danlu train; it is one of danlu diagnose")
-case("flag without a value", "train digits --epochs", "--epochs", "expected one argument", "danlu train --help")
-case("flag in the value's place", "train digits --lr --seed 3", "--lr", "expected one argument")
+case("flag without a value", "train digits --epochs", "--epochs must be followed by a value", "danlu train --help")
+case("flag in the value's place", "train digits --lr --seed 3", "--lr must be followed by a value")
 case("argument too many", "train digits wine", "unexpected argument 'wine' of danlu train")
 case("argument missing", "eval", "RUN", "danlu evaluate --help")
 case("data missing", "train", "DATA must be a file, a folder or the name of a known dataset", "danlu train digits")
@@ -502,8 +502,10 @@ case("run misspelt", "eval RUM", "RUN must be a run folder", "'RUM'", "'RUN'",
 case("run a plain folder", "report .", "RUN must be a run folder", "'.'")
 case("run a file", "predict digit.png digit.png", "RUN must be a run folder", "'digit.png'")
 case("run in use", "train --resume RUN --epochs 2", "run folder RUN is in use by another process")
-case("run not begun", "eval RUN", "weights file RUN/weights/best.safetensors does not exist",
+case("weights of a finished run gone", "eval RUN", "weights file RUN/weights/best.safetensors is missing", "trains it again",
     make=lambda: os.remove("RUN/weights/best.safetensors"))
+case("run not begun", "eval RUN", "weights file RUN/weights/best.safetensors does not exist",
+    make=lambda: [os.remove(f"RUN/{name}") for name in ("weights/best.safetensors", "summary.json")])
 case("--out holds a run", f"train digits --out RUN {QUICK}", "--out must be a new folder, but RUN holds a run",
     "danlu train --resume RUN")
 case("--out holds files", f"train digits --out full {QUICK}", "--out must be a new or empty folder, got 'full'",

@@ -25,14 +25,15 @@ FUNCTIONAL = message("doctor.place.functional", "a matrix product outside any la
 
 
 def class_label(ledger: Ledger, number: int) -> int | str:
-    """Name of a class if the trainer passed names, otherwise its number."""
+    """Name of a class if names were passed, otherwise its number."""
     return ledger.last("class.name", str(number), number)
 
 
 def column_name(ledger: Ledger, number: int) -> int | str:
-    """Name of a column of the inputs if the trainer passed names, otherwise its number."""
+    """Name of a column of the inputs if names were passed, otherwise its number."""
     names = ledger.last("input.columns", default=[])
-    return names[number] if len(names) == len(ledger.last("input.feature_stds", "train", [])) else number
+    columns = len(ledger.last("input.feature_stds", "train", []))
+    return names[number] if len(names) == columns > number else number
 
 
 def class_place(label: int | str) -> Message:

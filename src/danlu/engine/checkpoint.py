@@ -79,7 +79,7 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
         run = path.parent.parent
         if (run / "summary.json").is_file():
             text = (
-                "weights file {path} was removed, as those of the trials of a search are; "
+                "weights file {path} is missing (a search removes those of its trials); "
                 "`danlu train --config {config}` trains it again"
             )
             config = run / "config.yaml"
