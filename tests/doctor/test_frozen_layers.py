@@ -78,3 +78,12 @@ def test_frozen_trained_layers_are_not_reported():
     assert not trained(model, epochs=20)
     model[:4].requires_grad_(False)
     assert not trained(model)
+
+
+def test_the_kernels_of_a_first_convolution_are_enough() -> None:
+    """72 values: the smallest usual layer of images."""
+    for seed in range(20):
+        torch.manual_seed(seed)
+        layer = nn.Conv2d(1, 8, 3)
+        assert is_initial(layer, layer.weight)
+        assert not is_initial(layer, layer.weight + 0.3)

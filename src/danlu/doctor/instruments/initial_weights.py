@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-MIN_ELEMENTS = 100  # fewer values do not show their distribution
+MIN_ELEMENTS = 64  # fewer values do not show their distribution
 STANDARD_ERRORS = 4.0  # allowed deviation of a moment, in standard errors
 UNIFORM_KURTOSIS, NORMAL_KURTOSIS = 1.8, 3.0  # fourth moment over squared variance
 KNOWN_STDS = (0.02, 1.0)  # of GPT-2 and BERT, and of nn.Embedding
