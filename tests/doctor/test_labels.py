@@ -208,3 +208,26 @@ def test_different_sequences_of_small_integers_have_different_hashes() -> None:
     hashes._weights = None
     found = hashes._hash(tokens, torch.float64)
     assert len(found.unique()) == len(tokens)
+
+
+def test_a_weighted_loss_on_rare_positives_is_no_shuffling() -> None:
+    """pos_weight 30 gives up accuracy on the frequent class on purpose, so that it is below that of the majority."""
+    torch.manual_seed(3)
+    y = (torch.rand(3000) < 0.03).float()
+    x = torch.randn(3000, 8)
+    x[:, 0] += 2 * y
+    x[:, 1] += 1.2 * y
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    loss_fn = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(30.0))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with watch(model, optimizer, loss_fn, quiet=True) as doctor:
+        for _ in range(10):
+            model.train()
+            for rows in torch.randperm(2400).split(32):
+                optimizer.zero_grad()
+                loss_fn(model(x[rows]).squeeze(1), y[rows]).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                loss_fn(model(x[2400:]).squeeze(1), y[2400:])
+    assert [finding.code for finding in doctor.findings if finding.severity != "note"] == []

@@ -46,6 +46,16 @@ def highest_accuracy(ledger: Ledger, accuracy: float) -> float:
     return (accuracy + z / 2 + spread) / (1 + z)
 
 
+def balanced_accuracy(ledger: Ledger, phase: str) -> float | None:
+    """Mean recall of the classes over the last third of the epochs; 1 / K for outputs that do not depend on the inputs.
+
+    Unlike the accuracy it does not favour the most frequent class, which a weighted loss gives up on purpose.
+    """
+    rows = ledger.values("class.correct", phase)
+    recalls = [one for one in mean_rows(rows[-max(1, len(rows) // 3) :]) if one >= 0]
+    return sum(recalls) / len(recalls) if len(recalls) > 1 else None
+
+
 def chance_accuracy(ledger: Ledger) -> float:
     """Accuracy of always predicting the most frequent class."""
     return max(mean_rows(ledger.values("class.actual", "val")) or [0.5])

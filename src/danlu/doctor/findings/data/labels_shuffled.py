@@ -6,7 +6,14 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from danlu.doctor.derived.labels import chance_accuracy, highest_accuracy, late_accuracy, late_mean
+from danlu.doctor.derived.labels import (
+    balanced_accuracy,
+    chance_accuracy,
+    highest_accuracy,
+    late_accuracy,
+    late_mean,
+    mean_rows,
+)
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.progress import accuracies, steps_taken
 from danlu.doctor.drawings.over_epochs import epoch_accuracies, epoch_losses
@@ -17,6 +24,7 @@ from danlu.doctor.phrase import message
 
 MAX_SKILL = 0.15  # of the training loss: more is hardly memorised in so few steps
 MIN_STEPS = 300
+MIN_RECALL_GAIN = 0.15  # of the mean recall of the classes over that of outputs independent of the inputs
 MIN_SAMPLES = 20  # validation samples; fewer may all be of one class, or wrong by chance
 MIN_STEPS_VALIDATED = 60  # training steps, where validation accuracies are known
 
@@ -30,6 +38,9 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     kin, noise = kinship(ledger)
     if kin > max(0.15, 4 * noise):
         return  # neighbours share labels
+    recall, classes = balanced_accuracy(ledger, "val"), len(mean_rows(ledger.values("class.correct", "val")))
+    if recall is not None and recall > 1 / classes + MIN_RECALL_GAIN:
+        return  # the classes are told apart, whatever the accuracy, as with a weighted loss
     unrelated = noise < 0.08 and kin < 2 * noise
     fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     chance = chance_accuracy(ledger)
