@@ -231,3 +231,24 @@ def test_a_weighted_loss_on_rare_positives_is_no_shuffling() -> None:
             with torch.no_grad():
                 loss_fn(model(x[2400:]).squeeze(1), y[2400:])
     assert [finding.code for finding in doctor.findings if finding.severity != "note"] == []
+
+
+def test_a_decay_that_adam_rescales_is_too_strong() -> None:
+    """Weight decay 1 of torch.optim.Adam is part of the gradient: every weight moves to 0 by the learning rate per step."""
+
+    def codes(decay: float) -> list[str]:
+        torch.manual_seed(0)
+        x = torch.randn(600, 16)
+        y = (x[:, 0] + x[:, 1] > 0).long()
+        model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 2))
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3, weight_decay=decay)
+        with watch(model, optimizer, nn.functional.cross_entropy, quiet=True) as doctor:
+            for _ in range(15):
+                for rows in torch.randperm(600).split(32):
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+                    optimizer.step()
+        return [finding.code for finding in doctor.findings if finding.severity != "note"]
+
+    assert codes(1.0)[0] == "optim.weight_decay_too_strong"
+    assert codes(1e-4) == []

@@ -13,9 +13,16 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import group_place
 
+# Optimisers that add the decay to the gradient and then rescale both together.
+ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
+
 
 def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
-    """Weight decay halves the weights within 0.7 / (learning rate x decay) steps, faster than the gradient grows them."""
+    """Weight decay that shrinks the weights faster than the gradient grows them.
+
+    It halves them within 0.7 / (learning rate x decay) steps, or, where an adaptive optimiser rescales the sum of both,
+    exceeds the gradient (Loshchilov and Hutter 2019, decoupled weight decay).
+    """
     decays = {g: max(ledger.values("optimizer.weight_decay", g)) for g in ledger.wheres("optimizer.weight_decay")}
     pulls = {g: decay * max(ledger.values("optimizer.lr", g), default=0.0) for g, decay in decays.items()}
     if not pulls or max(pulls.values()) <= 0:
@@ -26,8 +33,30 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
     shrunk = norms[-1] / norms[0] if norms and norms[0] > 0 else 1.0
     facts = {"decay": decays[group], "pull": pulls[group], "half_life": math.log(2) / pulls[group], "ratio": ratio}
     facts |= {"shrunk": shrunk, "threshold": 0.005, "group": group}
+    by_step = pulls[group] > 0.005 and ((ratio > 0.3 and shrunk < 1) or shrunk < 0.5)
+    adaptive = ledger.last("optimizer.kind", group.partition(".")[0], "") in ADAPTIVE
+    if adaptive and not by_step:
+        text = (
+            "Weight decay {decay} is added to the gradient before the optimiser rescales it: it is {ratio:.3g} times as large as "
+            "the gradient of the loss, and pulls every weight to 0 by about the learning rate per step."
+        )
+        facts["course"] = message(
+            "finding.optim.weight_decay_too_strong.adaptive", text, decay=decays[group], ratio=ratio
+        )
+    else:
+        text = (
+            "Weight decay {decay} shrinks the weights by {pull:%} per step, which halves them every {half_life} steps unless the "
+            "gradient compensates."
+        )
+        facts["course"] = message(
+            "finding.optim.weight_decay_too_strong.by_step",
+            text,
+            decay=decays[group],
+            pull=pulls[group],
+            half_life=facts["half_life"],
+        )
     # Weights that grow nevertheless are governed by the lr, not by the decay.
-    if pulls[group] > 0.005 and ((ratio > 0.3 and shrunk < 1) or shrunk < 0.5):
+    if by_step or (adaptive and ratio > 1 and shrunk < 0.5):
         yield Finding(
             "optim.weight_decay_too_strong",
             "error" if shrunk < 0.3 else "warning",
@@ -47,11 +76,7 @@ SPEC = FindingSpec(
     rule=weight_decay_too_strong,
     words=Words(
         title="Weight decay is too strong",
-        cause=(
-            "Weight decay {decay} shrinks the weights by {pull:%} per step, which halves them every "
-            "{half_life} steps unless the gradient compensates. Their norm is now {shrunk:%} of the initial "
-            "one."
-        ),
+        cause="{course} Their norm is now {shrunk:%} of the initial one.",
         fix=("Use a weight decay of 1e-4 (SGD) or 1e-2 (AdamW), and none for biases and normalisation layers."),
         snippet=('for g in optimizer.param_groups:\n    g["weight_decay"] = 1e-4'),
     ),
