@@ -1,4 +1,4 @@
-"""Which checks apply to data and a network before any training, and the sentences that list them."""
+"""Checks that apply to data and a network before any training, and sentences that list them."""
 
 from __future__ import annotations
 

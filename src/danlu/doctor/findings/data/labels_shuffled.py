@@ -40,7 +40,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         return  # neighbours share labels
     recall, classes = balanced_accuracy(ledger, "val"), len(mean_rows(ledger.values("class.correct", "val")))
     if recall is not None and recall > 1 / classes + MIN_RECALL_GAIN:
-        return  # the classes are told apart, whatever the accuracy, as with a weighted loss
+        return  # the classes are distinguished, whatever the accuracy, as with a weighted loss
     unrelated = noise < 0.08 and kin < 2 * noise
     fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     chance = chance_accuracy(ledger)
