@@ -56,7 +56,7 @@ def test_wrong_runs_and_weights_are_refused(digits_run, tmp_path):
     with pytest.raises(danlu.Refusal, match="is damaged"):
         danlu.load(tmp_path / "cut")
     file.unlink()
-    with pytest.raises(danlu.Refusal, match=r"was removed, .*cut/config.yaml` trains it again"):
+    with pytest.raises(danlu.Refusal, match=r"is missing .*cut/config.yaml` trains it again"):
         danlu.load(tmp_path / "cut")
     (tmp_path / "cut" / "summary.json").unlink()
     with pytest.raises(danlu.Refusal, match="the run has not finished its first epoch"):

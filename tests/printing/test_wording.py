@@ -25,6 +25,7 @@ NAMES |= {
     "ReLU",
     "dropout",
     "softmax",
+    "small-cnn",
     "report",
     "html",
     "run",

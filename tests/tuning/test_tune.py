@@ -49,7 +49,9 @@ def test_no_trial_uses_the_test_set_and_the_winner_does_once(searched) -> None:
 
 
 def test_a_trial_says_that_its_weights_were_removed(searched) -> None:
-    with pytest.raises(danlu.Refusal, match=r"best.safetensors was removed, as those of the trials .* trains it again"):
+    with pytest.raises(
+        danlu.Refusal, match=r"best.safetensors is missing .a search removes those of its trials.* trains it again"
+    ):
         danlu.load(Path(searched.folder) / "trials" / "0").predict("digits")
 
 
