@@ -169,6 +169,18 @@ def shape_of(node: Any) -> list[int]:
     return list(known[0].shape) if known else []
 
 
+def between(loss: Any, outputs: Any, limit: int) -> Iterator[Any]:
+    """Iterate breadth first over at most `limit` nodes from that of a loss back to that of the outputs, without it."""
+    pending, seen = [loss], set()
+    while pending and len(seen) < limit:
+        node = pending.pop(0)
+        if node is None or node in seen or node is outputs:
+            continue
+        seen.add(node)
+        yield node
+        pending += [source for source, _ in node.next_functions]
+
+
 def softmax_in_loss(loss: Any, outputs: Any, limit: int = 64) -> Any | None:
     """Node of a softmax or log_softmax that a loss written by hand takes of the outputs; None if there is none.
 
@@ -176,15 +188,9 @@ def softmax_in_loss(loss: Any, outputs: Any, limit: int = 64) -> Any | None:
         loss, outputs: grad_fn of both.
         limit: max number of nodes.
     """
-    pending, seen = [loss], set()
-    while pending and len(seen) < limit:
-        node = pending.pop(0)
-        if node is None or node in seen or node is outputs:
-            continue
-        seen.add(node)
+    for node in between(loss, outputs, limit):
         if ACTIVATIONS.get(node.name()) in ("softmax", "log_softmax"):
             return node if any(one is outputs for one in behind(node.next_functions[0][0])) else None
-        pending += [source for source, _ in node.next_functions]
     return None
 
 
@@ -201,14 +207,8 @@ def broadcast_pairs(loss: Any, outputs: Any, limit: int = 64) -> list[int]:
     before = shape_of(outputs)
     if not before or before[0] < 2 or before[1:] not in ([], [1]):
         return []
-    pending, seen = [loss], set()
-    while pending and len(seen) < limit:
-        node = pending.pop(0)
-        if node is None or node in seen or node is outputs:
-            continue
-        seen.add(node)
+    for node in between(loss, outputs, limit):
         sources = [source for source, _ in node.next_functions]
         if outputs in sources and node.name() in PAIRWISE and shape_of(node) == [before[0], before[0]]:
             return shape_of(node)
-        pending += sources
     return []
