@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.derived.progress import finite_median
 from danlu.doctor.drawings.over_time import series
@@ -12,6 +13,7 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import group_place
+from danlu.message import Message
 
 # Optimisers that add the decay to the gradient and then rescale both together.
 ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
@@ -31,31 +33,17 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
     ratio = finite_median(ledger.values("decay.ratio")) or 0.0
     norms = [n for n in ledger.values("weight.norm") if math.isfinite(n)]
     shrunk = norms[-1] / norms[0] if norms and norms[0] > 0 else 1.0
-    facts = {"decay": decays[group], "pull": pulls[group], "half_life": math.log(2) / pulls[group], "ratio": ratio}
+    facts: dict[str, Any] = {
+        "decay": decays[group],
+        "pull": pulls[group],
+        "half_life": math.log(2) / pulls[group],
+        "ratio": ratio,
+    }
     facts |= {"shrunk": shrunk, "threshold": 0.005, "group": group}
+    # Weights that grow nevertheless are governed by the lr, not by the decay.
     by_step = pulls[group] > 0.005 and ((ratio > 0.3 and shrunk < 1) or shrunk < 0.5)
     adaptive = ledger.last("optimizer.kind", group.partition(".")[0], "") in ADAPTIVE
-    if adaptive and not by_step:
-        text = (
-            "Weight decay {decay} is added to the gradient before the optimiser rescales it: it is {ratio:.3g} times as large as "
-            "the gradient of the loss, and pulls every weight to 0 by about the learning rate per step."
-        )
-        facts["course"] = message(
-            "finding.optim.weight_decay_too_strong.adaptive", text, decay=decays[group], ratio=ratio
-        )
-    else:
-        text = (
-            "Weight decay {decay} shrinks the weights by {pull:%} per step, which halves them every {half_life} steps unless the "
-            "gradient compensates."
-        )
-        facts["course"] = message(
-            "finding.optim.weight_decay_too_strong.by_step",
-            text,
-            decay=decays[group],
-            pull=pulls[group],
-            half_life=facts["half_life"],
-        )
-    # Weights that grow nevertheless are governed by the lr, not by the decay.
+    facts["course"] = _rescaled(facts) if adaptive and not by_step else _by_step(facts)
     if by_step or (adaptive and ratio > 1 and shrunk < 0.5):
         yield Finding(
             "optim.weight_decay_too_strong",
@@ -64,6 +52,23 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
             group_place(ledger, group),
             facts,
         )
+
+
+def _by_step(facts: dict[str, Any]) -> Message:
+    text = (
+        "Weight decay {decay} shrinks the weights by {pull:%} per step, which halves them every {half_life} steps unless the "
+        "gradient compensates."
+    )
+    values = {name: facts[name] for name in ("decay", "pull", "half_life")}
+    return message("finding.optim.weight_decay_too_strong.by_step", text, **values)
+
+
+def _rescaled(facts: dict[str, Any]) -> Message:
+    text = (
+        "Weight decay {decay} is added to the gradient before the optimiser rescales it: it is {ratio:.3g} times as large as "
+        "the gradient of the loss, and pulls every weight to 0 by about the learning rate per step."
+    )
+    return message("finding.optim.weight_decay_too_strong.adaptive", text, decay=facts["decay"], ratio=facts["ratio"])
 
 
 SPEC = FindingSpec(
