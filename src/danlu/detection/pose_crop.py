@@ -37,10 +37,8 @@ JITTER = 0.12  # of boxes in training: shift and change of side, as fractions; d
 DETECTOR_IMAGES = 2  # the detector is trained on every second image, since most of the time is spent on the views
 VIEWS_PER_IMAGE = 8  # views per training image of a batch; a constant number, so that kernels are compiled once
 MERGED_VIEWS = 8  # views of a detection whose estimates are merged; eight halve the error of one
-VIEWS_AT_ONCE, MULTIPLE_OF_VIEWS = (
-    512,
-    64,
-)  # max number of views in one pass, and its divisor, in detection; for the same reason
+VIEWS_AT_ONCE = 512  # max number of views in one pass of detection
+MULTIPLE_OF_VIEWS = 64  # such a pass is padded to a multiple of it: few sizes, for which kernels are compiled
 MERGED_DETECTIONS = 10  # top-scoring detections of an image that get MERGED_VIEWS; the others get one view
 ANCHORS = 200
 ANCHOR_WIDTH = 0.12  # in diameters: distance at which an anchor's target probability has fallen to 1/e
@@ -285,7 +283,7 @@ def exact(like: Tensor) -> torch.autocast:
 
 
 def in_turn(count: int, wanted: int, device: torch.device) -> Tensor:
-    """Draw `wanted` of `count` rows, int64, each equally often up to one; empty if count is 0."""
+    """Draw `wanted` of `count` rows, int64; their frequencies differ by at most one. Empty if count is 0."""
     return torch.randperm(count, device=device).repeat(-(-wanted // max(1, count)))[:wanted]
 
 
