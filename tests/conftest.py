@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from rich.console import Console
 
 import danlu
 from danlu.data.sources.shapes import CLASSES, draw
+from danlu.engine.saving import StopSignal
 from danlu.metrics.detection import run_lengths
 
 QUIET = Console(quiet=True)
@@ -183,3 +185,24 @@ def _mutate(text: bytes, rng: np.random.Generator) -> bytes:
         end = min([i for i in range(at + 1, len(raw)) if raw[i] in b",]}"], default=len(raw))
         raw = raw[:at] + odd[rng.integers(len(odd))].encode() + raw[end:]
     return bytes(raw)
+
+
+@pytest.fixture(scope="session")
+def sigterm_at() -> Callable[[int], AbstractContextManager[None]]:
+    """Context manager in which a training gets SIGTERM when it asks for a signal for the n-th time."""
+
+    @contextmanager
+    def block(count: int) -> Iterator[None]:
+        calls, stop = [], StopSignal.__call__
+
+        def counted(self: StopSignal) -> str | None:
+            calls.append(1)
+            if len(calls) == count:
+                self.handle(15, None)
+            return stop(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(StopSignal, "__call__", counted)
+            yield
+
+    return block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import danlu
-from danlu.engine.saving import Interrupted, StopSignal
+from danlu.engine.saving import Interrupted
 from danlu.models.build import build_backbone
 from danlu.pretraining.masked import MAE, BEiT, Masked, SimMIM
 from danlu.pretraining.methods import METHODS, build_pretrainer
@@ -161,25 +162,19 @@ def test_the_tokenizer_of_beit_is_not_trained_with_it() -> None:
 
 @pytest.mark.parametrize(("method", "verb"), [("simmim", danlu.pretrain), ("simclr", danlu.train)])
 def test_a_resumed_pretraining_is_the_same_bit_for_bit(
-    method: str, verb: Callable[..., Any], images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str,
+    verb: Callable[..., Any],
+    images: Path,
+    tmp_path: Path,
+    sigterm_at: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     settings: dict[str, Any] = {
         "method": method, "model": "small-cnn", "epochs": 2, "batch_size": 16, "save_every": 1e-9, "device": "cpu",
         "precision": "fp32", "channels_last": False, "workers": 0, "console": QUIET, "doctor.budget": 0.0,
     }  # fmt: skip
     unbroken = danlu.pretrain(images, out=tmp_path / "unbroken", **settings)
-    calls, stop = [], StopSignal.__call__
-
-    def after_two_steps(self: StopSignal) -> str | None:
-        calls.append(1)
-        if len(calls) == 2:
-            self.handle(15, None)
-        return stop(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StopSignal, "__call__", after_two_steps)
-        with pytest.raises(Interrupted, match="danlu pretrain --resume"):
-            danlu.pretrain(images, out=tmp_path / "stopped", **settings)
+    with sigterm_at(2), pytest.raises(Interrupted, match="danlu pretrain --resume"):
+        danlu.pretrain(images, out=tmp_path / "stopped", **settings)
     resumed = verb(resume=tmp_path / "stopped", console=QUIET)
     for which in ("best", "last"):
         assert filecmp.cmp(unbroken.weights(which), resumed.weights(which), shallow=False)

@@ -15,7 +15,7 @@ from danlu.config import Config, DataConfig, dump_yaml, with_values
 from danlu.data.fingerprint import fingerprint
 from danlu.data.formats import open_dataset
 from danlu.engine.checkpoint import previous_state, read_state, save_state
-from danlu.engine.saving import Interrupted, StopSignal
+from danlu.engine.saving import Interrupted
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 from danlu.run.stage import Stage
@@ -33,22 +33,11 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def interrupted(tmp_path_factory):
+def interrupted(tmp_path_factory, sigterm_at):
     """A run stopped by a signal inside its third epoch, with a checkpoint after every step."""
     folder = tmp_path_factory.mktemp("damage") / "run"
-    calls = []
-    stop = StopSignal.__call__
-
-    def after_a_while(self):
-        calls.append(1)
-        if len(calls) == 13:
-            self.handle(15, None)
-        return stop(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StopSignal, "__call__", after_a_while)
-        with pytest.raises(Interrupted):
-            danlu.train("digits", out=folder, console=QUIET, **SETTINGS)
+    with sigterm_at(13), pytest.raises(Interrupted):
+        danlu.train("digits", out=folder, console=QUIET, **SETTINGS)
     return folder
 
 
