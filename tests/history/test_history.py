@@ -70,7 +70,7 @@ def test_compare_shows_the_same_test_images_where_the_runs_differ_first(digits_r
     assert places == sorted(places)
     assert places[0] == 0, "a linear model of one epoch is wrong where the other is right"
     compared, all_right, none_right, some = map(int, re.findall(r"\d+", shown.split("<p class=lead>")[1])[:4])
-    copied = danlu.load(shutil.copytree(digits_run.folder, tmp_path / "copy"))  # evaluating counts a look at the test split
+    copied = danlu.load(shutil.copytree(digits_run.folder, tmp_path / "copy"))  # evaluating changes summary.json
     right = [round(one.evaluate(part="test").metrics["test"]["accuracy"] * 270) for one in (copied, other)]
     assert compared == all_right + none_right + some == 270
     assert 2 * all_right + some == sum(right)

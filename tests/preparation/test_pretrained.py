@@ -92,6 +92,14 @@ def test_detectors_on_colour_photographs_start_from_imagenet(tmp_path, settings,
     assert started(boxed(tmp_path / "a"), task="detect", **settings) == expected
 
 
+@pytest.mark.parametrize("network", ["fpn", "deeplab"])
+def test_a_named_network_for_semantic_segmentation_has_the_weights_of_imagenet(network):
+    values = {"data.path": "shapes", "task": "semantic", "model.name": network, "transfer.init": "efficientnet-lite0"}
+    prepared = prepare(with_values(Config(), values | {"precision": "fp32", "channels_last": False, "device": "cpu"}))
+    state, published = build_network(prepared, 0).state_dict(), EFFICIENTNET_LITE0.load().state
+    assert torch.equal(state["backbone.network.conv_stem.weight"], published["conv_stem.weight"])
+
+
 def test_the_backbone_of_a_detector_has_the_weights_of_imagenet(tmp_path):
     values = {"data.path": str(boxed(tmp_path)), "data.size": 64, "precision": "fp32", "channels_last": False}
     prepared = prepare(with_values(Config(), values | {"device": "cpu"}))

@@ -21,9 +21,11 @@ from danlu.models.packaged import PACKAGED, PackagedWeights
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
+from danlu.segmentation.build import SEGMENTERS
 
 PUBLISHED = "timm:pretrained"
 PICKLED = (".pt", ".pth")
+ON_A_BACKBONE = (*DETECTORS, *(name for name, one in SEGMENTERS.items() if one.any_backbone))
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _published(config: Config) -> Source:
 def _packaged(config: Config, weights: PackagedWeights) -> Source:
     """Weights that an installed package contains. Raises Refusal if the config names another network."""
     model = f"timm/{weights.network}"
-    if config.model.name not in (None, model, *DETECTORS):
+    if config.model.name not in (None, model, *ON_A_BACKBONE):
         raise refusal(f"--model with --init {weights.name}", model, config.model.name)
     shape = {"channels": len(weights.mean), "mean": weights.mean, "std": weights.std}
     return Source(weights.name, weights.load().state, Signature(task="classify", model=model, **shape))
@@ -100,7 +102,7 @@ def _pretrained_backbone(source: Source, config: Config) -> Source:
     then = source.signature
     if then is None or then.task_spec.targets != "none":
         return source
-    if config.model.name not in (None, then.model, *DETECTORS):
+    if config.model.name not in (None, then.model, *ON_A_BACKBONE):
         do = message("preparation.do.leave_model_out", "leave --model out to use the network of the source")
         raise refusal(f"--model with --init {source.name}", then.model, config.model.name, do=do)
     prefix = "backbone.network." if then.model.startswith("timm/") else "backbone."
