@@ -118,3 +118,13 @@ def test_wrong_input_is_one_sentence(words, said, two, monkeypatch, capsys) -> N
     error = capsys.readouterr().err
     assert error.startswith(f"danlu: {said}")
     assert error.count("\n") == 1
+
+
+def test_tags_are_shown_and_select_runs(two, capsys) -> None:
+    run = Run(two / "2")
+    run.write_text("config.yaml", dump_yaml(with_values(run.config, {"tags": "baseline,small"})))
+    assert [row.tags for row in danlu.runs(two).runs] == [(), ("baseline", "small")]
+    for condition, names in (("tags=small", ["2"]), ("tags=baseline", ["2"]), ("tags=base", []), ("tags<small", [])):
+        assert [Path(row.run).name for row in danlu.runs(two, where=condition).runs] == names
+    assert main(["runs", str(two)]) == 0
+    assert "baseline,small" in capsys.readouterr().out

@@ -405,6 +405,9 @@ class Config(Strict):
     log: Annotated[tuple[LoggerName, ...] | None, BeforeValidator(parse_names)] = option(
         None, "other loggers to write to: tensorboard, mlflow, wandb, trackio"
     )
+    tags: Annotated[tuple[Text, ...] | None, BeforeValidator(parse_names)] = option(
+        None, "labels of the run: NAME,...; `danlu runs` shows them, --where tags=NAME selects by one"
+    )
     live: Port | bool | None = option(None, "serve a page that follows the training, on this port [8765]")
     tta: bool = option(
         False, "test-time augmentation: average predictions over the mirrored image in evaluate and predict"

@@ -19,7 +19,8 @@ def print_runs(console: Console, found: RunsTable) -> None:
         print_line(console, translated("history.none", "no runs in {folder}", folder=found.folder))
         return
     numbers = ("epochs", "val", "test", "time", "findings")
-    heads = ("run", "state", "model", "data", "metric", *numbers)
+    tags = ("tags",) if any(row.tags for row in found.runs) else ()
+    heads = ("run", "state", "model", "data", *tags, "metric", *numbers)
     shown = {name: translated(f"history.column.{name}", name) for name in heads}
     right = {shown[name] for name in numbers}
     table = plain_table(list(shown.values()), right=right, whole=right)
@@ -30,6 +31,7 @@ def print_runs(console: Console, found: RunsTable) -> None:
             translated(f"history.state.{row.state}", row.state),
             row.model,
             row.data,
+            *([",".join(row.tags)] if tags else ()),
             metric_key(row.metric),
             str(row.epochs),
             *values,

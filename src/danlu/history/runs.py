@@ -34,6 +34,7 @@ class RunRow(Result):
     test: float | None = None  # the same metric on the test set
     seconds: float = 0.0
     findings: int = 0  # errors and warnings of the doctor
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,8 +55,8 @@ def runs(
     """List the runs below a folder.
 
     folder: searched recursively; runs inside other runs are skipped. sort: a column, or -column for the largest first;
-    by default sorted by name. where: conditions on columns and settings, such as "model=lenet,lr<0.01". limit: max
-    number of rows.
+    by default sorted by name. where: conditions on columns and settings, such as "model=lenet,lr<0.01"; a setting with
+    several values, such as tags, equals each of them. limit: max number of rows.
 
     Raises Refusal for a folder that does not exist, and for unknown columns and settings.
     """
@@ -103,6 +104,7 @@ def describe_run(run: Run) -> RunRow:
         test=summary.metrics.test.get(metric),
         seconds=round(summary.seconds or (epochs[-1]["seconds"] if epochs else 0.0), 3),
         findings=sum(one.get("severity") != "note" for one in run.findings),
+        tags=config.tags or (),
     )
 
 
@@ -152,7 +154,9 @@ def _condition(text: str) -> tuple[str, str, str]:
 
 def _holds(condition: tuple[str, str, str], row: Mapping[str, Any], run: Run) -> bool:
     name, sign, wanted = condition
-    value = row.get(name) if name in COLUMNS else _setting(run.config, name)
+    value = row.get(name) if name in COLUMNS else get(run.config, name)
+    if isinstance(value, tuple):
+        return sign == "=" and wanted in (*map(str, value), ",".join(map(str, value)))
     if value is None:
         return False
     try:
@@ -177,11 +181,6 @@ def _holds(condition: tuple[str, str, str], row: Mapping[str, Any], run: Run) ->
         "<=": number <= bound,
         ">=": number >= bound,
     }[sign]
-
-
-def _setting(config: Config, key: str) -> Any:
-    value = get(config, key)
-    return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _count(limit: int | str) -> int:

@@ -19,6 +19,7 @@ class RunLogger:
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "danlu"),
             name=run.folder.name,
+            tags=run.config.tags,
             dir=str(run.folder),
             id=known.get("id"),
             resume="allow" if known else None,

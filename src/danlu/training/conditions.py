@@ -26,6 +26,7 @@ RESUMABLE = (
     "keep_state",
     "callbacks",
     "log",
+    "tags",
     "live",
     "doctor.language",
 )
