@@ -101,10 +101,10 @@ def trained(folder: Path, out: Path, **settings: Any) -> float:
     return run.summary["metrics"]["test"]["accuracy"]
 
 
-def measure(name: str, shots: int, seeds: int) -> list[str]:
+def measure(name: str, shots: int, seeds: int, ways: list[str]) -> list[str]:
     """Return a row of the table for each way."""
     source = Path(os.environ["DANLU_DATA"]) / name
-    accuracies: dict[str, list[float]] = {way: [] for way in ("danlu", "frozen", "probe", "random")}
+    accuracies: dict[str, list[float]] = {way: [] for way in ways}
     minutes: dict[str, list[float]] = {way: [] for way in accuracies}
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as kept:
@@ -130,8 +130,11 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", metavar="SET", help="folders in $DANLU_DATA")
     parser.add_argument("--shots", type=int, nargs="+", default=[10], help="training images per class")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", choices=(*WAYS, "probe"), default=["danlu", "frozen", "probe", "random"])
     given = parser.parse_args()
-    rows = [row for name in given.sets for shots in given.shots for row in measure(name, shots, given.seeds)]
+    rows = [
+        row for name in given.sets for shots in given.shots for row in measure(name, shots, given.seeds, given.ways)
+    ]
     print("\n".join(("| set | way | test accuracy | processor time |", "|---|---|---|---|", *rows)))
 
 
