@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 from danlu.config import OptimConfig
-from danlu.inspection.memory import STATES, kept_for_backward, training_memory
-from danlu.learning.optim import build_optimizer
+from danlu.inspection.memory import kept_for_backward, training_memory
+from danlu.learning.optim import OPTIMIZERS, build_optimizer
 from danlu.models.build import build_model
 
 
-@pytest.mark.parametrize("rule", STATES)
+@pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_state_is_what_the_optimiser_holds_after_a_step(rule: str) -> None:
     model = build_model("mlp", inputs=20, classes=4)
-    estimated = training_memory(model, torch.zeros(1, 20), 8, rule).optimizer_state
+    estimated = training_memory(model, torch.zeros(1, 20), 8, OPTIMIZERS[rule].state_bytes).optimizer_state
     optimizer = build_optimizer(model, OptimConfig(name=rule, lr=1e-3))  # type: ignore[arg-type]
     model(torch.randn(8, 20)).sum().backward()
     optimizer.step()
@@ -28,9 +28,9 @@ def test_state_is_what_the_optimiser_holds_after_a_step(rule: str) -> None:
 
 def test_frozen_parameters_need_no_gradients() -> None:
     model = nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 10))
-    whole = training_memory(model, torch.zeros(1, 10), 4, "adamw")
+    whole = training_memory(model, torch.zeros(1, 10), 4, OPTIMIZERS["adamw"].state_bytes)
     model[0].requires_grad_(False)
-    part = training_memory(model, torch.zeros(1, 10), 4, "adamw")
+    part = training_memory(model, torch.zeros(1, 10), 4, OPTIMIZERS["adamw"].state_bytes)
     assert part.parameters == whole.parameters == 4 * 220
     assert part.gradients == whole.gradients // 2
     assert part.optimizer_state == whole.optimizer_state // 2
@@ -54,7 +54,9 @@ def test_activations_are_what_autograd_saves(name: str) -> None:
 
 def test_activations_grow_with_the_batch_and_parameters_do_not() -> None:
     model = build_model("lenet", channels=1, size=28, classes=10)
-    small, large = (training_memory(model, torch.zeros(1, 1, 28, 28), n, "sgd") for n in (8, 80))
+    small, large = (
+        training_memory(model, torch.zeros(1, 1, 28, 28), n, OPTIMIZERS["sgd"].state_bytes) for n in (8, 80)
+    )
     assert large.activations == 10 * small.activations
     assert large.parameters == small.parameters == 4 * 61_706
     assert large.total == large.parameters + large.gradients + large.optimizer_state + large.activations

@@ -6,11 +6,10 @@ from dataclasses import fields
 
 from danlu.advice.case import Case, Change
 from danlu.config import AugmentConfig, Config, get
+from danlu.learning.optim import find_optimizer
 from danlu.task_spec import TASKS
 
 SIGMOIDS = ("sigmoid", "tanh", "scaled-sigmoid", "scaled-tanh")  # activations that saturate at both ends
-ADAMS = ("adam", "adamw")  # optimisers whose momentum is called beta1
-NO_MOMENTUM = ("sgd", "adagrad")  # optimisers without momentum
 USUAL_MOMENTUM = 0.9
 WARMUP_FRACTION = 0.05  # of all epochs
 WIDER_LAYERS = (512, 256)  # units of the hidden layers of a multilayer perceptron that is too small
@@ -40,16 +39,17 @@ def higher_lr(case: Case) -> list[Change]:
 
 
 def less_momentum(case: Case) -> list[Change]:
-    """Momentum 0.9, at which a gradient acts for about ten steps; 0.5 if it is already at most 0.9."""
-    key = "optim.beta1" if case.config.optim.name in ADAMS else "optim.momentum"
+    """Momentum 0.9, at which a gradient acts for about ten steps; 0.5 if it is already at most 0.9; none without."""
+    key = find_optimizer(case.config.optim.name or "").momentum
+    if key is None:
+        return []
     now = get(case.config, key)
     return [{key: USUAL_MOMENTUM} if now > USUAL_MOMENTUM else {key: 0.5}]
 
 
 def less_oscillation(case: Case) -> list[Change]:
     """Momentum 0.9 where it is higher, then a lower learning rate."""
-    momentum = less_momentum(case) if case.config.optim.name not in NO_MOMENTUM else []
-    return [*(change for change in momentum if max(change.values()) == USUAL_MOMENTUM), *lower_lr(case)]
+    return [*(change for change in less_momentum(case) if max(change.values()) == USUAL_MOMENTUM), *lower_lr(case)]
 
 
 def warm_up(case: Case) -> list[Change]:

@@ -31,9 +31,9 @@ from danlu.inspection.dominance import dominant, vc_dimension
 from danlu.inspection.drawing import draw, svg, write_png
 from danlu.inspection.effective import draw_fields, effective_fields, last_of_each_stride
 from danlu.inspection.layers import Layer, Traced, trace
-from danlu.inspection.memory import STATES, TrainingMemory, training_memory
+from danlu.inspection.memory import StateBytes, TrainingMemory, training_memory
 from danlu.inspection.timing import time_layers
-from danlu.learning.optim import build_optimizer
+from danlu.learning.optim import OPTIMIZERS, build_optimizer
 from danlu.message import message
 from danlu.models.build import MODELS, build_model
 from danlu.refuse import Refusal, blame, one_of, refusal
@@ -136,14 +136,15 @@ def _trace_network(
 ) -> TracedNetwork:
     """Build a network, without weights where possible, and trace it."""
     classes, batch_size = _integer("--classes", classes), _integer("--batch-size", batch_size)
-    one_of("--optimizer", optimizer, STATES, message("analysis.wanted.known_update_rule", "a known update rule"))
+    one_of("--optimizer", optimizer, OPTIMIZERS, message("analysis.wanted.known_update_rule", "a known update rule"))
     name = model if isinstance(model, str) else type(model).__name__
+    state_bytes = OPTIMIZERS[optimizer].state_bytes
     shape = _shape(input or _default_input(name))
     sample = torch.zeros(1, *shape, device="meta")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # libraries warn about weights on the meta device
-            network, traced, memory = _traced(model, shape, sample, classes, batch_size, optimizer, options)
+            network, traced, memory = _traced(model, shape, sample, classes, batch_size, state_bytes, options)
     except Refusal:
         raise
     except (RuntimeError, ValueError) as error:
@@ -165,7 +166,7 @@ def _traced(
     sample: Tensor,
     classes: int,
     batch_size: int,
-    optimizer: str,
+    state_bytes: StateBytes,
     options: dict[str, Any],
 ) -> tuple[nn.Module, Traced, TrainingMemory]:
     """Build a network by name on the meta device; on the CPU where its construction reads weights."""
@@ -173,12 +174,12 @@ def _traced(
         try:
             with torch.device("meta"):
                 empty = _network(model, shape, classes, options)
-            return empty, trace(empty, sample), training_memory(empty, sample, batch_size, optimizer)
+            return empty, trace(empty, sample), training_memory(empty, sample, batch_size, state_bytes)
         except Refusal:
             raise
         except (RuntimeError, NotImplementedError, ValueError):
             model, sample = _network(model, shape, classes, options), torch.zeros(sample.shape)
-    return model, trace(model, sample), training_memory(model, sample, batch_size, optimizer)
+    return model, trace(model, sample), training_memory(model, sample, batch_size, state_bytes)
 
 
 def _network(name: str, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:

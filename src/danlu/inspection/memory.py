@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from danlu.inspection.layers import in_mode, weightless
 
-# Optimiser -> values of state per parameter. Muon keeps one for hidden matrices and two for the rest.
-STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "muon": 1}
+StateBytes = Callable[[Sequence[Tensor]], int]
 
 
 @dataclass(frozen=True)
@@ -41,20 +40,20 @@ class TrainingMemory:
         return self.parameters + self.gradients + self.optimizer_state + self.activations
 
 
-def training_memory(model: nn.Module, sample: Tensor, batch_size: int, optimizer: str) -> TrainingMemory:
+def training_memory(model: nn.Module, sample: Tensor, batch_size: int, state_bytes: StateBytes) -> TrainingMemory:
     """Compute the memory of one step on `batch_size` inputs of the shape of `sample` (1, ...).
 
     Exceptions of a network that cannot be trained on such a batch are passed on.
 
     Args:
-        optimizer: A key of STATES.
+        state_bytes: Trainable parameters -> bytes of the optimiser's state (`OptimizerSpec.state_bytes`).
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     return TrainingMemory(
         batch_size,
         parameters=_bytes(model.parameters()) + _bytes(model.buffers()),
         gradients=_bytes(trained),
-        optimizer_state=_state_bytes(trained, optimizer),
+        optimizer_state=state_bytes(trained),
         activations=kept_for_backward(model, sample, batch_size),
     )
 
@@ -136,11 +135,3 @@ def _fused_attention() -> Iterator[None]:
 
 def _bytes(tensors: Any) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
-
-
-def _state_bytes(trained: list[nn.Parameter], optimizer: str) -> int:
-    state = STATES[optimizer] * _bytes(trained)
-    if optimizer == "muon":  # the second value of AdamW, which updates biases, norms and the head
-        matrices = [p for p in trained if p.ndim > 1]
-        state += _bytes(p for p in trained if p.ndim < 2) + _bytes(matrices[-1:])
-    return state

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,6 @@ from danlu.refuse import one_of, refusal
 from danlu.user_objects import find, is_own
 
 Groups = list[dict[str, Any]]
-
-WITH_FORMS = ("adagrad", "rmsprop")  # take `OptimConfig.form`
 
 # Devices with fused kernels. On a CPU they are two to four times faster than a loop, for LeNet and for ResNet-20.
 FUSED_DEVICES = ("cpu", "cuda")
@@ -179,28 +177,86 @@ def _as_matrices(parameters: list[nn.Parameter]) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class OptimizerSpec:
     """One entry of OPTIMIZERS.
 
     Args:
         build: (parameter groups, config, fused) -> optimiser.
         description: One line for listings.
+        lr: Default learning rate.
+        state: Tensors of the size of a parameter that it keeps for each parameter.
+        rest_state: As `state`, for biases, norms and the last matrix, if it is different for them.
+        divisor: Quantity by which a gradient is divided: nothing, the root of the sum of all its squares, or the root
+            of an average of recent ones.
+        momentum: Setting that is its momentum.
+        strong_decay: The usual weight decay is about 1e-2; otherwise it is about 1e-4.
+        forms: It takes `OptimConfig.form`.
     """
 
     build: Callable[[Groups, OptimConfig, bool], torch.optim.Optimizer]
     description: str
+    lr: float
+    state: int
+    rest_state: int | None = None
+    divisor: Literal["none", "sum", "recent"] = "none"
+    momentum: Literal["optim.momentum", "optim.beta1"] | None = None
+    strong_decay: bool = False
+    forms: bool = False
+
+    @property
+    def like_adam(self) -> bool:
+        """Whether learning rates of Adam fit: its steps have Adam's size, and momentum."""
+        return self.divisor == "recent" and self.momentum is not None
+
+    def state_bytes(self, parameters: Sequence[Tensor]) -> int:
+        """Bytes of its state after a step on trainable `parameters`, in the order of the network."""
+        matrices = [p for p in parameters if p.ndim > 1]
+        rest = [p for p in parameters if p.ndim < 2] + matrices[-1:]
+        extra = 0 if self.rest_state is None else self.rest_state - self.state
+        return self.state * _bytes(parameters) + extra * _bytes(rest)
 
 
-OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": Optimizer(sgd, "plain gradient descent"),
-    "momentum": Optimizer(momentum, "adds a fraction of the last step"),
-    "nesterov": Optimizer(nesterov, "momentum with the gradient one step ahead"),
-    "adagrad": Optimizer(adagrad, "steps shrink with all gradients so far"),
-    "rmsprop": Optimizer(rmsprop, "steps shrink with recent gradients"),
-    "adam": Optimizer(adam, "momentum and rmsprop combined"),
-    "adamw": Optimizer(adamw, "adam with decoupled weight decay"),
-    "muon": Optimizer(muon, "orthogonal steps for hidden weights, adamw for the rest"),
+OPTIMIZERS: dict[str, OptimizerSpec] = {
+    "sgd": OptimizerSpec(sgd, "plain gradient descent", lr=0.1, state=0),
+    "momentum": OptimizerSpec(
+        momentum, "adds a fraction of the last step", lr=0.05, state=1, momentum="optim.momentum"
+    ),
+    "nesterov": OptimizerSpec(
+        nesterov, "momentum with the gradient one step ahead", lr=0.05, state=1, momentum="optim.momentum"
+    ),
+    "adagrad": OptimizerSpec(
+        adagrad, "steps shrink with all gradients so far", lr=1e-2, state=1, divisor="sum", forms=True
+    ),
+    "rmsprop": OptimizerSpec(
+        rmsprop, "steps shrink with recent gradients", lr=1e-3, state=1, divisor="recent", forms=True
+    ),
+    "adam": OptimizerSpec(
+        adam, "momentum and rmsprop combined", lr=2e-3, state=2, divisor="recent", momentum="optim.beta1"
+    ),
+    "adamw": OptimizerSpec(
+        adamw,
+        "adam with decoupled weight decay",
+        lr=2e-3,
+        state=2,
+        divisor="recent",
+        momentum="optim.beta1",
+        strong_decay=True,
+    ),
+    "muon": OptimizerSpec(
+        muon,
+        "orthogonal steps for hidden weights, adamw for the rest",
+        lr=2e-3,
+        state=1,
+        rest_state=2,
+        divisor="recent",
+        momentum="optim.momentum",
+    ),
 }
+
+
+def find_optimizer(name: str) -> OptimizerSpec:
+    """Entry of a known name. For one of the user, of which nothing is known, that of plain gradient descent."""
+    return OPTIMIZERS.get(name, OPTIMIZERS["sgd"])
 
 
 def build_optimizer(
@@ -220,12 +276,13 @@ def build_optimizer(
     name = one_of(
         "optim.name", str(config.name), OPTIMIZERS, message("learning.wanted.known_optimiser", "a known optimiser")
     )
-    if config.form != "torch" and name not in WITH_FORMS:
+    if config.form != "torch" and not OPTIMIZERS[name].forms:
+        with_forms = " or ".join(known for known, spec in OPTIMIZERS.items() if spec.forms)
         raise refusal(
             "optim.form",
             message("learning.wanted.torch", "torch with {name}", name=name),
             config.form,
-            do=message("learning.do.use_optim", "use --optimizer {with_forms}", with_forms=" or ".join(WITH_FORMS)),
+            do=message("learning.do.use_optim", "use --optimizer {with_forms}", with_forms=with_forms),
         )
     groups = parameter_groups(model, config, lr_factors or {})
     if not groups:
@@ -258,6 +315,10 @@ def parameter_groups(model: nn.Module, config: OptimConfig, lr_factors: Mapping[
         groups.append({"params": weights, "lr": config.lr * factor, "weight_decay": config.weight_decay or 0.0})
         groups.append({"params": others, "lr": config.lr * factor, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
 
 
 def _one_kernel(fused: bool) -> dict[str, bool]:

@@ -13,6 +13,7 @@ import torch
 from danlu.config import Config, ResolvedConfig, keys, resolve, with_values
 from danlu.data.dataset import Dataset
 from danlu.detection.build import find_detector
+from danlu.learning.optim import find_optimizer
 from danlu.message import message
 from danlu.models.build import find_network
 from danlu.models.packaged import PACKAGED
@@ -32,10 +33,6 @@ from danlu.run.signature import Signature
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 from danlu.user_objects import is_own
 
-DEFAULT_LR = {
-    "sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "adagrad": 1e-2,
-    "rmsprop": 1e-3, "adam": 2e-3, "adamw": 2e-3, "muon": 2e-3,
-}  # fmt: skip
 DETECTOR_LR = 3e-3  # for adamw; measured on drawn shapes and blood cells
 SMALL_SET = 10_000  # training samples below which small grey images get small distortions
 REJECTION_DISTANCE = 20.0  # lenet5: squared distance, of 4 per wrong sign of 84, beyond which an input is rejected
@@ -225,11 +222,12 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
     )
     chooser.pick("optim.name", "adamw", message("choice.optimiser.detector", "robust for detectors"))
     rule = chooser["optim.name"]
-    lr = DEFAULT_LR[rule] if rule != "adamw" else detector.lr or DETECTOR_LR / (3 if two_stages else 1)
+    optimizer = find_optimizer(rule)
+    lr = optimizer.lr if rule != "adamw" else detector.lr or DETECTOR_LR / (3 if two_stages else 1)
     chooser.pick("optim.lr", lr, message("choice.lr.detector", "usual for {optimiser} and a detector", optimiser=rule))
     chooser.pick(
         "optim.weight_decay",
-        0.02 if rule == "adamw" else 5e-4,
+        0.02 if optimizer.strong_decay else 5e-4,
         message("choice.usual_for_detectors", "usual for detectors"),
     )
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
@@ -316,12 +314,13 @@ def _update_rule(chooser: Chooser, images: bool, residual: bool, convex: bool) -
     else:
         chooser.pick("optim.name", "adamw", message("choice.optimiser.robust", "robust for this network"))
     rule = chooser["optim.name"]
+    optimizer = find_optimizer(rule)
     batch = chooser["batch_size"]
-    if residual and rule in ("sgd", "momentum", "nesterov"):
+    if residual and optimizer.divisor == "none":
         lr = 0.1 * min(1.0, batch / 128)
         why = message("choice.lr.by_batch", "0.1 for a batch of 128, scaled to {batch_size}", batch_size=batch)
     else:
-        lr = 3e-3 if images and rule in ("adam", "adamw", "muon") else DEFAULT_LR[rule]
+        lr = 3e-3 if images and optimizer.like_adam else optimizer.lr
         why = message("choice.lr.usual", "usual for {optimiser}", optimiser=rule)
     if starting_weights(chooser) and chooser["transfer.freeze"] != ("all-but-head",):
         why = message(
@@ -329,7 +328,7 @@ def _update_rule(chooser: Chooser, images: bool, residual: bool, convex: bool) -
         )
         lr *= FINE_TUNING_LR
     chooser.pick("optim.lr", lr, why)
-    decay = 0.0 if convex else 5e-4 if residual else 1e-2 if rule == "adamw" else 1e-4
+    decay = 0.0 if convex else 5e-4 if residual else 1e-2 if optimizer.strong_decay else 1e-4
     why = message("choice.weight_decay.usual", "usual for this network and optimiser")
     chooser.pick("optim.weight_decay", decay, why if decay else CONVEX)
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)

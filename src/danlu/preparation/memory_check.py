@@ -15,7 +15,8 @@ from torch import nn
 
 from danlu.config import ModelConfig, ResolvedConfig, keys
 from danlu.data.memory import check_memory
-from danlu.inspection.memory import STATES, kept_for_backward
+from danlu.inspection.memory import kept_for_backward
+from danlu.learning.optim import find_optimizer
 from danlu.preparation.networks import network
 from danlu.refuse import Refusal
 from danlu.run.signature import Signature
@@ -39,7 +40,7 @@ def check_fits(config: ResolvedConfig, signature: Signature, device: torch.devic
     if is_own(config.model.name) or not large:
         return
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-    copies = 2 + STATES.get(config.optim.name, 0)  # weights and gradients
+    copies = 2 + find_optimizer(config.optim.name).state  # weights and gradients
     parameters = _parameters(signature)
     if parameters is None:
         return

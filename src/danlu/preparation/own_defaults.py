@@ -6,14 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
+from danlu.learning.optim import OPTIMIZERS
 from danlu.message import message
 from danlu.preparation.choices import Chooser
 from danlu.refuse import Refusal
 from danlu.user_objects import find, is_own
 
-LR = 1e-3  # of the Adam family, for a network of the user
+LR = 1e-3  # of Adam and its like, for a network of the user
 CLIP_NETWORK = "r2plus1d-mini"  # default for clips
-ADAPTIVE = ("adam", "adamw", "muon", "rmsprop")
 
 
 def choose_for_own(chooser: Chooser) -> None:
@@ -25,7 +25,7 @@ def choose_for_own(chooser: Chooser) -> None:
         chooser.pick("optim.weight_decay", own.weight_decay, reason)
     else:
         chooser.pick("optim.name", "adamw", message("choice.optimiser.robust", "robust for this network"))
-        if chooser["optim.name"] in ADAPTIVE:
+        if OPTIMIZERS[chooser["optim.name"]].divisor == "recent":
             reason = message("choice.lr.usual", "usual for {optimiser}", optimiser=chooser["optim.name"])
             chooser.pick("optim.lr", LR, reason)
 

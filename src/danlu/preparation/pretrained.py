@@ -10,6 +10,7 @@ import torch
 from danlu.config import Config, ModelConfig, with_values
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.detection.build import DETECTORS, find_detector
+from danlu.learning.optim import find_optimizer
 from danlu.message import Message, message
 from danlu.models.packaged import EFFICIENTNET_LITE0, PACKAGED
 from danlu.preparation.choices import Choice, Chooser
@@ -112,9 +113,10 @@ def choose_fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
     pick("epochs", epochs, message("choice.epochs.pretrained", text, samples=samples, seen=epochs * samples))
     usual = message("choice.fine_tuning.usual", "usual for fine-tuning")
     pick("optim.name", "adamw", usual)
-    lr = LR if chooser["optim.name"] in ("adamw", "adam", "muon") else 10 * LR
+    optimizer = find_optimizer(chooser["optim.name"])
+    lr = LR if optimizer.like_adam else 10 * LR
     pick("optim.lr", lr, message("choice.lr.head", "of the head; earlier layers learn more slowly"))
-    pick("optim.weight_decay", WEIGHT_DECAY if chooser["optim.name"] == "adamw" else 1e-4, usual)
+    pick("optim.weight_decay", WEIGHT_DECAY if optimizer.strong_decay else 1e-4, usual)
     pick("schedule.name", "one-cycle", ONE_CYCLE)
     weights = PACKAGED.get(chooser["transfer.init"] or "")
     if weights is not None and chooser["transfer.freeze"] is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from danlu.learning.optim import find_optimizer
 from danlu.message import message
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Chooser
@@ -43,11 +44,12 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     usual = message("choice.usual_for_segmentation", "usual for segmentation")
     chooser.pick("optim.name", "adamw", usual)
     rule = chooser["optim.name"]
-    lr = network.lr if rule in ("adamw", "adam", "muon") else 10 * network.lr
+    optimizer = find_optimizer(rule)
+    lr = network.lr if optimizer.like_adam else 10 * network.lr
     if init not in (None, "none") and not fine_tuning:
         lr /= 2
     chooser.pick("optim.lr", lr, message("choice.lr.usual", "usual for {optimiser}", optimiser=rule))
-    chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, usual)
+    chooser.pick("optim.weight_decay", 0.02 if optimizer.strong_decay else 5e-4, usual)
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
     if task.loss is not None:
         chooser.pick("loss.name", *task.loss)

@@ -12,9 +12,9 @@ import yaml
 from danlu.config import SHORT_FLAGS, Config, get, keys, with_values
 from danlu.config.settings import SYNONYMS
 from danlu.config.yaml_text import read_yaml
+from danlu.learning.optim import OPTIMIZERS, find_optimizer
 from danlu.message import message
 from danlu.models.build import MODELS, find_network
-from danlu.preparation.defaults import DEFAULT_LR
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, nearest, refusal
 from danlu.task_spec import TASKS
@@ -28,7 +28,7 @@ NETWORKS = {
     "small": ("small-cnn", "lenet", "resnet20"),
     "large": ("resnet18", "resnet34", "mobilenetv2"),
 }
-OPTIMIZERS = ("nesterov", "adamw")
+SEARCHED_OPTIMIZERS = ("nesterov", "adamw")
 BATCHES = (0.25, 0.5, 1, 2, 4)  # times the usual batch size
 FORBIDDEN = ("data.", "out", "device", "devices", "seed", "epochs", "doctor.", "metrics", "callbacks", "task")
 
@@ -152,7 +152,7 @@ def _plain(value: Any) -> Any:
 
 def _dimension(key: str, prepared: Prepared, searched: list[str]) -> Dimension:
     chosen = prepared.config
-    if key == "optim.beta1" and chosen.optim.name not in ("adam", "adamw"):
+    if key == "optim.beta1" and find_optimizer(chosen.optim.name or "").momentum != key:
         raise refusal(
             "--search", message("tuning.wanted.settings_uses", "settings that {name} uses", name=chosen.optim.name), key
         )
@@ -176,7 +176,7 @@ def _dimension(key: str, prepared: Prepared, searched: list[str]) -> Dimension:
 def _lr(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
     """Around the usual learning rate; around those of all optimisers that are searched."""
     centre = chosen.optim.lr or 0.0
-    usual = [centre, *(DEFAULT_LR[name] for name in OPTIMIZERS if "optim.name" in searched)]
+    usual = [centre, *(OPTIMIZERS[name].lr for name in SEARCHED_OPTIMIZERS if "optim.name" in searched)]
     return Dimension("optim.lr", centre, min(usual) / FACTOR, max(usual) * FACTOR, log=True)
 
 
@@ -220,7 +220,7 @@ def _network(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimensi
 
 def _optimizer(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
     centre = str(chosen.optim.name)
-    return Dimension("optim.name", centre, choices=tuple(dict.fromkeys([centre, *OPTIMIZERS])))
+    return Dimension("optim.name", centre, choices=tuple(dict.fromkeys([centre, *SEARCHED_OPTIMIZERS])))
 
 
 def _dropout(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
