@@ -103,6 +103,16 @@ def test_version(capsys):
     assert run("--version", capsys) == (0, f"{danlu.__version__}\n", "")
 
 
+def test_the_parser_names_every_format_of_export_and_convert():
+    """Its tuples spare the import of the tables."""
+    from danlu.console.parser import EXPORT_NAMES, TARGET_NAMES
+    from danlu.conversion.writers import TARGETS
+    from danlu.deployment.file_formats import FILE_FORMATS
+
+    assert tuple(FILE_FORMATS) == EXPORT_NAMES
+    assert tuple(TARGETS) == TARGET_NAMES
+
+
 def test_verbs_are_the_names_in_python_and_aliases_do_the_same(capsys, monkeypatch):
     assert ALIASES == {"eval": "evaluate", "data": "describe", "doctor": "diagnose"}
     assert {*VERBS} - {*danlu.__all__} == {"formats", "networks", "report"}
@@ -242,7 +252,7 @@ def test_unexpected_errors_are_converted(error, code, says, debug, tmp_path, cap
 
 
 def test_formats_are_listed_as_the_flag_takes_them(capsys):
-    from danlu.data.format_table import format_named
+    from danlu.data.recognition import format_named
 
     listed = as_json("formats", capsys)["formats"]
     assert {"coco", "instance-masks", "csv-boxes", "folder"} <= set(listed)

@@ -35,6 +35,7 @@ class TaskSpec:
     loss: name and reason of the default loss; None if the network computes its own.
     network: name and reason of the default network; None if it depends on the inputs.
     keeps_last: the last weights are the best ones; validation metrics choose no epoch.
+    verb: command that trains it.
     """
 
     name: TaskName
@@ -49,6 +50,7 @@ class TaskSpec:
     loss: tuple[str, Message] | None = None
     network: tuple[str, Message] | None = None
     keeps_last: bool = False
+    verb: str = "train"
 
     @property
     def finds_objects(self) -> bool:
@@ -144,6 +146,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             monitor="loss",
             better="low",
             keeps_last=True,
+            verb="pretrain",
         ),
         TaskSpec(
             "semantic",
@@ -156,7 +159,11 @@ TASKS: dict[TaskName, TaskSpec] = {
         ),
     )
 }
-OBJECT_TASKS = frozenset(name for name, spec in TASKS.items() if spec.finds_objects)
+
+
+def targets_of(task: TaskName | None) -> Targets | None:
+    """Type of the targets of a task; None where the task is open."""
+    return None if task is None else TASKS[task].targets
 
 
 def label_task(several: bool) -> TaskName:

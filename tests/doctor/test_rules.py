@@ -93,8 +93,8 @@ CASES = {
         + [("pretrain.baseline", 0.979, "val", s) for s in range(1, 7)],
     ),
     "pretrain.collapsed": (
-        [("pretrain.method", "simsiam")] + [("pretrain.std", 0.01, "val", s) for s in (1, 2, 3)],
-        [("pretrain.method", "simsiam")] + [("pretrain.std", 0.9, "val", s) for s in (1, 2, 3)],
+        [("pretrain.method", "simsiam"), ("pretrain.views", 1)] + [("pretrain.std", 0.01, "val", s) for s in (1, 2, 3)],
+        [("pretrain.method", "simsiam"), ("pretrain.views", 1)] + [("pretrain.std", 0.9, "val", s) for s in (1, 2, 3)],
     ),
     "pretrain.low_rank": (
         [("pretrain.method", "mae")] + [("pretrain.rank", 1.3, "val", s) for s in (1, 2, 3)],

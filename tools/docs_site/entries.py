@@ -15,7 +15,8 @@ from danlu.config import keys
 from danlu.console.flags import setting_text
 from danlu.conversion.writers import TARGETS
 from danlu.data.format_document import PEERS
-from danlu.data.format_table import Format, readable_formats
+from danlu.data.format_spec import FormatSpec
+from danlu.data.format_table import readable_formats
 from danlu.detection.build import DETECTORS, DetectorSpec
 from danlu.models.build import MODELS, build_model
 from danlu.models.spec import NetworkSpec
@@ -233,7 +234,7 @@ def _formats() -> dict[str, str]:
     }
 
 
-def _format(name: str, form: Format) -> str:
+def _format(name: str, form: FormatSpec) -> str:
     facts = [
         (word("formats.tasks", "Tasks"), ", ".join(f"`{task}`" for task in form.tasks)),
         (word("formats.reader", "Read by"), form.reader),

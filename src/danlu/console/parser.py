@@ -13,8 +13,8 @@ from danlu.message import message, translated
 from danlu.refuse import Refusal, nearest
 from danlu.run.names import EVALUATION_PAGE
 
-EXPORT_NAMES = ("onnx", "pt2", "openvino")  # of `deployment.export`, likewise
-TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, whose import takes time
+EXPORT_NAMES = ("onnx", "pt2", "openvino")  # of `deployment.file_formats`, whose import takes time
+TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, likewise
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
 PRETRAIN_FLAGS = {"--method": "pretrain.method", "--tokenizer": "pretrain.tokenizer"}
 NOT_INSPECTED = (  # these change no layer

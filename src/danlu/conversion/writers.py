@@ -14,6 +14,7 @@ import numpy as np
 from danlu.conversion.outlines import mask_of, ring_of, run_lengths
 from danlu.conversion.samples import Box, Sample
 from danlu.data.annotations import Polygons
+from danlu.data.format_spec import BOXES, CLASSES, OBJECTS
 from danlu.message import UNPRINTABLE, message, printable_line
 from danlu.refuse import refusal
 from danlu.task_spec import TaskName
@@ -191,8 +192,8 @@ def _write(file: Path, text: str) -> None:
 
 
 TARGETS: dict[str, Target] = {
-    "coco": Target(("detect", "segment"), coco_place, write_coco, ignores=True),
-    "yolo": Target(("detect", "segment"), coco_place, write_yolo),
-    "voc": Target(("detect",), voc_place, write_voc, ignores=True),
-    "folder": Target(("classify",), folder_place, write_folder),
+    "coco": Target(OBJECTS, coco_place, write_coco, ignores=True),
+    "yolo": Target(OBJECTS, coco_place, write_yolo),
+    "voc": Target(BOXES, voc_place, write_voc, ignores=True),
+    "folder": Target(CLASSES, folder_place, write_folder),
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,15 +23,13 @@ class AugmentMaps(AugmentObjects):
     maps are resized to the nearest pixel, and pixels outside the image are ignored. Raises Refusal for mixup.
     """
 
-    may_rotate = True
-
-    def __init__(self, config: AugmentConfig, *, size: int, channels: int, **settings: Any) -> None:
-        config = resolve_maps(config, size=size, channels=channels)
-        super().__init__(config, size=size, channels=channels, **settings)
-        if self._on.mixup:
+    def _resolve(self, config: AugmentConfig, size: int, channels: int, poses: bool) -> AugmentConfig:
+        resolved = resolve_maps(config, size=size, channels=channels)
+        if resolved.mixup:
             zero = message("data.wanted.no_mixup_semantic", "0 for --task semantic")
             instead = message("data.do.mosaic_supported", "augment.mosaic is supported")
-            raise refusal("augment.mixup", zero, self._on.mixup, do=instead)
+            raise refusal("augment.mixup", zero, resolved.mixup, do=instead)
+        return resolved
 
     def __call__(  # type: ignore[override]
         self, source: Tensor, index: Tensor | None, targets: Tensor, draws: Draws | None

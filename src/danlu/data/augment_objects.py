@@ -82,8 +82,6 @@ class AugmentObjects:
     Raises Refusal for invalid settings.
     """
 
-    may_rotate = False  # boxes that enclose a rotated object are no longer tight
-
     def __init__(
         self,
         config: AugmentConfig,
@@ -95,13 +93,16 @@ class AugmentObjects:
         search: Callable[[Tensor], Tensor] | None = None,
         poses: bool = False,
     ) -> None:
-        rotates = self.may_rotate
-        self.config = resolve_objects(config, size=size, channels=channels, poses=poses, may_rotate=rotates)
+        self.config = self._resolve(config, size, channels, poses)
         self._on: Any = self.config  # resolved: no field is None, although their types are optional
         self.size, self.search = size, search
         self.normalise = Normalise(size=size, mean=mean, std=std)
         c = self._on
         self._colours = bool(c.brightness or c.contrast or c.saturation or c.hue)
+
+    def _resolve(self, config: AugmentConfig, size: int, channels: int, poses: bool) -> AugmentConfig:
+        """Fill settings that are None."""
+        return resolve_objects(config, size=size, channels=channels, poses=poses)
 
     def draw(self, rng: np.random.Generator, n: int) -> Draws:
         """Draw the random numbers of a batch of n images (over all processes)."""

@@ -1,15 +1,8 @@
-"""The table of data formats: the readers of each, and every fact about it."""
+"""The table of data formats: one entry for each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from danlu.config import DataConfig
-from danlu.data.dataset import Dataset
-from danlu.data.evidence import Evidence, Fit
+from danlu.data.format_spec import BOXES, CHOICES, CLASSES, LABELS, MASKS, OBJECTS, POSES, FormatSpec, of_path, on_path
 from danlu.data.sources import (
     bdd100k,
     bop,
@@ -43,140 +36,67 @@ from danlu.data.sources import (
     ycb_video,
     yolo,
 )
-from danlu.data.sources.targets import Task
-from danlu.data.survey import Survey
-from danlu.message import message
-from danlu.refuse import Refusal, refusal
-from danlu.task_spec import TASKS, TaskName
-
-Opener = Callable[[Any, DataConfig, Task | None], Dataset]
-OBJECTS: tuple[TaskName, ...] = ("detect", "segment")
-BOXES: tuple[TaskName, ...] = ("detect",)
-CLASSES: tuple[TaskName, ...] = ("classify",)
-LABELS: tuple[TaskName, ...] = ("classify", "multilabel", "regress")
-
-
-@dataclass(frozen=True)
-class Format:
-    """One format on disk.
-
-    look: survey -> evidence for it, or None. open: (survey, config, task) -> Dataset. tasks: that its data can have,
-    the default first. layout: its files in one line. reader: the library that reads it; danlu's own code by default.
-    tests: the test file. sets: published sets that it is tested or measured on. on_request: read only with --format.
-    """
-
-    description: str
-    look: Callable[[Survey], Evidence | None]
-    open: Opener
-    tasks: tuple[TaskName, ...] = ()
-    layout: str = ""
-    tests: str = ""
-    reader: str = "danlu"
-    sets: str = ""
-    on_request: bool = False
-
-    @property
-    def outlines(self) -> bool:
-        """It holds outlines of objects, from which label maps can be drawn."""
-        return any(TASKS[task].masks for task in self.tasks)
-
-    def can_serve(self, task: TaskName) -> bool:
-        """Return whether data of this format can be read for a task of its kind."""
-        if TASKS[task].labels_pixels:
-            return self.outlines or task in self.tasks
-        return self.objects == TASKS[task].finds_objects and not any(TASKS[one].labels_pixels for one in self.tasks)
-
-    @property
-    def objects(self) -> bool:
-        """It holds objects to find in images, to detect or to segment."""
-        return any(TASKS[task].finds_objects for task in self.tasks)
-
-
-def _on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey], Evidence | None]:
-    """`look` of a format that is recognised by its path alone."""
-
-    def look(data: Survey) -> Evidence | None:
-        return Evidence(Fit.MARKED, message("data.seen.path", "{what}", what=what)) if looks_like(data.path) else None
-
-    return look
-
-
-def _of_path(opener: Opener) -> Opener:
-    """`open` of a format that lists its files itself, and so must not meet a link out of the data folder."""
-
-    def open(data: Any, config: DataConfig, task: Task | None) -> Dataset:
-        if isinstance(data, Survey) and data.links_out:
-            link = data.links_out[0]
-            raise Refusal(
-                message(
-                    "data.refuse.format_table",
-                    "{path}: {where} is {reason}",
-                    path=data.path,
-                    where=link.where,
-                    reason=link.reason,
-                )
-            )
-        return opener(data.path if isinstance(data, Survey) else data, config, task)
-
-    return open
-
 
 TOOLS = "sources/test_annotation_tools.py"  # tests of the exports of annotation tools
 OWN_DATA = "test_own_data.py"  # tests of layouts that users reported
 FORMATS = {
-    "idx": Format(
+    "idx": FormatSpec(
         "MNIST-style idx files, raw or .gz",
-        _on_path(idx.looks_like, "idx files"),
-        _of_path(idx.open),
+        on_path(idx.looks_like, "idx files"),
+        of_path(idx.open),
         CLASSES,
         "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-...",
         "sources/test_idx.py",
         sets="MNIST",
     ),
-    "cifar": Format(
+    "cifar": FormatSpec(
         "CIFAR-10 or CIFAR-100, binary or python batches",
-        _on_path(cifar.looks_like, "CIFAR's batches"),
-        _of_path(cifar.open),
+        on_path(cifar.looks_like, "CIFAR's batches"),
+        of_path(cifar.open),
         CLASSES,
         "data_batch_1 ... test_batch, or train and test",
         "sources/test_cifar.py",
+        lists_every_image=True,
     ),
-    "npz": Format(
+    "npz": FormatSpec(
         "an .npz file with arrays x and y",
-        _on_path(npz.looks_like, "an .npz file"),
-        _of_path(npz.open),
-        ("classify", "multilabel", "regress"),
+        on_path(npz.looks_like, "an .npz file"),
+        of_path(npz.open),
+        LABELS,
         "one file: x (N, H, W), (N, H, W, C), (N, D) or clips (N, T, C, H, W), y (N,), or (N, T), or (N, K) of 0 and 1",
         "sources/test_npz.py",
         reader="numpy",
     ),
-    "bop": Format(
+    "bop": FormatSpec(
         "BOP scenes with 6D poses and meshes",
         bop.look,
         bop.open,
-        ("pose", "detect"),
+        POSES,
         "models/obj_000001.ply, models/models_info.json, SPLIT/SCENE/scene_gt.json, scene_camera.json, rgb/000001.png",
         "sources/test_bop.py",
         sets="LM-O",
+        lists_every_image=True,
     ),
-    "ycb video": Format(
+    "ycb video": FormatSpec(
         "YCB-Video: poses in -meta.mat beside each image, and point clouds",
         ycb_video.look,
         ycb_video.open,
-        ("pose", "detect"),
+        POSES,
         "data/0000/000001-color.png, -meta.mat, -label.png, -box.txt; models/CLASS/points.xyz; image_sets/train.txt",
         "sources/test_ycb_and_linemod.py",
+        lists_every_image=True,
     ),
-    "linemod": Format(
+    "linemod": FormatSpec(
         "LINEMOD: gt.yml and info.yml of the preprocessed release, or the original rot0.rot and tra0.tra",
         linemod.look,
         linemod.open,
-        ("pose", "detect"),
+        POSES,
         "data/01/rgb/0000.png, gt.yml, info.yml, models/obj_01.ply; or OBJECT/data/color0.jpg, rot0.rot, tra0.tra, "
         "OBJECT/mesh.ply",
         "sources/test_ycb_and_linemod.py",
+        lists_every_image=True,
     ),
-    "coco": Format(
+    "coco": FormatSpec(
         "COCO json of boxes or masks",
         coco.look,
         coco.open,
@@ -184,7 +104,7 @@ FORMATS = {
         "annotations/instances_SPLIT.json, images in any folder; or _annotations.coco.json beside them",
         "sources/test_coco.py",
     ),
-    "voc": Format(
+    "voc": FormatSpec(
         "Pascal VOC xml of boxes",
         voc.look,
         voc.open,
@@ -193,18 +113,19 @@ FORMATS = {
         "sources/test_voc.py",
         sets="BCCD",
     ),
-    "yolo": Format(
+    "yolo": FormatSpec(
         "YOLO or Darknet txt of boxes or polygons",
         yolo.look,
         yolo.open,
         OBJECTS,
         "images/SPLIT/NAME.jpg, labels/SPLIT/NAME.txt, data.yaml or obj.data; or no such file",
         "sources/test_yolo.py",
+        lists_every_image=True,
     ),
-    "labelme": Format(
+    "labelme": FormatSpec(
         "LabelMe json beside each image", labelme.look, labelme.open, OBJECTS, "NAME.json beside NAME.jpg", TOOLS
     ),
-    "cvat": Format(
+    "cvat": FormatSpec(
         "CVAT for images 1.1, an xml file of boxes, polygons and masks",
         cvat.look,
         cvat.open,
@@ -212,7 +133,7 @@ FORMATS = {
         "annotations.xml, images below",
         TOOLS,
     ),
-    "via": Format(
+    "via": FormatSpec(
         "VIA (VGG Image Annotator) json or csv of regions",
         via.look,
         via.open,
@@ -220,7 +141,7 @@ FORMATS = {
         "via_region_data.json beside the images of each split",
         TOOLS,
     ),
-    "createml": Format(
+    "createml": FormatSpec(
         "CreateML json of boxes",
         createml.look,
         createml.open,
@@ -228,7 +149,7 @@ FORMATS = {
         "_annotations.createml.json beside the images",
         TOOLS,
     ),
-    "supervisely": Format(
+    "supervisely": FormatSpec(
         "Supervisely json of rectangles, polygons and bitmaps",
         supervisely.look,
         supervisely.open,
@@ -236,7 +157,7 @@ FORMATS = {
         "DATASET/img/NAME.jpg, DATASET/ann/NAME.jpg.json, meta.json",
         "test_public_sets.py",
     ),
-    "bdd100k": Format(
+    "bdd100k": FormatSpec(
         "BDD100K (Scalabel) json of boxes",
         bdd100k.look,
         bdd100k.open,
@@ -244,15 +165,16 @@ FORMATS = {
         "images/SPLIT/NAME.jpg, and a json per split, or one per image",
         "test_public_sets.py",
     ),
-    "tiny imagenet": Format(
+    "tiny imagenet": FormatSpec(
         "Tiny ImageNet: class folders, and a list of classes for the validation images",
         tiny_imagenet.look,
         tiny_imagenet.open,
         CLASSES,
         "train/CLASS/images/NAME.JPEG, val/images/..., val/val_annotations.txt",
         "test_public_sets.py",
+        lists_every_image=True,
     ),
-    "fgvc aircraft": Format(
+    "fgvc aircraft": FormatSpec(
         "FGVC-Aircraft: lists of the variant, family and manufacturer of each image",
         fgvc_aircraft.look,
         fgvc_aircraft.open,
@@ -260,7 +182,7 @@ FORMATS = {
         "images/NAME.jpg, images_variant_train.txt, images_variant_val.txt, images_variant_test.txt; --target family",
         "test_adversarial_sets.py",
     ),
-    "mot": Format(
+    "mot": FormatSpec(
         "MOT Challenge: a table of boxes for each folder of frames",
         mot.look,
         mot.open,
@@ -268,7 +190,7 @@ FORMATS = {
         "SPLIT/SEQUENCE/img1/000001.jpg, SPLIT/SEQUENCE/gt/gt.txt; identities are not used",
         "test_adversarial_sets.py",
     ),
-    "wider face": Format(
+    "wider face": FormatSpec(
         "WIDER FACE txt of images and boxes",
         wider_face.look,
         wider_face.open,
@@ -276,7 +198,7 @@ FORMATS = {
         "WIDER_train/images/..., wider_face_split/wider_face_train_bbx_gt.txt",
         "test_public_sets.py",
     ),
-    "visdrone": Format(
+    "visdrone": FormatSpec(
         "VisDrone txt of boxes",
         label_lines.look_visdrone,
         label_lines.open_visdrone,
@@ -284,7 +206,7 @@ FORMATS = {
         "SPLIT/images/NAME.jpg, SPLIT/annotations/NAME.txt",
         "test_public_sets.py",
     ),
-    "label studio": Format(
+    "label studio": FormatSpec(
         "Label Studio json, JSON-MIN or csv of rectangles and polygons",
         label_studio.look,
         label_studio.open,
@@ -292,15 +214,15 @@ FORMATS = {
         "one json or csv, images below",
         TOOLS,
     ),
-    "label studio choices": Format(
+    "label studio choices": FormatSpec(
         "Label Studio json, JSON-MIN or csv of choices, the labels of an image",
         label_studio.look_choices,
         label_studio.open_choices,
-        ("classify", "multilabel"),
+        CHOICES,
         "one json or csv, images below",
         "test_exports.py",
     ),
-    "kitti": Format(
+    "kitti": FormatSpec(
         "KITTI label_2 txt of boxes",
         label_lines.look_kitti,
         label_lines.open_kitti,
@@ -308,7 +230,7 @@ FORMATS = {
         "training/image_2/NAME.png, training/label_2/NAME.txt",
         TOOLS,
     ),
-    "dota": Format(
+    "dota": FormatSpec(
         "DOTA labelTxt of oriented boxes",
         label_lines.look_dota,
         label_lines.open_dota,
@@ -316,7 +238,7 @@ FORMATS = {
         "images/NAME.png, labelTxt/NAME.txt; the boxes that enclose the oriented ones",
         TOOLS,
     ),
-    "csv boxes": Format(
+    "csv boxes": FormatSpec(
         "csv of images and boxes (also Open Images)",
         labelled_csv.look_boxes,
         labelled_csv.open_boxes,
@@ -324,7 +246,7 @@ FORMATS = {
         "a csv with columns of the image, the class and x1, y1, x2, y2 (or x, y, width, height)",
         OWN_DATA,
     ),
-    "csv images": Format(
+    "csv images": FormatSpec(
         "csv of images and their label (Kaggle)",
         labelled_csv.look_images,
         labelled_csv.open_images,
@@ -332,23 +254,23 @@ FORMATS = {
         "a csv with a column of the image and one of its label, its labels (`cat;dog`) or a number",
         "sources/test_label_sets.py",
     ),
-    "csv classes": Format(
+    "csv classes": FormatSpec(
         "csv of images and a column of 0 and 1 per class",
         labelled_csv.look_classes,
         labelled_csv.open_classes,
-        ("classify", "multilabel"),
+        CHOICES,
         "a csv with a column of the image and one per class; Roboflow's SPLIT/_classes.csv",
         "sources/test_label_sets.py",
     ),
-    "json labels": Format(
+    "json labels": FormatSpec(
         "json of images and their label: lines, a list, or a map by name",
         json_labels.look_labels,
         json_labels.open_labels,
-        ("classify", "multilabel", "regress"),
+        LABELS,
         'metadata.jsonl beside the images of each split (Hugging Face image folders); or `{"a.jpg": "cat"}`',
         "sources/test_json_labels.py",
     ),
-    "json boxes": Format(
+    "json boxes": FormatSpec(
         "lines of json of images and their boxes (Hugging Face image folders)",
         json_labels.look_boxes,
         json_labels.open_boxes,
@@ -356,7 +278,7 @@ FORMATS = {
         "metadata.jsonl beside the images of each split, with objects: bbox (x, y, width, height) and categories",
         "sources/test_json_labels.py",
     ),
-    "parquet": Format(
+    "parquet": FormatSpec(
         "Parquet or Arrow files of images and labels (Hugging Face datasets)",
         parquet.look_labels,
         parquet.open_labels,
@@ -365,7 +287,7 @@ FORMATS = {
         "sources/test_parquet.py",
         reader="pyarrow",
     ),
-    "parquet boxes": Format(
+    "parquet boxes": FormatSpec(
         "Parquet or Arrow files of images and boxes (Hugging Face datasets)",
         parquet.look_boxes,
         parquet.open_boxes,
@@ -374,34 +296,37 @@ FORMATS = {
         "sources/test_parquet.py",
         reader="pyarrow",
     ),
-    "object masks": Format(
+    "object masks": FormatSpec(
         "a folder of mask files per image, one per object",
         instance_masks.look_objects,
         instance_masks.open_objects,
-        ("segment", "detect"),
+        MASKS,
         "ID/images/ID.png, ID/masks/*.png",
         OWN_DATA,
         sets="nuclei of the Data Science Bowl 2018",
+        lists_every_image=True,
     ),
-    "instance masks": Format(
+    "instance masks": FormatSpec(
         "a folder of images and one of instance masks",
         instance_masks.look,
         instance_masks.open,
-        ("segment", "detect"),
+        MASKS,
         "images/NAME.jpg, masks/NAME.png with a number per object",
         "sources/test_instance_masks.py",
         sets="Penn-Fudan",
+        lists_every_image=True,
     ),
-    "binary masks": Format(
+    "binary masks": FormatSpec(
         "as instance masks; each separate region of a mask is an object",
         instance_masks.look,
         instance_masks.open_binary,
-        ("segment", "detect"),
+        MASKS,
         "images/NAME.jpg, masks/NAME.png of 0 and another value",
         OWN_DATA,
         on_request=True,
+        lists_every_image=True,
     ),
-    "label masks": Format(
+    "label masks": FormatSpec(
         "a folder of images and one of masks with a class per pixel",
         label_masks.look,
         label_masks.open,
@@ -410,8 +335,9 @@ FORMATS = {
         "SegmentationClass; Cityscapes' leftImg8bit and gtFine",
         "sources/test_label_masks.py",
         sets="Penn-Fudan as VOC",
+        lists_every_image=True,
     ),
-    "clips": Format(
+    "clips": FormatSpec(
         "a folder per class with one subfolder of numbered frames per clip",
         clips.look,
         clips.open,
@@ -419,8 +345,9 @@ FORMATS = {
         "CLASS/CLIP/0001.jpg, or SPLIT/CLASS/CLIP/0001.jpg; on request an .npz file of clips (N, T, C, H, W) or "
         "(N, T, H, W)",
         "sources/test_clips.py",
+        lists_every_image=True,
     ),
-    "clip arrays": Format(
+    "clip arrays": FormatSpec(
         "a folder of .npy arrays per class, each one clip",
         clip_arrays.look,
         clip_arrays.open,
@@ -429,7 +356,7 @@ FORMATS = {
         "sources/test_clip_arrays.py",
         reader="numpy",
     ),
-    "folder": Format(
+    "folder": FormatSpec(
         "a folder with one subfolder of images per class",
         folder.look,
         folder.open,
@@ -437,8 +364,9 @@ FORMATS = {
         "CLASS/NAME.jpg, or SPLIT/CLASS/NAME.jpg",
         "sources/test_folder.py",
         sets="CIFAR-10 as JPEG, 17 flowers",
+        lists_every_image=True,
     ),
-    "csv": Format(
+    "csv": FormatSpec(
         "a .csv or .tsv table with a target column",
         csv.look,
         csv.open,
@@ -449,26 +377,12 @@ FORMATS = {
         sets="California housing",
     ),
     **{
-        name: Format(description, look, unread.open, on_request=True)
+        name: FormatSpec(description, look, unread.open, on_request=True)
         for name, (description, look) in unread.FORMATS.items()
     },
 }
 
 
-def readable_formats() -> dict[str, Format]:
+def readable_formats() -> dict[str, FormatSpec]:
     """The formats that are read, without those that are only recognised and named."""
     return {name: form for name, form in FORMATS.items() if name not in unread.FORMATS}
-
-
-def format_named(name: str) -> str:
-    """The format that --format names, whatever its spelling. Raises Refusal for an unknown one."""
-    plain = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
-    if plain not in readable_formats():
-        known = [one.replace(" ", "-") for one in readable_formats()]
-        raise refusal(
-            "--format",
-            message("data.wanted.known_format_danlu_formats", "a known format (`danlu formats` lists them)"),
-            name,
-            near=known,
-        )
-    return plain

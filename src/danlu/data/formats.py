@@ -99,7 +99,8 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
         dataset = semantic_from_objects(dataset)
     dataset = _with_unicode_names(dataset)
     unread = [Problem(one.where, one.reason) for one in data.unread]
-    notes = [*notes, *left_out_images(data, dataset)]
+    if not FORMATS[name].lists_every_image:
+        notes = [*notes, *left_out_images(data, dataset)]
     return replace(dataset, notes=[*dataset.notes, *map(str, notes)], problems=[*unread, *dataset.problems], seen=seen)
 
 

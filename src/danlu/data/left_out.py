@@ -9,17 +9,14 @@ from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey
 from danlu.message import Message, message
 
-EVERY_IMAGE = {"folder", "yolo", "clips", "tiny imagenet", "bop", "linemod", "ycb video", "cifar"}  # these list all
-
 
 def left_out_images(survey: Survey, dataset: Dataset) -> list[Message]:
     """A note on the images that are not read because no annotation names them; none where each is accounted for.
 
-    Masks, drawings, small copies and images that are named as problems or belong to an unlabelled split do not count.
+    For formats that do not list every image (`FormatSpec.lists_every_image`). Masks, drawings, small copies and images
+    that are named as problems or belong to an unlabelled split do not count.
     """
-    if survey.is_file or not isinstance(dataset.inputs, ImageFiles) or "masks" in dataset.format:
-        return []
-    if dataset.format in EVERY_IMAGE:
+    if survey.is_file or not isinstance(dataset.inputs, ImageFiles):
         return []
     read = set(dataset.inputs.paths)
     told = "\n".join(problem.where + problem.reason for problem in dataset.problems)

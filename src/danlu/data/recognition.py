@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.format_table import FORMATS, format_named, readable_formats
+from danlu.data.format_table import FORMATS, readable_formats
 from danlu.data.sources import unread
 from danlu.data.sources.folder import class_layout
 from danlu.data.survey import Survey, survey
@@ -120,3 +120,17 @@ def _what(data: Survey) -> str:
     if len(data.folders):
         kinds["folders"] = len(data.folders)
     return "a folder of " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(4))
+
+
+def format_named(name: str) -> str:
+    """The format that --format names, whatever its spelling. Raises Refusal for an unknown one."""
+    plain = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
+    if plain not in readable_formats():
+        known = [one.replace(" ", "-") for one in readable_formats()]
+        raise refusal(
+            "--format",
+            message("data.wanted.known_format_danlu_formats", "a known format (`danlu formats` lists them)"),
+            name,
+            near=known,
+        )
+    return plain

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
-from danlu.deployment.facts import as_text, facts_of
-from danlu.deployment.graph import Graph, graph_of
+from danlu.deployment.facts import facts_of
+from danlu.deployment.file_formats import FILE_FORMATS
+from danlu.deployment.graph import graph_of
 from danlu.deployment.int8 import quantise
-from danlu.deployment.onnx_file import EXAMPLE_BATCH, PACKAGES, Answer, need, read_onnx, write_onnx
-from danlu.deployment.openvino_file import read_openvino, write_openvino
-from danlu.deployment.pt2_file import read_pt2, write_pt2
+from danlu.deployment.onnx_file import EXAMPLE_BATCH, need
 from danlu.deployment.samples import Samples, calibration_images, noise_images, samples_of
 from danlu.deployment.script import check_script, write_script
 from danlu.deployment.verification import Verified, verify
@@ -24,7 +23,6 @@ from danlu.refuse import Refusal, blame, one_of, refusal
 from danlu.run.folder import Run
 from danlu.run.result import Result
 
-SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "openvino": ".xml"}  # format -> extension of its file
 FOLDER = "export"  # inside the run folder, for files without --out
 
 
@@ -73,25 +71,23 @@ def export(
     Failure if the file's answers differ from the network's on up to 32 validation images, or its metric does; nothing
     is written then.
     """
-    if int8 and format != "onnx":
+    one_of("--format", format, FILE_FORMATS, message("deployment.wanted.format", "onnx, pt2 or openvino"))
+    form = FILE_FORMATS[format]
+    if int8 and not form.int8:
         raise refusal(
             "--int8",
             message("deployment.wanted.omitted_formats_other_onnx", "omitted for formats other than onnx"),
             format,
         )
-    one_of("--format", format, SUFFIXES, message("deployment.wanted.format", "onnx, pt2 or openvino"))
-    if format == "onnx":
-        need(PACKAGES, "--format onnx", "export")
-    elif format == "openvino":
-        need(("openvino", *PACKAGES), "--format openvino", "openvino")
+    need(form.packages, f"--format {format}", form.extra)
     size = _batch(batch)
     loaded = load(run, weights, model=model)
     loaded.need_outputs("export")
-    file = Path(out) if out is not None else loaded.folder / FOLDER / f"model{SUFFIXES[format]}"
-    if file.suffix != SUFFIXES[format]:
+    file = Path(out) if out is not None else loaded.folder / FOLDER / f"model{form.suffix}"
+    if file.suffix != form.suffix:
         raise refusal(
             "--out",
-            message("deployment.wanted.file_ends", "a file that ends in {suffixes}", suffixes=SUFFIXES[format]),
+            message("deployment.wanted.file_ends", "a file that ends in {suffixes}", suffixes=form.suffix),
             str(file),
         )
     if file.is_dir():
@@ -109,35 +105,36 @@ def export(
             ),
             "--int8",
         )
-    part, plain = (file.with_name(f".{file.name}.{ending}") for ending in ("part", "float.part"))
-    if format == "openvino":  # which takes no other ending
-        part = file.with_name(f".part.{file.name}")
-    weights_part = part.with_suffix(".bin")
+    # OpenVINO takes files with its own ending only.
+    part, plain = (file.with_name(f".{start}.{file.name}") for start in ("part", "float.part"))
+    second = part.with_suffix(form.second_suffix) if form.second_suffix else None
+    example = torch.from_numpy(noise_images(loaded, size or EXAMPLE_BATCH))
+    facts = facts_of(loaded) | {"batch": size or "any", "images_per_call": size or 1}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with stage(translated("stage.exporting", "writing the network as {format}", format=format)):
-            answer = _write(loaded, graph, format, part, size)
+            form.write(graph, example, part, facts, size is None)
+            answer = form.read(part)
         if int8 and samples is not None:
             part.replace(plain)
             with stage(translated("stage.quantising", "choosing ranges for 8 bits")):
                 quantise(plain, part, calibration_images(samples), size)
-            answer = read_onnx(part)
+            answer = form.read(part)
         with stage(translated("stage.verifying", "comparing the file with the network")):
-            verified = verify(loaded, graph, answer, samples, batch=size, exact=format == "pt2", int8=int8)
+            verified = verify(loaded, graph, answer, samples, batch=size, exact=form.exact, int8=int8)
         written = part.stat().st_size
-        if format == "openvino":
-            written += weights_part.stat().st_size
-            weights_part.replace(file.with_suffix(".bin"))
+        if second is not None:
+            written += second.stat().st_size
+            second.replace(file.with_suffix(second.suffix))
         part.replace(file)
-        script = write_script(file, loaded.signature) if format == "onnx" else None
+        script = write_script(file, loaded.signature) if form.script else None
     except OSError as error:
         raise blame(error, f"--out {file}") from None
     finally:
-        for path in (part, plain, *([weights_part] if format == "openvino" else [])):
+        for path in (part, plain, *([second] if second else [])):
             path.unlink(missing_ok=True)
-    return _result(
-        loaded, "onnx int8" if int8 else format, file, script, size, written, verified, None if samples else str(found)
-    )
+    name = f"{format} int8" if int8 else format
+    return _result(loaded, name, file, script, size, written, verified, None if samples else str(found))
 
 
 def _batch(batch: int | str) -> int | None:
@@ -149,32 +146,6 @@ def _batch(batch: int | str) -> int | None:
             "--batch", message("deployment.wanted.any_integer_4096", "any or an integer from 1 to 4096"), batch
         )
     return int(batch)
-
-
-def _write(run: LoadedRun, graph: Graph, format: str, path: Path, batch: int | None) -> Answer:
-    """Write the file and open it again."""
-    example = torch.from_numpy(noise_images(run, batch or EXAMPLE_BATCH))
-    facts = facts_of(run) | {"batch": batch or "any", "images_per_call": batch or 1}
-    if format == "pt2":
-        write_pt2(graph, example, path, facts, any_batch=batch is None)
-        return read_pt2(path)
-    if format == "openvino":
-        return _write_openvino(graph, example, path, as_text(facts), any_batch=batch is None)
-    write_onnx(graph, example, path, as_text(facts), graph.output_names, any_batch=batch is None)
-    return read_onnx(path)
-
-
-def _write_openvino(
-    graph: Graph, example: torch.Tensor, path: Path, facts: dict[str, str], *, any_batch: bool
-) -> Answer:
-    """Write the graph as ONNX first, which OpenVINO converts."""
-    onnx = path.with_suffix(".onnx")
-    try:
-        write_onnx(graph, example, onnx, facts, graph.output_names, any_batch=any_batch)
-        write_openvino(onnx, path, facts)
-    finally:
-        onnx.unlink(missing_ok=True)
-    return read_openvino(path)
 
 
 def _result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from danlu import __version__
@@ -45,7 +46,7 @@ def facts_of(run: LoadedRun) -> dict[str, Any]:
     return facts
 
 
-def as_text(facts: dict[str, Any]) -> dict[str, str]:
+def as_text(facts: Mapping[str, Any]) -> dict[str, str]:
     """Metadata of a file: each fact as text, for readers, and all of them as JSON under "danlu", for programs."""
     readable = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in facts.items()}
-    return readable | {"danlu": json.dumps(facts, ensure_ascii=False)}
+    return readable | {"danlu": json.dumps(dict(facts), ensure_ascii=False)}

@@ -150,7 +150,9 @@ NAMES: dict[str, Name] = {
     "norm.eps": Name("once", "layer", "", "epsilon"),
     "norm.tracks": Name("once", "layer", "0/1", "keeps running statistics"),
     # Pretraining on images without labels.
-    "pretrain.method": Name("once", "", "", "mae, simmim, beit, simclr, simsiam or byol"),
+    "pretrain.method": Name("once", "", "", "name of the method of pretraining on images without labels"),
+    "pretrain.views": Name("once", "", "0/1", "the method compares two views of each image"),
+    "pretrain.collapse_lowers_loss": Name("once", "", "0/1", "its loss also falls when all embeddings become equal"),
     "pretrain.loss": Name("epoch", "phase", "", "mean loss of the method"),
     "pretrain.baseline": Name("epoch", "phase", "", "mean loss of the best answer that ignores the image"),
     "pretrain.std": Name("epoch", "phase", "", "spread of the normalised embeddings, 1 for random directions"),

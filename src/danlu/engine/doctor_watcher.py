@@ -18,6 +18,7 @@ from danlu.doctor.predictions import contradicted
 from danlu.doctor.static_checks import MAX_NAMED
 from danlu.doctor.watch import Doctor, watch
 from danlu.engine.loop import Plan, Progress, Watcher
+from danlu.pretraining.methods import METHODS
 from danlu.run.folder import Run
 from danlu.task_spec import TASKS
 from danlu.tasks.task import Evaluation, RecordedTask
@@ -79,7 +80,7 @@ class DoctorWatcher(Watcher):
         self.doctor.__enter__()
         self.doctor.expect_observed(self.loss, hold_outputs=self.hold_outputs)
         if self.unlabelled:
-            self.doctor.ledger.add("pretrain.method", str(self.method))
+            _add_method(self.doctor.ledger, str(self.method))
         if self._restored:
             try:
                 self.doctor.restore(dict(self._restored))
@@ -149,6 +150,14 @@ def suspects(evaluation: Evaluation, dataset: Dataset) -> list[str]:
     rows = rows[top[rows].argsort(descending=True)][:MAX_NAMED].tolist()
     names = [(dataset.name_of(int(evaluation.index[i])), int(targets[i]), int(guess[i])) for i in rows]
     return [f"{name} ({dataset.classes[label]}: {dataset.classes[other]}?)" for name, label, other in names]
+
+
+def _add_method(ledger: Ledger, method: str) -> None:
+    """The facts on a method of pretraining that findings need."""
+    spec = METHODS[method]
+    ledger.add("pretrain.method", method)
+    ledger.add("pretrain.views", int(spec.views))
+    ledger.add("pretrain.collapse_lowers_loss", int(spec.collapse_lowers_loss))
 
 
 def _loss_kind(config: Config) -> str | None:

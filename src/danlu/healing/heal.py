@@ -26,6 +26,7 @@ from danlu.refuse import Refusal, refusal
 from danlu.report.markup import is_percentage
 from danlu.report.page import write_page
 from danlu.run.folder import Run
+from danlu.task_spec import targets_of
 from danlu.user_objects import current, using
 
 SEEDS, BUDGET = 3, 600.0  # trainings of a change in the first round; seconds for all trainings
@@ -56,7 +57,7 @@ def heal(
     """
     seeds, budget = check_settings(seeds, budget)
     run = run if isinstance(run, Run) else own_run(run)
-    if run.config.task == "pretrain":
+    if targets_of(run.config.task) == "none":
         raise Refusal(
             message(
                 "healing.refuse.pretraining",

@@ -18,7 +18,7 @@ from danlu.own.labels import numbered, numbers, task_of
 from danlu.own.naming import plain_name
 from danlu.own.recognition import Loading, is_pair, splits_of, unwrapped
 from danlu.refuse import Refusal, refusal
-from danlu.task_spec import TaskName
+from danlu.task_spec import TaskName, targets_of
 
 
 def open_data(
@@ -54,7 +54,7 @@ def open_data(
     inputs, common = _joined_inputs(parts), _common(parts, name)
     if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8 and inputs.ndim == 5:
         common["frames"], inputs = inputs.shape[1], inputs.flatten(1, 2)
-    if decided == "regress":
+    if targets_of(decided) == "numbers":
         targets = numbers(labels, where)
         names = (first.target or "target",) if targets.shape[1] == 1 else _columns(targets.shape[1])
         made = Dataset(task="regress", inputs=inputs, targets=targets, target_names=names, **common)

@@ -13,7 +13,7 @@ from danlu.data.sources.targets import decide, to_classes, to_numbers
 from danlu.message import message
 from danlu.own.loss import BINARY_KINDS, CLASS_KINDS, NUMBER_KINDS
 from danlu.refuse import Refusal, refusal
-from danlu.task_spec import TaskName
+from danlu.task_spec import TASKS, TaskName, targets_of
 
 MAX_INTEGER_CLASSES = 1000  # integers with at most this many distinct values, each seen twice on average, are classes
 
@@ -50,7 +50,7 @@ def as_labels(values: Any, where: str) -> np.ndarray:
 
 def task_of(labels: np.ndarray, task: TaskName | None, loss: str | None, name: str, where: str) -> TaskName:
     """classify or regress. task: the user's wish. loss: kind of the user's loss. name: of a table's target column."""
-    if task in ("detect", "segment"):
+    if task is not None and TASKS[task].on_canvas:
         raise refusal(
             "task",
             message("own.wanted.classify_regress_data_given", "classify or regress for data given in Python"),
@@ -58,7 +58,7 @@ def task_of(labels: np.ndarray, task: TaskName | None, loss: str | None, name: s
             do=message("own.do.pass_folder_path", "pass the folder's path"),
         )
     if labels.ndim == 2:
-        if task == "classify":
+        if targets_of(task) == "class":
             raise refusal(
                 where,
                 message("own.wanted.label_per_sample_classify", "one label per sample to classify"),

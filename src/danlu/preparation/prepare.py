@@ -49,6 +49,7 @@ from danlu.preparation.weights_source import open_source
 from danlu.progress.stages import stage
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
+from danlu.task_spec import targets_of
 from danlu.user_objects import find, is_own
 
 
@@ -177,9 +178,9 @@ def _open(config: Config) -> Dataset:
         )
     if is_own(config.data.path):
         own = find("data", config.data.path)
-        return without_labels(own) if config.task == "pretrain" else own
+        return without_labels(own) if targets_of(config.task) == "none" else own
     with stage(translated("stage.reading", "reading {data}", data=config.data.path)):
-        if config.task == "pretrain":
+        if targets_of(config.task) == "none":
             return open_unlabelled(config.data)
         dataset = open_dataset(config.data, config.task)
     target = config.data.target

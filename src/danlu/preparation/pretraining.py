@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from danlu.config import Config, PretrainConfig, ResolvedConfig
+from danlu.learning.optim import find_optimizer
 from danlu.message import message
 from danlu.models.build import find_network
 from danlu.preparation.choices import Chooser
 from danlu.pretraining.methods import METHODS
 from danlu.refuse import refusal
+from danlu.task_spec import targets_of
 
 IMAGES_SEEN = 600_000  # over all epochs: minutes on two cores for small images
 MIN_EPOCHS, MAX_EPOCHS = 10, 300
@@ -32,7 +34,7 @@ def settings_of(config: Config) -> dict[str, Any]:
 def check_pretraining(config: ResolvedConfig) -> None:
     """Refuse settings of another method, and settings of tasks with labels."""
     fresh, method = PretrainConfig(), config.pretrain.method
-    if config.task != "pretrain":
+    if targets_of(config.task) != "none":
         for name, value in vars(config.pretrain).items():
             if value != getattr(fresh, name):
                 wanted = message("preparation.wanted.omitted_for_labels", "omitted for tasks with labels")
@@ -95,17 +97,18 @@ def choose_pretraining(chooser: Chooser, samples: int) -> None:
 
 def _update_rule(chooser: Chooser, method: str) -> None:
     usual = message("choice.pretrain.usual", "usual for {method}", method=method)
-    rule = "momentum" if method in ("simsiam", "byol") else "adamw"
-    chooser.pick("optim.name", rule, usual)
+    spec = METHODS[method]
+    chooser.pick("optim.name", spec.optimizer, usual)
+    optimizer = find_optimizer(chooser["optim.name"])
     batch = chooser["batch_size"] / 256
-    if chooser["optim.name"] in ("sgd", "momentum", "nesterov"):
+    if optimizer.divisor == "none":
         lr = MOMENTUM_LR * min(1.0, batch)
     else:
-        lr = VIEWS_LR if METHODS[method].views else MASKED_LR * min(1.0, batch**0.5)
+        lr = VIEWS_LR if spec.views else MASKED_LR * min(1.0, batch**0.5)
     chooser.pick("optim.lr", round(lr, 6), usual)
-    adaptive = chooser["optim.name"] in ("adam", "adamw", "muon")
-    chooser.pick("optim.weight_decay", 0.05 if adaptive and not METHODS[method].views else 5e-4, usual)
-    if adaptive and not METHODS[method].views and chooser["optim.beta2"] == 0.999:
+    adam_on_masks = optimizer.like_adam and not spec.views
+    chooser.pick("optim.weight_decay", 0.05 if adam_on_masks else 5e-4, usual)
+    if adam_on_masks and chooser["optim.beta2"] == 0.999:
         chooser.set("optim.beta2", BETA2, usual)
     chooser.pick("schedule.name", "cosine", usual)
     if chooser["schedule.name"] == "cosine" and not chooser["schedule.warmup"]:

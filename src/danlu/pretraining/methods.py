@@ -26,16 +26,19 @@ class MethodSpec:
     """Facts about one method.
 
     build: (backbone, channels, size, options) -> module. options: settings of the section `pretrain` that it takes.
-    mask: default fraction of hidden patches. views: it compares two views of each image. transformer: the backbone
-    must be a vision transformer. baseline: the answer with which its loss is compared, a message id suffix.
+    baseline: the answer that ignores the image, with which its loss is compared. mask: default fraction of hidden
+    patches. views: it compares two views of each image. transformer: the backbone must be a vision transformer.
+    collapse_lowers_loss: its loss also falls when all embeddings become equal. optimizer: default.
     """
 
     build: Callable[[Any, int, int, Mapping[str, Any]], Pretrainer]
     options: tuple[str, ...]
-    baseline: str
+    baseline: Message
     mask: float | None = None
     views: bool = False
     transformer: bool = False
+    collapse_lowers_loss: bool = False
+    optimizer: str = "adamw"
 
 
 def _mae(backbone: ViT, channels: int, size: int, options: Mapping[str, Any]) -> Pretrainer:
@@ -91,13 +94,47 @@ def _byol(backbone: Backbone, channels: int, size: int, options: Mapping[str, An
 
 METHODS: dict[str, MethodSpec] = {
     "mae": MethodSpec(
-        _mae, ("mask", "decoder_width", "decoder_depth", "norm_patches"), "zero", mask=0.75, transformer=True
+        _mae,
+        options=("mask", "decoder_width", "decoder_depth", "norm_patches"),
+        baseline=message("pretraining.baseline.mae", "the mean of each patch"),
+        mask=0.75,
+        transformer=True,
     ),
-    "simmim": MethodSpec(_simmim, ("mask", "unit"), "mean", mask=0.6),
-    "beit": MethodSpec(_beit, ("mask", "tokenizer", "codes"), "frequency", mask=0.4, transformer=True),
-    "simclr": MethodSpec(_simclr, ("hidden", "projection", "temperature"), "chance", views=True),
-    "simsiam": MethodSpec(_simsiam, ("hidden", "projection"), "unrelated", views=True),
-    "byol": MethodSpec(_byol, ("hidden", "projection", "momentum"), "unrelated", views=True),
+    "simmim": MethodSpec(
+        _simmim,
+        options=("mask", "unit"),
+        baseline=message("pretraining.baseline.simmim", "the mean colour of the data"),
+        mask=0.6,
+    ),
+    "beit": MethodSpec(
+        _beit,
+        options=("mask", "tokenizer", "codes"),
+        baseline=message("pretraining.baseline.beit", "the frequencies of the tokens"),
+        mask=0.4,
+        transformer=True,
+    ),
+    "simclr": MethodSpec(
+        _simclr,
+        options=("hidden", "projection", "temperature"),
+        baseline=message("pretraining.baseline.simclr", "equal embeddings of all images, log(2n - 1)"),
+        views=True,
+    ),
+    "simsiam": MethodSpec(
+        _simsiam,
+        options=("hidden", "projection"),
+        baseline=message("pretraining.baseline.simsiam", "unrelated embeddings of the two views, 0"),
+        views=True,
+        collapse_lowers_loss=True,
+        optimizer="momentum",
+    ),
+    "byol": MethodSpec(
+        _byol,
+        options=("hidden", "projection", "momentum"),
+        baseline=message("pretraining.baseline.byol", "unrelated embeddings of the two views, 2"),
+        views=True,
+        collapse_lowers_loss=True,
+        optimizer="momentum",
+    ),
 }
 
 

@@ -6,17 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from danlu.message import message, translated
+from danlu.pretraining.methods import METHODS
 from danlu.report.evaluation import metrics_card
 from danlu.report.markup import Figures, card, escape, image, is_number, number, percent
 
-BASELINES = {  # method -> the answer that ignores the image
-    "mae": message("report.baseline.mae", "the mean of each patch"),
-    "simmim": message("report.baseline.simmim", "the mean colour of the data"),
-    "beit": message("report.baseline.beit", "the frequencies of the tokens"),
-    "simclr": message("report.baseline.simclr", "equal embeddings of all images, log(2n - 1)"),
-    "simsiam": message("report.baseline.simsiam", "unrelated embeddings of the two views, 0"),
-    "byol": message("report.baseline.byol", "unrelated embeddings of the two views, 2"),
-}
 PROBES_NOTE = message(
     "report.probes_note",
     "Nearest neighbours and the linear probe are measured on frozen features. They misjudge methods with masks, whose "
@@ -37,9 +30,13 @@ def _in_words(facts: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     loss, baseline, spread, rank = (values.get(name) for name in ("loss", "baseline", "std", "rank"))
     lines = []
     method = str(facts.get("method"))
-    if is_number(loss) and is_number(baseline) and method in BASELINES:
+    if is_number(loss) and is_number(baseline) and method in METHODS:
         text = "The loss is {loss}; an answer that ignores the image, {what}, has {baseline}."
-        shown = {"loss": number(round(loss, 4)), "baseline": number(round(baseline, 4)), "what": BASELINES[method]}
+        shown = {
+            "loss": number(round(loss, 4)),
+            "baseline": number(round(baseline, 4)),
+            "what": METHODS[method].baseline,
+        }
         lines.append(translated("report.loss_and_baseline", text, **shown))
     if is_number(spread) and is_number(rank) and is_number(facts.get("width")):
         text = (

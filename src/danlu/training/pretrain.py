@@ -11,6 +11,7 @@ from danlu.inference.loaded_run import LoadedRun
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
+from danlu.task_spec import targets_of
 from danlu.training.train import train
 
 
@@ -49,7 +50,7 @@ def pretrain(
     given = {name: value for name, value in named.items() if value is not None} | settings
     if resume is not None:
         run = Run.open(resume.folder if isinstance(resume, Run) else resume)
-        if run.config.task != "pretrain":
+        if targets_of(run.config.task) != "none":
             text = "--resume {run}: it is a run of danlu train; go on with `danlu train --resume {run}`"
             raise Refusal(message("refuse.resume_not_pretraining", text, run=run.name))
         return train(data, resume=run, console=console, **given)

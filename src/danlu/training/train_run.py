@@ -29,6 +29,7 @@ from danlu.report.page import write_page
 from danlu.run.bug_report import note_run
 from danlu.run.folder import Run
 from danlu.run.stage import Stage
+from danlu.task_spec import TASKS
 from danlu.training.calibrate import calibrate
 from danlu.training.choose_thresholds import choose_thresholds
 from danlu.training.conditions import RESUMABLE
@@ -158,7 +159,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
             calibration=calibration,
         )
         if interrupted:
-            verb = "pretrain" if config.task == "pretrain" else "train"
+            verb = TASKS[config.task].verb
             raise Interrupted(f"{progress.stopped}; go on with `danlu {verb} --resume {run.name}`", 128 + stop.number)
         return load(run)
     except Failure:  # what was measured so far explains it

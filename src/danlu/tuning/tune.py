@@ -22,6 +22,7 @@ from danlu.printing.lines import print_line
 from danlu.refuse import one_of, refusal
 from danlu.report.markup import is_percentage, metric_value
 from danlu.run.atomic import write_atomically
+from danlu.task_spec import targets_of
 from danlu.training.random_state import caller_state_kept
 from danlu.tuning.finalists import run_folder, train_again, with_test, write_best
 from danlu.tuning.journal import check_installed
@@ -133,7 +134,7 @@ def tune(
 
 
 def _check(config: Config) -> None:
-    if config.task == "pretrain":
+    if targets_of(config.task) == "none":
         raise refusal(
             "--task",
             message(

@@ -11,14 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from danlu.config import DataConfig
-from danlu.data.annotations import Polygons, RunLengths, Shape, parse_runs
 from danlu.data.dataset import UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources.coco_entry import (
+    EntryError,
+    area_of_corners,
+    corners_of,
+    id_of,
+    image_name,
+    name_of,
+    outline_of,
+    short,
+    size_of,
+    text_of,
+)
 from danlu.data.sources.labelled import Labelled, wanted_task
-from danlu.data.sources.reading import Reading, box_of
+from danlu.data.sources.reading import Reading
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of, split_of_path
 from danlu.data.survey import File, Survey, as_survey
@@ -111,13 +120,13 @@ def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
     one = _File(files[0])
     try:
         for where, entry in one.entries("images"):
-            one.identity(entry, "id", where)
-            one.text(entry, "file_name", where)
+            id_of(entry, "id", where)
+            text_of(entry, "file_name", where)
         for where, entry in one.entries("annotations"):
             for key in ("image_id", "category_id"):
-                one.identity(entry, key, where)
-            one.box(entry, where, None)
-            if outlines and (fault := one.outline(entry, where)[1]):
+                id_of(entry, key, where)
+            corners_of(entry, where, None)
+            if outlines and (fault := outline_of(entry, where)[1]):
                 raise EntryError(f"{where}.{fault}")
         for where, entry in one.entries("categories"):
             if "name" not in entry:
@@ -125,17 +134,6 @@ def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
     except EntryError as error:
         raise Refusal(f"{files[0].path}: {error}") from None
     return one.content
-
-
-def _name_of(entry: dict[str, Any]) -> str:
-    """The name of an image; LVIS gives only its address, whose last folder and file are the name."""
-    if "file_name" not in entry and isinstance(entry.get("coco_url"), str):
-        return "/".join(entry["coco_url"].split("/")[-2:])
-    return str(entry.get("file_name"))
-
-
-class EntryError(ValueError):
-    """Unusable entry of a file. The message has its place and the reason."""
 
 
 def _around(survey: Survey) -> Survey:
@@ -180,7 +178,7 @@ class _File:
             if key not in self.content:
                 raise refusal(f"{file.path}: key {key!r}", message("data.wanted.coco", "there"), "no such key", near=[])
             if not isinstance(self.content[key], list):
-                raise refusal(f"{file.path}: {key}", message("data.wanted.list", "a list"), _short(self.content[key]))
+                raise refusal(f"{file.path}: {key}", message("data.wanted.list", "a list"), short(self.content[key]))
         self.split = split_of(file.stem)
         if self.split == UNASSIGNED:
             self.split = split_of_path(file.folder)
@@ -191,13 +189,13 @@ class _File:
     @property
     def names(self) -> set[str]:
         """File names of the images."""
-        return {_name_of(entry) for entry in self.content["images"] if isinstance(entry, dict)}
+        return {name_of(entry) for entry in self.content["images"] if isinstance(entry, dict)}
 
     def _categories(self) -> dict[Any, str]:
         names: dict[Any, str] = {}
         try:
             for where, entry in self.entries("categories"):
-                number = self.identity(entry, "id", where)
+                number = id_of(entry, "id", where)
                 name = str(entry.get("name", number)).strip()
                 if names.get(number, name) != name:
                     raise EntryError(f"{where}.id must be unique, got {number!r} for {name!r} too")
@@ -226,7 +224,7 @@ class _File:
         taken: set[int] = set()
         for where, entry in self.entries("images", reading):
             try:
-                number, name = self.identity(entry, "id", where), self.image_name(entry, where)
+                number, name = id_of(entry, "id", where), image_name(entry, where)
                 if number in found:
                     reason = "id {!r} is given twice" if names[number] == name else "id {!r} is given to two images"
                     raise EntryError(f"{where}.{reason.format(number)}")
@@ -236,7 +234,7 @@ class _File:
                 continue
             absolute += name.startswith("/") or name[1:3] in (":\\", ":/")
             names[number] = name
-            one = reading.image(name, self.name, near=self._near(name), split=self.split, size=_size(entry))
+            one = reading.image(name, self.name, near=self._near(name), split=self.split, size=size_of(entry))
             if one is not None and id(one) in taken:
                 reading.problems.append(Problem(f"{self.name} {where} {name}", "is listed twice", "kept"))
             taken.add(id(one))
@@ -247,7 +245,7 @@ class _File:
 
     def _loose_id(self, entry: dict[str, Any]) -> Any:
         try:
-            return self.identity(entry, "id", "")
+            return id_of(entry, "id", "")
         except EntryError:
             return None
 
@@ -263,9 +261,9 @@ class _File:
         for where, entry in self.entries("annotations", reading):
             name = f"annotation {entry['id']}" if "id" in entry else where
             try:
-                image, category = self.identity(entry, "image_id", where), self.identity(entry, "category_id", where)
-                shape, fault = self.outline(entry, where)
-                box = self.box(entry, where, shape)
+                image, category = id_of(entry, "image_id", where), id_of(entry, "category_id", where)
+                shape, fault = outline_of(entry, where)
+                box = corners_of(entry, where, shape)
             except EntryError as error:
                 reading.skip(f"{self.name} {name}" if name != where else self.name, str(error))
                 continue
@@ -281,7 +279,7 @@ class _File:
             if fault and outlines:
                 reading.problems.append(Problem(f"{self.name} {name}", fault, "kept"))
             boxed += 1
-            corners += _area_of_corners(entry)
+            corners += area_of_corners(entry)
             label = self.categories.get(category)
             wrong = "" if label is not None else f"unknown class: category_id {entry['category_id']!r}"
             retyped |= label is not None and not isinstance(entry["category_id"], int)
@@ -315,8 +313,6 @@ class _File:
                 reason = f"id {number!r} is given to {times} annotations"
                 reading.problems.append(Problem(f"{self.name} annotation {number}", reason, "kept"))
 
-    # --- values of one entry ---
-
     def entries(self, key: str, reading: Reading | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Iterate over (place, entry) of a list; invalid entries are skipped by `reading`, else raise EntryError."""
         for i, entry in enumerate(self.content[key]):
@@ -324,130 +320,6 @@ class _File:
             if isinstance(entry, dict):
                 yield where, entry
             elif reading is None:
-                raise EntryError(f"{where} must be an object with keys, got {_short(entry)!r}")
+                raise EntryError(f"{where} must be an object with keys, got {short(entry)!r}")
             else:
-                reading.skip(f"{self.name} {where}", f"must be an object with keys, got {_short(entry)!r}")
-
-    def text(self, entry: dict[str, Any], key: str, where: str) -> str:
-        value = entry.get(key)
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise EntryError(f"{where}.{key} must be text, got {_short(value) if key in entry else 'no such key'!r}")
-        return value
-
-    def image_name(self, entry: dict[str, Any], where: str) -> str:
-        """The name of an image. Raises EntryError without one."""
-        own = _name_of(entry)
-        return own if "file_name" not in entry and "/" in own else self.text(entry, "file_name", where)
-
-    def identity(self, entry: dict[str, Any], key: str, where: str) -> int | str:
-        """Normalise an id: 7, 7.0 and "7" are equal."""
-        value = entry.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | str | float):
-            got = _short(value) if key in entry else "none"
-            raise EntryError(f"{where}.{key} must be a number or a name, got {got!r}")
-        if isinstance(value, int):
-            return value
-        name = str(value)
-        try:
-            number = float(value)
-            whole = number.is_integer() and abs(number) < 2**53
-        except ValueError:
-            return name
-        # "007" is not equal to 7.
-        plain = whole and (not isinstance(value, str) or str(int(number)) == value.partition(".")[0])
-        return int(number) if plain else name
-
-    def box(self, entry: dict[str, Any], where: str, shape: Shape | None) -> tuple[float, float, float, float]:
-        """Return x1, y1, x2, y2 of the bbox, or of the outline if there is none."""
-        values = entry.get("bbox")
-        if not values and isinstance(shape, Polygons) and shape.rings:
-            return box_of(shape)
-        if not values and isinstance(shape, RunLengths):
-            return _box_of_runs(shape)
-        if not isinstance(values, list) or len(values) != 4 or not _are_numbers(values):
-            got = _short(values) if "bbox" in entry else "no such key"
-            raise EntryError(f"{where}.bbox must be four numbers x, y, width, height, got {got!r}")
-        x, y, width, height = map(_float, values)
-        return x, y, x + width, y + height
-
-    def outline(self, entry: dict[str, Any], where: str) -> tuple[Shape | None, str]:
-        """Read polygons, or run lengths in either form; returns them and the reason if they are unusable."""
-        try:
-            return _shape(entry.get("segmentation")), ""
-        except ValueError as error:
-            if not entry.get("bbox"):
-                raise EntryError(f"{where}.segmentation {error}") from None
-            return None, f"segmentation {error}"
-
-
-def _shape(outline: Any) -> Shape | None:
-    """Raises ValueError if `outline` is neither polygons nor run lengths."""
-    if not outline:
-        return None
-    if isinstance(outline, list):
-        if _are_numbers(outline):
-            outline = [outline]  # one polygon without the outer list
-        return Polygons(tuple(ring for one in outline if len(ring := _ring(one))))
-    if not isinstance(outline, dict):
-        raise ValueError(f"must be polygons or run lengths, got {_short(outline)!r}")
-    counts, size = outline.get("counts"), outline.get("size")
-    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
-        raise ValueError(f"must have a size of height and width, got {_short(size)!r}")
-    if isinstance(counts, str):
-        return RunLengths(parse_runs(counts.encode()), (size[0], size[1]))
-    if not (isinstance(counts, list) and all(isinstance(n, int) and 0 <= n < 2**40 for n in counts)):
-        raise ValueError(f"must have counts that are run lengths, got {_short(counts)!r}")
-    return RunLengths(np.array(counts, np.int64), (size[0], size[1]))
-
-
-def _ring(ring: Any) -> np.ndarray:
-    if not (isinstance(ring, list) and len(ring) % 2 == 0 and _are_numbers(ring)):
-        raise ValueError(f"must be polygons, each a list of x, y, x, y, ..., got {_short(ring)!r}")
-    return np.array(list(map(_float, ring)), np.float64).reshape(-1, 2)
-
-
-def _area_of_corners(entry: dict[str, Any]) -> bool:
-    """Whether the area of an object is that of its bbox taken as two corners, and not as corner and size."""
-    box, area = entry.get("bbox"), entry.get("area")
-    if area is None or not isinstance(box, list) or len(box) != 4 or not _are_numbers([*box, area]) or area <= 0:
-        return False
-    a, b, c, d = map(_float, box)
-    return c > a and d > b and abs((c - a) * (d - b) - area) < 0.02 * area and abs(c * d - area) > 0.1 * area
-
-
-def _box_of_runs(runs: RunLengths) -> tuple[float, float, float, float]:
-    from danlu.data.annotations import decode_runs
-
-    height, width = runs.size
-    if not runs.counts.size or int(runs.counts.sum()) != height * width or height * width > 1 << 28:
-        return 0.0, 0.0, 0.0, 0.0
-    rows, columns = np.nonzero(decode_runs(runs))
-    if not len(rows):
-        return 0.0, 0.0, 0.0, 0.0
-    return float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)
-
-
-def _size(entry: dict[str, Any]) -> tuple[int, int] | None:
-    """Return (height, width) if both are numbers."""
-    values = [entry.get("height"), entry.get("width")]
-    try:
-        height, width = (float(value) for value in values if not isinstance(value, bool | type(None)))
-        return int(height), int(width)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _are_numbers(values: list[Any]) -> bool:
-    return set(map(type, values)) <= {int, float}
-
-
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an integer of hundreds of digits
-        return float("inf")
-
-
-def _short(value: Any) -> Any:
-    text = repr(value)
-    return value if len(text) <= 60 else f"{text[:60]}..."
+                reading.skip(f"{self.name} {where}", f"must be an object with keys, got {short(entry)!r}")

@@ -19,6 +19,7 @@ from danlu.data.survey import Survey
 from danlu.data.unpacking import gunzip
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
+from danlu.task_spec import targets_of
 
 if TYPE_CHECKING:
     import pandas
@@ -68,7 +69,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     kept = np.asarray(lines)[keep]
     common = {"path": str(path), "format": "csv", "inputs": inputs, "target_names": (target,), "notes": notes}
     common |= {"problems": problems, "name_of": lambda i: f"{file.name} line {kept[i]}"}
-    if decided == "regress":
+    if targets_of(decided) == "numbers":
         return Dataset(task="regress", targets=to_numbers(values, where), **common)
     targets, classes = to_classes(values)
     return Dataset(task="classify", targets=targets, classes=classes, **common)

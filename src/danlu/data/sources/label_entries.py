@@ -17,13 +17,13 @@ from danlu.data.image_workers import check_images
 from danlu.data.sources.label_sets import label_matrix
 from danlu.data.sources.labelled import image_files, of_one_depth
 from danlu.data.sources.reading import one_form, stop_if_many_bad
-from danlu.data.sources.sheets import numbers
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
+from danlu.data.sources.text_tables import numbers
 from danlu.data.split_names import split_of, splits_of_folders
 from danlu.data.survey import Survey, surroundings
 from danlu.message import message
 from danlu.refuse import Refusal
-from danlu.task_spec import TASKS, label_task
+from danlu.task_spec import TASKS, label_task, targets_of
 
 
 class Entry(NamedTuple):
@@ -171,7 +171,7 @@ def _values(words: list[str], task: Task | None, where: str) -> tuple[np.ndarray
     """Labels as they are written, or as numbers where these are to be predicted."""
     text = np.array(words, dtype=object)
     found = numbers(words)
-    if task == "classify" or found is None or (task is None and np.all(found == np.round(found))):
+    if targets_of(task) == "class" or found is None or (task is None and np.all(found == np.round(found))):
         return text, label_task(False)
     return found, decide(found, task, where)[0]
 

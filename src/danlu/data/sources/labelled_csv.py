@@ -31,12 +31,12 @@ from danlu.data.sources.sheets import (
     Sheet,
     is_hot,
     names_images,
-    numbers,
     sheets_in,
     sheets_of,
     without_images,
 )
 from danlu.data.sources.targets import Task
+from danlu.data.sources.text_tables import numbers
 from danlu.data.survey import Survey, as_survey, surroundings
 from danlu.data.text_files import read_text
 from danlu.message import Message, message

@@ -19,7 +19,7 @@ from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.unpacking import check_npz
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
-from danlu.task_spec import TASKS, label_task
+from danlu.task_spec import TASKS, label_task, targets_of
 
 INPUTS = ("x", "images", "data", "inputs", "features")
 TARGETS = ("y", "labels", "target", "targets", "label")
@@ -73,20 +73,21 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
         inputs = _inputs(path, joined, parts[0][0], notes)
     common = {"path": str(path), "format": "npz", "inputs": inputs, "notes": notes, "frames": frames}
     common |= {"given": torch.cat(given) if len(parts) > 1 else None, "name_of": lambda i: f"{path.name} row {i}"}
-    if _is_hot(raw) and task != "regress":
+    wanted = targets_of(task)
+    if _is_hot(raw) and wanted != "numbers":
         return _of_hot_rows(raw, task, common)
     # Floats and several target columns mean regression; text and integers mean classification by default.
-    if raw.ndim == 2 or raw.dtype.kind == "f" or task == "regress":
-        if raw.ndim == 2 and task == "classify":
+    if raw.ndim == 2 or raw.dtype.kind == "f" or wanted == "numbers":
+        if raw.ndim == 2 and wanted == "class":
             raise refusal(
                 where,
                 message("data.wanted.label_per_sample_task", "one label per sample for --task classify"),
                 f"shape {raw.shape}",
             )
         numbers = to_numbers(raw, where) if raw.dtype.kind in "iufb" else None
-        if numbers is None or (task == "classify"):
+        if numbers is None or wanted == "class":
             decide(raw, task, where)  # raises Refusal with the reason
-        elif task != "classify":
+        else:
             names = tuple(f"{y_name}[{k}]" for k in range(numbers.shape[1])) if numbers.shape[1] > 1 else (y_name,)
             return Dataset(task="regress", targets=numbers, target_names=names, **common)
     targets, classes = to_classes(raw)

@@ -1,24 +1,20 @@
-"""csv files that name images: their tables, and the meaning of the columns by name and value."""
+"""Tables that name images: the meaning of their columns by name and value."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from danlu.data.dataset import TRAIN, UNASSIGNED, Problem
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import AMBIGUOUS, ImageIndex, name_parts
 from danlu.data.sources.box_forms import BoxForm
 from danlu.data.sources.run_length_columns import are_runs
+from danlu.data.sources.text_tables import MAX_LOOKED, is_list, numbers, read_list, read_table
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, surroundings
-from danlu.data.text_files import decode_text, read_text
 
 IMAGE_COLUMNS = (
     "filename",
@@ -71,8 +67,6 @@ MIN_GEOMETRY = 2  # columns called like coordinates, from which on a table is ta
 HOT = ("0", "1", "0.0", "1.0", "true", "false")  # values in the column of one class
 BOX_COLUMN = ("bbox", "box", "bounding_box")
 SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w"), ("img_height", "img_width"))
-LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
-LISTED_BOX = re.compile(r"-?[\d.]+(,-?[\d.]+){3},\d+$")  # Keras-YOLO's box: four numbers and the class
 LIST_WORDS = {"label", "labels", "list", "annotation", "annotations", "classes"}  # in the names of text files of labels
 NO_LABEL_WORDS = {"partition", "split", "splits", "subset", "fold", "folds"}  # of columns and lists, never labels
 AUTOML_SPLITS = {"TRAIN", "TRAINING", "VALIDATE", "VALIDATION", "TEST", "UNASSIGNED"}
@@ -82,7 +76,6 @@ STRONG_COLUMNS = set(IMAGE_COLUMNS) - {"id", "name", "path", "file", "fname", "i
 USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
 MAX_SHEETS = 100  # csv files that are looked into
 MAX_DAMAGED = 0.2  # fraction of rows without four numbers in a file of boxes without a header
-MAX_LOOKED = 200  # rows whose images are looked for
 
 
 @dataclass(frozen=True)
@@ -150,7 +143,7 @@ def sheets_in(data: Survey) -> list[Sheet]:
                  and not {word.lower() for word in WORD.findall(file.stem)} & NO_LABEL_WORDS]  # fmt: skip
         files = [file for file in files if file.suffix != ".txt"]
         texts = [file for file in texts if data.is_file or split_of(file.stem) != UNASSIGNED or _names_labels(file)]
-        files += [file for file in texts if len(texts) <= MAX_SHEETS and _is_list(data.lines(file))]
+        files += [file for file in texts if len(texts) <= MAX_SHEETS and is_list(data.lines(file))]
         files = [file for file in files if _may_name_images(data.lines(file), data)] if len(files) <= MAX_SHEETS else []
         index = ImageIndex.of(surroundings(data)) if files else None
         found = [_sheet(file, index) for file in files if index is not None]
@@ -181,14 +174,8 @@ def _names_labels(file: File) -> bool:
     return bool({word.lower() for word in WORD.findall(file.stem)} & LIST_WORDS)
 
 
-def _is_list(lines: Sequence[str]) -> bool:
-    """Whether the first lines of a text file are an image each, and some a label or boxes behind it."""
-    found = [LISTED.match(line.strip()) for line in lines[:MAX_LOOKED]]
-    return bool(found) and all(found) and any(one.group(2) for one in found if one)
-
-
 def _sheet(file: File, index: ImageIndex) -> Sheet | None:
-    read = read_list(file) if file.suffix == ".txt" else _read(file)
+    read = read_list(file) if file.suffix == ".txt" else read_table(file)
     if read is None:
         return None
     header, rows, lines, ragged = read
@@ -341,76 +328,3 @@ def _found(sheet: Sheet, index: ImageIndex, ambiguous: bool = False) -> float:
     found = [index.find(name, sheet.file.folder, split) for name, split in zip(names, splits)]
     count = sum(not isinstance(one, str) or (ambiguous and one.startswith(AMBIGUOUS)) for one in found)
     return count / len(names)
-
-
-Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...], tuple[int, ...]]
-
-
-def read_list(file: File) -> Table | None:
-    """A text file with an image and its label in each line, or an image and boxes "x1,y1,x2,y2,class"; as `_read`.
-
-    None for other text files, also for lists of images alone.
-    """
-    try:
-        text = read_text(file.path)
-    except (OSError, UnicodeDecodeError):
-        return None
-    rows: list[tuple[str, ...]] = []
-    lines: list[int] = []
-    boxes = None
-    for number, line in enumerate(text.splitlines(), 1):
-        found = LISTED.match(line.strip())
-        if found is None:
-            if line.strip():
-                return None
-            continue
-        name, rest = found.group(1), (found.group(2) or "").split()
-        its_boxes = bool(rest) and all(LISTED_BOX.match(word) for word in rest)
-        boxes = its_boxes if boxes is None and rest else boxes
-        if rest and (its_boxes != boxes or (not boxes and len(rest) > 1)):
-            return None
-        own = [tuple(word.split(",")) for word in rest] if boxes else [tuple(rest)]
-        for values in own or [("",) * 5]:
-            rows.append((name, *values))
-            lines.append(number)
-    if boxes is None or (not boxes and not all(len(row) == 2 for row in rows)):
-        return None
-    return ("image", "x1", "y1", "x2", "y2", "label") if boxes else ("image", "label"), tuple(rows), tuple(lines), ()
-
-
-def _read(file: File) -> Table | None:
-    """Header, rows as long as it, their lines, and lines of other rows; None if the file is no table of text."""
-    try:
-        data = file.path.read_bytes()
-    except OSError:
-        return None  # the reader of tables names it
-    try:
-        text = decode_text(data)
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    first = text.lstrip().split("\n", 1)[0]
-    separator = "\t" if file.suffix == ".tsv" else max(",;\t", key=first.count)
-    rows, lines, ragged = [], [], []
-    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
-    header: tuple[str, ...] = ()
-    try:
-        for row in reader:
-            if not header:
-                header = tuple(row)
-            elif len(row) >= len(header) and not any(field.strip() for field in row[len(header) :]):
-                rows.append(tuple(row[: len(header)]))
-                lines.append(reader.line_num)
-            elif any(field.strip() for field in row):
-                ragged.append(reader.line_num)
-    except csv.Error:
-        return None
-    return (header, tuple(rows), tuple(lines), tuple(ragged)) if header and (rows or len(header) > 1) else None
-
-
-def numbers(words: Iterable[str]) -> np.ndarray | None:
-    """Words as float64 (N,), None if one is no finite number."""
-    try:
-        found = np.array([float(word) for word in words])
-    except ValueError:
-        return None
-    return found if np.isfinite(found).all() else None

@@ -11,7 +11,7 @@ from torch import Tensor
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TaskName as Task
-from danlu.task_spec import TaskSpec
+from danlu.task_spec import TaskSpec, targets_of
 
 MAX_INTEGER_CLASSES = 20  # integers with at most this many distinct values, each seen often, are classes
 CLASS_COLUMNS = ("label", "labels", "class", "category", "species")  # names of columns whose integers are classes
@@ -24,7 +24,7 @@ def decide(values: np.ndarray, task: Task | None, where: str, name: str = "") ->
     Raises Refusal if the values contradict `task`.
     """
     if values.dtype.kind not in "iuf":
-        if task == "regress":
+        if targets_of(task) == "numbers":
             raise refusal(
                 f"the target {where}",
                 message("data.wanted.numbers_task_regress", "numbers for --task regress"),
@@ -33,7 +33,7 @@ def decide(values: np.ndarray, task: Task | None, where: str, name: str = "") ->
         return "classify", "its values are not numbers"
     distinct = np.unique(values)
     whole = bool(np.all(distinct == np.round(distinct)))
-    if task == "classify" and not whole:
+    if targets_of(task) == "class" and not whole:
         example = distinct[distinct != np.round(distinct)][0]
         raise refusal(
             f"the target {where}",

@@ -16,8 +16,8 @@ from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.sources.labelled import wanted_task
 from danlu.data.sources.reading import Reading
-from danlu.data.sources.sheets import numbers
 from danlu.data.sources.targets import Task
+from danlu.data.sources.text_tables import numbers
 from danlu.data.split_names import split_of, split_of_path
 from danlu.data.survey import File, Survey, as_survey
 from danlu.data.text_files import read_lines

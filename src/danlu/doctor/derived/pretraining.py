@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from danlu.doctor.ledger import Ledger
 
-WITH_VIEWS = ("simclr", "simsiam", "byol")  # methods that compare two views of an image
-
 
 def is_pretraining(ledger: Ledger) -> bool:
     """Return whether the run pretrains on images without labels."""
@@ -14,7 +12,7 @@ def is_pretraining(ledger: Ledger) -> bool:
 
 def compares_views(ledger: Ledger) -> bool:
     """Return whether the method compares two views of each image, so that all embeddings may become equal."""
-    return ledger.last("pretrain.method") in WITH_VIEWS
+    return bool(ledger.last("pretrain.views"))
 
 
 def by_epoch(ledger: Ledger, name: str) -> list[float]:

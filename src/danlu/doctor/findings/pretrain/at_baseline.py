@@ -12,18 +12,23 @@ from danlu.doctor.ledger import Ledger
 
 MIN_EPOCHS = 5  # before a loss at the baseline is a finding
 MIN_GAIN = 0.02  # fraction of the baseline below it
-WITHOUT_BASELINE = ("simsiam", "byol")  # their loss also falls when all embeddings become equal
 
 
 def at_baseline(ledger: Ledger) -> Iterable[Finding]:
     """After five epochs the loss is that of an answer that ignores the image: (n - 1)/n of mae, log(2n - 1) of simclr."""
     losses, baselines = by_epoch(ledger, "pretrain.loss"), by_epoch(ledger, "pretrain.baseline")
-    method = ledger.last("pretrain.method")
-    if len(losses) < MIN_EPOCHS or len(baselines) < MIN_EPOCHS or method in WITHOUT_BASELINE or baselines[-1] <= 0:
+    if min(len(losses), len(baselines)) < MIN_EPOCHS or baselines[-1] <= 0:
+        return
+    if ledger.last("pretrain.collapse_lowers_loss"):
         return
     gain = 1 - losses[-1] / baselines[-1]
     if gain < MIN_GAIN:
-        facts = {"loss": losses[-1], "baseline": baselines[-1], "epochs": len(losses), "method": method}
+        facts = {
+            "loss": losses[-1],
+            "baseline": baselines[-1],
+            "epochs": len(losses),
+            "method": ledger.last("pretrain.method"),
+        }
         yield Finding("pretrain.at_baseline", "warning", 0.8, "", facts)
 
 

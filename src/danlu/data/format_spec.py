@@ -1,0 +1,95 @@
+"""`FormatSpec`: an entry of the table of data formats, and `look` and `open` of formats that read a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from danlu.config import DataConfig
+from danlu.data.dataset import Dataset
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources.targets import Task
+from danlu.data.survey import Survey
+from danlu.message import message
+from danlu.refuse import Refusal
+from danlu.task_spec import TASKS, TaskName
+
+Opener = Callable[[Any, DataConfig, Task | None], Dataset]
+# Tasks that a format's data can have, the default first.
+OBJECTS: tuple[TaskName, ...] = ("detect", "segment")
+MASKS: tuple[TaskName, ...] = ("segment", "detect")
+BOXES: tuple[TaskName, ...] = ("detect",)
+POSES: tuple[TaskName, ...] = ("pose", "detect")
+CLASSES: tuple[TaskName, ...] = ("classify",)
+CHOICES: tuple[TaskName, ...] = ("classify", "multilabel")
+LABELS: tuple[TaskName, ...] = ("classify", "multilabel", "regress")
+
+
+@dataclass(frozen=True)
+class FormatSpec:
+    """One format on disk.
+
+    look: survey -> evidence for it, or None. open: (survey, config, task) -> Dataset. tasks: that its data can have,
+    the default first. layout: its files in one line. reader: the library that reads it; danlu's own code by default.
+    tests: the test file. sets: published sets that it is tested or measured on. on_request: read only with --format.
+    lists_every_image: its data names each image of the folder, as a sample, a mask or a problem, so that none is left
+    out unnoticed.
+    """
+
+    description: str
+    look: Callable[[Survey], Evidence | None]
+    open: Opener
+    tasks: tuple[TaskName, ...] = ()
+    layout: str = ""
+    tests: str = ""
+    reader: str = "danlu"
+    sets: str = ""
+    on_request: bool = False
+    lists_every_image: bool = False
+
+    @property
+    def outlines(self) -> bool:
+        """It holds outlines of objects, from which label maps can be drawn."""
+        return any(TASKS[task].masks for task in self.tasks)
+
+    def can_serve(self, task: TaskName) -> bool:
+        """Return whether data of this format can be read for a task of its kind."""
+        if TASKS[task].labels_pixels:
+            return self.outlines or task in self.tasks
+        return self.objects == TASKS[task].finds_objects and not any(TASKS[one].labels_pixels for one in self.tasks)
+
+    @property
+    def objects(self) -> bool:
+        """It holds objects to find in images, to detect or to segment."""
+        return any(TASKS[task].finds_objects for task in self.tasks)
+
+
+def on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey], Evidence | None]:
+    """`look` of a format that is recognised by its path alone."""
+
+    def look(data: Survey) -> Evidence | None:
+        return Evidence(Fit.MARKED, message("data.seen.path", "{what}", what=what)) if looks_like(data.path) else None
+
+    return look
+
+
+def of_path(opener: Opener) -> Opener:
+    """`open` of a format that lists its files itself, and so must not meet a link out of the data folder."""
+
+    def open(data: Any, config: DataConfig, task: Task | None) -> Dataset:
+        if isinstance(data, Survey) and data.links_out:
+            link = data.links_out[0]
+            raise Refusal(
+                message(
+                    "data.refuse.format_table",
+                    "{path}: {where} is {reason}",
+                    path=data.path,
+                    where=link.where,
+                    reason=link.reason,
+                )
+            )
+        return opener(data.path if isinstance(data, Survey) else data, config, task)
+
+    return open

@@ -1,0 +1,96 @@
+"""Tables of text files: csv and tsv with a header, and lists of an image and its label in each line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from danlu.data.survey import File
+from danlu.data.text_files import decode_text, read_text
+
+MAX_LOOKED = 200  # rows by which the content of a table is recognised
+LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
+LISTED_BOX = re.compile(r"-?[\d.]+(,-?[\d.]+){3},\d+$")  # Keras-YOLO's box: four numbers and the class
+
+# Header, rows, the line of each row, and the lines that have another number of fields than the header.
+Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...], tuple[int, ...]]
+
+
+def is_list(lines: Sequence[str]) -> bool:
+    """Whether the first lines of a text file are an image each, and some a label or boxes behind it."""
+    found = [LISTED.match(line.strip()) for line in lines[:MAX_LOOKED]]
+    return bool(found) and all(found) and any(one.group(2) for one in found if one)
+
+
+def read_list(file: File) -> Table | None:
+    """A text file with an image and its label in each line, or an image and boxes "x1,y1,x2,y2,class"; as `read_table`.
+
+    None for other text files, also for lists of images alone.
+    """
+    try:
+        text = read_text(file.path)
+    except (OSError, UnicodeDecodeError):
+        return None
+    rows: list[tuple[str, ...]] = []
+    lines: list[int] = []
+    boxes = None
+    for number, line in enumerate(text.splitlines(), 1):
+        found = LISTED.match(line.strip())
+        if found is None:
+            if line.strip():
+                return None
+            continue
+        name, rest = found.group(1), (found.group(2) or "").split()
+        its_boxes = bool(rest) and all(LISTED_BOX.match(word) for word in rest)
+        boxes = its_boxes if boxes is None and rest else boxes
+        if rest and (its_boxes != boxes or (not boxes and len(rest) > 1)):
+            return None
+        own = [tuple(word.split(",")) for word in rest] if boxes else [tuple(rest)]
+        for values in own or [("",) * 5]:
+            rows.append((name, *values))
+            lines.append(number)
+    if boxes is None or (not boxes and not all(len(row) == 2 for row in rows)):
+        return None
+    return ("image", "x1", "y1", "x2", "y2", "label") if boxes else ("image", "label"), tuple(rows), tuple(lines), ()
+
+
+def read_table(file: File) -> Table | None:
+    """Header, rows as long as it, their lines, and lines of other rows; None if the file is no table of text."""
+    try:
+        data = file.path.read_bytes()
+    except OSError:
+        return None  # the reader of tables names it
+    try:
+        text = decode_text(data)
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    first = text.lstrip().split("\n", 1)[0]
+    separator = "\t" if file.suffix == ".tsv" else max(",;\t", key=first.count)
+    rows, lines, ragged = [], [], []
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    header: tuple[str, ...] = ()
+    try:
+        for row in reader:
+            if not header:
+                header = tuple(row)
+            elif len(row) >= len(header) and not any(field.strip() for field in row[len(header) :]):
+                rows.append(tuple(row[: len(header)]))
+                lines.append(reader.line_num)
+            elif any(field.strip() for field in row):
+                ragged.append(reader.line_num)
+    except csv.Error:
+        return None
+    return (header, tuple(rows), tuple(lines), tuple(ragged)) if header and (rows or len(header) > 1) else None
+
+
+def numbers(words: Iterable[str]) -> np.ndarray | None:
+    """Words as float64 (N,), None if one is no finite number."""
+    try:
+        found = np.array([float(word) for word in words])
+    except ValueError:
+        return None
+    return found if np.isfinite(found).all() else None
