@@ -1,4 +1,4 @@
-"""Write the reference part of docs/python.md from signatures and docstrings: python tools/python_page.py."""
+"""The reference part of docs/python.md, from signatures and docstrings; written by tools/pages.py."""
 
 from __future__ import annotations
 
@@ -20,12 +20,8 @@ from danlu.inference.prediction import Prediction
 from danlu.own.callbacks import Callback, TrainingState
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
-FUNCTIONS = (
-    "train", "tune", "load", "predict", "evaluate", "watch", "describe", "convert", "diagnose", "heal", "landscape",
-    "features", "inspect", "export", "share", "serve", "live", "build_model", "curvature", "runs", "compare",
-)  # fmt: skip
-
-MARK = "<!-- below: written by python tools/python_page.py -->"
+FUNCTIONS = [name for name in danlu.__all__ if inspect.isfunction(getattr(danlu, name))]
+MARK = "<!-- below: written by python tools/pages.py -->"
 
 
 def page() -> str:

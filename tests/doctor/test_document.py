@@ -1,17 +1,9 @@
-"""docs/findings.md is generated from the code."""
+"""The page of all findings; tests/test_documents.py compares docs/findings.md with it."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from danlu.doctor.document import document
 from danlu.doctor.findings.table import FINDINGS
-
-PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
-
-
-def test_findings_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == document(), "run: python -m danlu.doctor.document > docs/findings.md"
 
 
 def test_every_finding_has_a_section_without_formats() -> None:

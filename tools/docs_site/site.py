@@ -27,7 +27,7 @@ from .words import word
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = {"en": "English", "zh": "中文"}
-PYTHON_MARK = "<!-- below: written by python tools/python_page.py -->"
+PYTHON_MARK = "<!-- below: written by python tools/pages.py -->"
 # Pages of the repository -> their place in the site. README.md is for readers of the repository; index.md is its like.
 PROJECT = {
     "ARCHITECTURE.md": "project/architecture.md",

@@ -1,4 +1,4 @@
-"""Page of all data formats: `python -m danlu.data.format_document > docs/formats.md`."""
+"""Page of all data formats, written to docs/formats.md by `python tools/pages.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from danlu.data.format_table import readable_formats
 
 HEAD = """# Data formats
 
-Generated from `src/danlu/data/format_table.py` by `python -m danlu.data.format_document`; do not edit.
+Generated from `src/danlu/data/format_table.py` by `python tools/pages.py`; do not edit.
 
 danlu recognises the format by the files; `--format NAME` sets it, and `danlu data DATA` prints the evidence. The first
 task is the default, `--task NAME` sets another. SPLIT is any usual name of a split (train, training, val, valid, test,
@@ -29,8 +29,8 @@ normalisation of a network have as many, and it refuses images of another number
 
 `tifffile.imwrite(path, rgbd, photometric="rgb", extrasamples=["unspecified"])` writes RGB with depth; without
 `extrasamples` tifffile marks the fourth channel as alpha. All channels of a file have one type and one scale, so that
-depth in millimetres is to be scaled to the range of the colours first. Colour and depth in separate files are to be
-joined: danlu reads each file as an image of its own.
+depth in millimetres must be scaled to the range of the colours first. Join colour and depth of separate files
+first: danlu reads each file as an image of its own.
 """
 PEERS = """
 ## Compared with other readers

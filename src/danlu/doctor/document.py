@@ -1,4 +1,4 @@
-"""Reference page of all findings: `python -m danlu.doctor.document > docs/findings.md`."""
+"""Reference page of all findings, written to docs/findings.md by `python tools/pages.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.doctor.names import NAMES
 
 HEAD = """# Findings of the doctor
 
-Generated from `src/danlu/doctor/findings/` by `python -m danlu.doctor.document`; do not edit. Words in {braces} are
+Generated from `src/danlu/doctor/findings/` by `python tools/pages.py`; do not edit. Words in {braces} are
 filled with the measurements of the run. A finding has a severity: *error* (the result is or will be wrong), *warning*
 (it costs accuracy or time) or *note*.
 """
