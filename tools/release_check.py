@@ -1,6 +1,7 @@
-"""Build the wheel and the sdist, install the wheel into an empty environment, and run the demo from it.
+"""Build the wheels and the sdist, install them into an empty environment, and run the demo from it.
 
-`make release-check`. Prints one line per step; exits with 1 at the first that fails.
+The wheel of danlu-doctor is installed first and must find a fault with PyTorch and NumPy alone. `make release-check`.
+Prints one line per step; exits with 1 at the first that fails.
 """
 
 from __future__ import annotations
@@ -15,6 +16,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "danlu"
+DOCTOR = ROOT / "packages" / "danlu-doctor"
+# A training whose gradients are never set to zero.
+FAULTY_TRAINING = """
+import danlu_doctor, torch
+
+model, loss_fn = torch.nn.Linear(4, 2), torch.nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with danlu_doctor.watch(model, optimizer, loss_fn) as doctor:
+    for _ in range(40):
+        x = torch.randn(32, 4)
+        loss_fn(model(x), (x[:, 0] > 0).long()).backward()
+        optimizer.step()
+print(*(finding.code for finding in doctor.findings))
+"""
 NEEDED_IN_SDIST = ("pyproject.toml", "README.md", "LICENSE")
 
 
@@ -60,10 +75,18 @@ def main() -> None:
         (wheel,), (sdist,) = place.glob("dist/*.whl"), place.glob("dist/*.tar.gz")
         if faults := faults_of_wheel(wheel) + faults_of_sdist(sdist):
             sys.exit("failed: " + "; ".join(faults))
-        print(f"built {wheel.name} and {sdist.name}")
+        run(sys.executable, "-m", "build", "--wheel", "--outdir", place / "doctor", DOCTOR)
+        (doctor,) = place.glob("doctor/*.whl")
+        print(f"built {wheel.name}, {sdist.name} and {doctor.name}")
         venv.create(place / "venv", with_pip=True)
         python = place / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        run(python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel)
+        install = (python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt")
+        run(*install, doctor)
+        found = run(python, "-c", FAULTY_TRAINING, cwd=place).split()
+        if "loop.missing_zero_grad" not in found:
+            sys.exit(f"failed: the doctor alone found {found} in a training without zero_grad")
+        print("the doctor alone finds the fault of a training without zero_grad")
+        run(*install, wheel)
         print("installed into an empty environment")
         shown = run(python, "-m", "danlu", "train", "digits", "--epochs", "3", cwd=place)
         report = next(place.glob("runs/*/report.html"), None)
