@@ -18,7 +18,7 @@ from danlu.cli import main
 from danlu.deployment import script
 from danlu.deployment.export import Export
 from danlu.deployment.graph import graph_of
-from danlu.deployment.samples import Samples, noise_images, samples_of
+from danlu.deployment.samples import ExportSamples, noise_images, samples_of
 from danlu.deployment.verification import verify
 from danlu.refuse import Failure, Refusal
 
@@ -66,7 +66,7 @@ def test_graph_gives_the_probabilities_of_predict(coloured_run, images):
 def test_a_file_that_differs_is_refused(coloured_run):
     """The comparison must see a wrong file: another image's answers, noise in the outputs, swapped classes."""
     graph, samples = graph_of(coloured_run), samples_of(coloured_run)
-    assert isinstance(samples, Samples)
+    assert isinstance(samples, ExportSamples)
     few = replace(samples, index=samples.index[:9])
 
     def right(pixels: np.ndarray) -> list[np.ndarray]:

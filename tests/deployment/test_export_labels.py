@@ -15,7 +15,7 @@ from rich.console import Console
 import danlu
 from danlu.deployment.facts import facts_of
 from danlu.deployment.graph import graph_of
-from danlu.deployment.samples import Samples, samples_of
+from danlu.deployment.samples import ExportSamples, samples_of
 from danlu.deployment.verification import verify
 from danlu.inference.image_predictor import ImagePredictor
 from danlu.inference.loaded_run import LoadedRun
@@ -58,7 +58,7 @@ def blank(tmp_path_factory) -> Path:
 
 def test_the_graph_gives_independent_probabilities_that_are_verified_by_map(run, tags):
     graph, samples = graph_of(run), samples_of(run)
-    assert isinstance(samples, Samples)
+    assert isinstance(samples, ExportSamples)
     assert facts_of(run)["thresholds"] == list(run.signature.thresholds)
 
     def right(pixels: np.ndarray) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 import danlu
 from danlu.deployment.graph import MapGraph, graph_of
-from danlu.deployment.samples import Samples, samples_of
+from danlu.deployment.samples import ExportSamples, samples_of
 from danlu.deployment.verification import verify
 from danlu.refuse import Failure
 from danlu.tasks.semantic import from_png
@@ -54,7 +54,7 @@ def graph(run) -> MapGraph:
 
 def test_the_file_is_verified_by_probabilities_and_miou(run, graph):
     samples = samples_of(run)
-    assert isinstance(samples, Samples)
+    assert isinstance(samples, ExportSamples)
 
     def right(pixels: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():

@@ -11,7 +11,7 @@ from PIL import Image
 
 import danlu
 from danlu.deployment.graph import ObjectGraph, graph_of
-from danlu.deployment.samples import Samples, samples_of
+from danlu.deployment.samples import ExportSamples, samples_of
 from danlu.deployment.verification import verify
 from danlu.detection.build import build_detector
 from danlu.detection.dense import DenseDetector
@@ -28,7 +28,7 @@ def graph(drawn_run) -> ObjectGraph:
 
 def test_candidates_are_verified_by_boxes_scores_and_map(drawn_run, graph):
     samples = samples_of(drawn_run)
-    assert isinstance(samples, Samples)
+    assert isinstance(samples, ExportSamples)
     few = replace(samples, index=samples.index[:4])
 
     def right(pixels: np.ndarray) -> list[np.ndarray]:

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.doctor.static_checks import Split, examine_images, examine_labels, examine_model, hashes, pairs, thumbnails
+from danlu.doctor.static_checks import (
+    CheckedSplit,
+    examine_images,
+    examine_labels,
+    examine_model,
+    hashes,
+    pairs,
+    thumbnails,
+)
 
 
 def images(count: int = 300, seed: int = 0) -> torch.Tensor:
@@ -16,9 +24,9 @@ def images(count: int = 300, seed: int = 0) -> torch.Tensor:
     return (nn.functional.interpolate(rough, 32, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
 
 
-def parts(count: int, held: int) -> Split:
+def parts(count: int, held: int) -> CheckedSplit:
     index = torch.arange(count)
-    return Split(index[: count - held], index[count - held :], index[:0])
+    return CheckedSplit(index[: count - held], index[count - held :], index[:0])
 
 
 def codes(findings) -> dict[str, str]:

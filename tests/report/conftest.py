@@ -24,7 +24,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.objects import Detections
 from danlu.report.images import to_data_uri
 from danlu.run.folder import Run
-from danlu.tasks.detect import Detect, Prediction
+from danlu.tasks.detect import Detect, ImageDetections
 from danlu.tasks.task import Evaluation
 
 EPOCHS = 12
@@ -220,7 +220,7 @@ def shapes_run(folder: Path, names: tuple[str, ...] = CLASSES, anchors: bool = F
         labels = torch.where(torch.from_numpy(rng.random(2 * len(one)) < 0.8), one.labels.repeat(2), 0)
         scores = torch.from_numpy(rng.beta(3, 2, 2 * len(one))).float()
         order = scores.argsort(descending=True)[: rng.integers(0, 2 * len(one) + 1)]
-        answers.append(Prediction(Detections(boxes[order].clamp(0, 128), scores[order], labels[order]), 0.8))
+        answers.append(ImageDetections(Detections(boxes[order].clamp(0, 128), scores[order], labels[order]), 0.8))
     placements = [letterbox(one.size, 128) for one in annotations]
     task = Detect(names, annotations, placements, masks=False, nms_iou=0.6, max_detections=100)
     evaluation = Evaluation(answers, [task.truth(i) for i in range(40)], torch.arange(40))

@@ -10,7 +10,7 @@ from danlu.config import Config, dump_yaml, with_values
 from danlu.refuse import Failure, Refusal
 from danlu.run.atomic import write_atomically
 from danlu.run.folder import Run
-from danlu.run.stage import Stage
+from danlu.run.stage import RunStage
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_run_killed_while_it_read_its_data_can_be_taken_or_resumed(tmp_path):
     run.write_text("config.yaml", dump_yaml(with_values(Config(), {"data.path": "digits"})))
     (out / ".summary.json.part").write_text("{")
     run.unlock()  # as the kernel does
-    assert run.stage is Stage.ASKED
+    assert run.stage is RunStage.ASKED
     again = Run.create(str(out))
     assert not (out / ".summary.json.part").exists()
     again.withdraw()

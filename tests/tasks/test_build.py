@@ -19,7 +19,7 @@ from danlu.pose.solids import solids
 from danlu.run.quantities import METRICS
 from danlu.task_spec import TASKS, TaskName, object_task
 from danlu.tasks.build import BUILDERS, build_task
-from danlu.tasks.detect import Prediction
+from danlu.tasks.detect import ImageDetections
 from danlu.tasks.task import Evaluation, Task, TaskData
 
 
@@ -59,7 +59,7 @@ def _task(name: TaskName) -> tuple[Task, Evaluation]:
         task = build_task(name, TaskData(config, CLASSES, objects=objects))
         masks = [] if spec.masks else None
         nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long(), masks)
-        return task, Evaluation([Prediction(nothing, 1.0)] * 4, [task.truth(i) for i in range(4)], index)
+        return task, Evaluation([ImageDetections(nothing, 1.0)] * 4, [task.truth(i) for i in range(4)], index)
     if spec.targets == "map":
         _, annotations = draw(4)
         maps = MapSet(

@@ -16,7 +16,7 @@ from danlu.data.object_set import ObjectSet
 from danlu.detection.detector import Detector
 from danlu.objects import Detections, Objects
 from danlu.tasks import attention_maps
-from danlu.tasks.detect import Detect, Prediction, above_score, drop_ignored, errors, to_image
+from danlu.tasks.detect import Detect, ImageDetections, above_score, drop_ignored, errors, to_image
 from danlu.tasks.task import Evaluation
 
 CLASSES = ("ant", "bee")
@@ -111,7 +111,7 @@ def test_masks_are_evaluated_in_the_original_image():
 
 def test_nothing_found_is_worth_nothing():
     task = make(masks=True)
-    none = Prediction(Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long(), []), 1.0)
+    none = ImageDetections(Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long(), []), 1.0)
     targets = [task.truth(i) for i in range(3)]
     found = task.metrics(Evaluation([none] * 3, targets, torch.arange(3)))
     assert (found["mAP"], found["mask_mAP"], found["mAP50"]) == (0, 0, 0)
@@ -159,7 +159,7 @@ def test_images_with_most_mistakes_come_first():
     wrong = Detections(
         torch.tensor([[0.0, 0, 9, 9], [70, 70, 80, 80]]), torch.tensor([0.95, 0.93]), torch.tensor([0, 1])
     )
-    evaluation.outputs[2] = Prediction(wrong, 0.0)
+    evaluation.outputs[2] = ImageDetections(wrong, 0.0)
     details = task.details(evaluation, str, lambda i: "")
     assert details["examples"][0]["name"] == "2"
     assert [one["false"] for one in details["examples"][0]["found"]] == [True, True]

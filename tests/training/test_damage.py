@@ -18,7 +18,7 @@ from danlu.engine.checkpoint import previous_state, read_state, save_state
 from danlu.engine.saving import Interrupted
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
-from danlu.run.stage import Stage
+from danlu.run.stage import RunStage
 
 QUIET = Console(quiet=True)
 SETTINGS = {
@@ -184,12 +184,12 @@ def test_another_number_of_threads_is_told(run, capsys):
 
 def test_a_run_killed_while_it_wrote_its_report_writes_it(run):
     resumed(run)
-    assert run.stage is Stage.FINISHED
+    assert run.stage is RunStage.FINISHED
     assert not previous_state(run.state).exists()
     run.report.unlink()
-    assert run.stage is Stage.MEASURED
+    assert run.stage is RunStage.MEASURED
     resumed(run)
-    assert run.stage is Stage.FINISHED
+    assert run.stage is RunStage.FINISHED
 
 
 def test_a_run_killed_while_it_read_its_data_is_resumed(whole, tmp_path):

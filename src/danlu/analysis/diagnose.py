@@ -26,7 +26,7 @@ from danlu.doctor.derived.progress import epoch_samples
 from danlu.doctor.diagnose import diagnose as apply_rules
 from danlu.doctor.finding import SEVERITIES, Finding
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.static_checks import Split, examine_images, examine_labels, examine_model
+from danlu.doctor.static_checks import CheckedSplit, examine_images, examine_labels, examine_model
 from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import siblings
 from danlu.message import message, speaking, translated
@@ -160,7 +160,7 @@ def _training_samples(run: Run) -> int:
 def _data_findings(prepared: Prepared, language: str) -> list[Finding]:
     """Duplicates and leaks among images, and findings about labels."""
     dataset, indices = prepared.dataset, prepared.split
-    split = Split(indices.train, indices.val, indices.test)
+    split = CheckedSplit(indices.train, indices.val, indices.test)
     targets = class_targets(prepared)
     findings = []
     if prepared.images is not None and compares_images(prepared):

@@ -1,4 +1,4 @@
-"""`danlu export`: a run's network as one file for other programs, verified before it is handed out."""
+"""`danlu export`: a run's network as one file for other programs, verified before it is kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.deployment.file_formats import FILE_FORMATS
 from danlu.deployment.graph import graph_of
 from danlu.deployment.int8 import quantise
 from danlu.deployment.onnx_file import EXAMPLE_BATCH, need
-from danlu.deployment.samples import Samples, calibration_images, noise_images, samples_of
+from danlu.deployment.samples import ExportSamples, calibration_images, noise_images, samples_of
 from danlu.deployment.script import check_script, write_script
 from danlu.deployment.verification import Verified, verify
 from danlu.inference.loaded_run import LoadedRun, load
@@ -95,7 +95,7 @@ def export(
     graph = graph_of(loaded)
     check_script(file, loaded.signature)
     found = samples_of(loaded)
-    samples = found if isinstance(found, Samples) else None
+    samples = found if isinstance(found, ExportSamples) else None
     if int8 and samples is None:
         raise Refusal(
             message(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from danlu.config import Config
 from danlu.data.augment import Normalise, view_flips, views
-from danlu.deployment.samples import Samples
+from danlu.deployment.samples import ExportSamples
 from danlu.detection.dense import Candidates, DenseDetector, suppressed
 from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.predict_images import answers_of
@@ -53,7 +53,7 @@ class ImageGraph(nn.Module):
         scale = 1.0 if self.signatures[0].task_spec.has_classes else max(1.0, float(np.abs(one[0]).max()))
         return float(np.abs(one[0] - other[0]).max()) / scale
 
-    def metric(self, samples: Samples, chunks: Iterable[Sequence[np.ndarray]]) -> float:
+    def metric(self, samples: ExportSamples, chunks: Iterable[Sequence[np.ndarray]]) -> float:
         """The main metric. chunks: outputs of some samples each, of all samples in their order."""
         return samples.metric(torch.from_numpy(np.concatenate([one[0] for one in chunks])))
 
@@ -104,7 +104,7 @@ class ObjectGraph(nn.Module):
                 largest = max(largest, float(apart.min()) if len(apart) else 1.0)
         return largest
 
-    def metric(self, samples: Samples, chunks: Iterable[Sequence[np.ndarray]]) -> float:
+    def metric(self, samples: ExportSamples, chunks: Iterable[Sequence[np.ndarray]]) -> float:
         """mAP of the candidates of all samples after suppression."""
         found = []
         for outputs in chunks:
@@ -143,7 +143,7 @@ class MapGraph(nn.Module):
         """Largest difference of the probabilities."""
         return float(np.abs(one[0] - other[0]).max())
 
-    def metric(self, samples: Samples, chunks: Iterable[Sequence[np.ndarray]]) -> float:
+    def metric(self, samples: ExportSamples, chunks: Iterable[Sequence[np.ndarray]]) -> float:
         """mIoU of one confusion matrix over all samples, at the size of the original images."""
         return samples.map_metric(torch.from_numpy(outputs[0]) for outputs in chunks)
 

@@ -15,7 +15,7 @@ from danlu.objects import Detections
 from danlu.preparation.assemble import make_task
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Failure, Refusal
-from danlu.tasks.detect import Detect, Prediction, to_image
+from danlu.tasks.detect import Detect, ImageDetections, to_image
 from danlu.tasks.semantic import Semantic, to_labels
 from danlu.tasks.task import Evaluation
 from danlu.user_objects import using
@@ -25,7 +25,7 @@ CALIBRATION_IMAGES = 256  # of the training set, for int8
 
 
 @dataclass(frozen=True)
-class Samples:
+class ExportSamples:
     """Samples of one split of a run's own data, as images on the canvas."""
 
     prepared: Prepared
@@ -61,7 +61,7 @@ class Samples:
         task, index = make_task(prepared), self.index.tolist()
         assert isinstance(task, Detect)
         placements = [prepared.objects.placements[i] for i in index]
-        outputs = [Prediction(to_image(one, place), 0.0) for one, place in zip(found, placements)]
+        outputs = [ImageDetections(to_image(one, place), 0.0) for one, place in zip(found, placements)]
         evaluation = Evaluation(outputs, [task.truth(i) for i in index], self.index)
         return task.metrics(evaluation)[task.spec.monitor]
 
@@ -75,7 +75,7 @@ class Samples:
         return task.metrics(Evaluation(outputs, self.index.tolist(), self.index))[task.spec.monitor]
 
 
-def samples_of(run: LoadedRun) -> Samples | str:
+def samples_of(run: LoadedRun) -> ExportSamples | str:
     """Validation images of a run, or training images if it has no validation set; the reason, if there are none."""
     try:
         with using(run.objects):
@@ -86,10 +86,10 @@ def samples_of(run: LoadedRun) -> Samples | str:
         prepared, signature=replace(prepared.signature, thresholds=run.signature.thresholds, temperature=1.0)
     )
     split = "val" if len(prepared.split.val) else "train"
-    return Samples(prepared, split, getattr(prepared.split, split)[:MAX_METRIC_IMAGES])
+    return ExportSamples(prepared, split, getattr(prepared.split, split)[:MAX_METRIC_IMAGES])
 
 
-def calibration_images(samples: Samples) -> np.ndarray:
+def calibration_images(samples: ExportSamples) -> np.ndarray:
     """Training images for the ranges of int8, uint8 (n, S, S, C), spread over the split."""
     train = samples.prepared.split.train
     chosen = train[torch.linspace(0, len(train) - 1, min(len(train), CALIBRATION_IMAGES)).long()]

@@ -13,7 +13,7 @@ import torch
 
 from danlu.deployment.graph import Graph
 from danlu.deployment.onnx_file import Answer
-from danlu.deployment.samples import Samples, noise_images
+from danlu.deployment.samples import ExportSamples, noise_images
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import message
 from danlu.refuse import Failure
@@ -50,7 +50,7 @@ def verify(
     run: LoadedRun,
     graph: Graph,
     answer: Answer,
-    samples: Samples | None,
+    samples: ExportSamples | None,
     *,
     batch: int | None = None,
     exact: bool = False,
@@ -120,7 +120,7 @@ def verify(
     )
 
 
-def _over(samples: Samples, answer: Answer, batch: int | None, at_once: int) -> Iterator[list[np.ndarray]]:
+def _over(samples: ExportSamples, answer: Answer, batch: int | None, at_once: int) -> Iterator[list[np.ndarray]]:
     """Outputs of all samples, of `at_once` samples each."""
     for start in range(0, len(samples), at_once):
         yield _all(answer, samples.images(start, min(start + at_once, len(samples))), batch)

@@ -31,7 +31,7 @@ FITTED, FITTED_STEPS = 0.7, 3  # fraction of the first loss; steps in a row belo
 
 
 @dataclass(frozen=True)
-class Split:
+class CheckedSplit:
     """Sample indices of each split, int64."""
 
     train: Tensor
@@ -82,7 +82,11 @@ def pairs(small: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def examine_images(
-    images: Tensor, targets: Tensor | None, split: Split, name_of: Callable[[int], str], language: str | None = None
+    images: Tensor,
+    targets: Tensor | None,
+    split: CheckedSplit,
+    name_of: Callable[[int], str],
+    language: str | None = None,
 ) -> list[Finding]:
     """Find leaks, duplicates and blank images. images: uint8 (N, C, H, W); targets: int64 (N,) classes, or None."""
     small = thumbnails(images)
@@ -123,7 +127,7 @@ def examine_images(
 
 
 def _even(image: Tensor) -> bool:
-    """Whether no channel of uint8 (C, H, W) varies by more than noise."""
+    """Return whether no channel of uint8 (C, H, W) varies by more than noise."""
     flat = image.flatten(1).int()
     return bool((flat.amax(1) - flat.amin(1)).max() <= MAX_BLANK_RANGE)
 
@@ -132,7 +136,9 @@ def _named(alike: np.ndarray, name_of: Callable[[int], str]) -> dict[str, str]:
     return {"names": "; ".join(f"{name_of(int(a))} = {name_of(int(b))}" for a, b in alike[:MAX_NAMED])}
 
 
-def examine_labels(targets: Tensor, split: Split, classes: Sequence[str], language: str | None = None) -> list[Finding]:
+def examine_labels(
+    targets: Tensor, split: CheckedSplit, classes: Sequence[str], language: str | None = None
+) -> list[Finding]:
     """Find uneven classes, and classes without training samples. targets: int64 (N,)."""
     counts = torch.bincount(targets[split.train], minlength=len(classes))
     findings = []

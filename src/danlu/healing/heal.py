@@ -16,7 +16,7 @@ from danlu.advice.run_defaults import RunDefaults
 from danlu.config import resolve, with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.healing.report import Attempt, HealingReport
-from danlu.healing.trials import MAX_ROUNDS, Comparison, OutOfTime, TrialResult, Trials, compare, first_fold
+from danlu.healing.trials import MAX_ROUNDS, ChangeResult, Comparison, OutOfTime, Trials, compare, first_fold
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepare import prepare
@@ -133,8 +133,8 @@ class _Healing:
         self.attempts: list[Attempt] = []
         self.not_tried: list[dict[str, str]] = []
         self.tried: set[str] = set()
-        self.unchanged: TrialResult | None = None  # with the run's own settings
-        self.best: TrialResult | None = None  # with the changes kept so far
+        self.unchanged: ChangeResult | None = None  # with the run's own settings
+        self.best: ChangeResult | None = None  # with the changes kept so far
         self.best_name = "0"  # folder of `best`
         self.stopped: Message | None = None
 
@@ -216,7 +216,7 @@ class _Healing:
             self.kept, self.best, self.best_name = self.kept | change, after, name
         return compared.better
 
-    def _compare(self, finding: dict[str, Any], after: TrialResult) -> Comparison:
+    def _compare(self, finding: dict[str, Any], after: ChangeResult) -> Comparison:
         """Paired test against the current best.
 
         alpha is divided by the number of rounds (Bonferroni), so a useless change is accepted no more often than with
@@ -234,7 +234,7 @@ class _Healing:
         """Validation metric that decides whether the finding's remedy helps."""
         return JUDGED_BY.get(finding["code"], self.metric)
 
-    def _baseline(self) -> TrialResult:
+    def _baseline(self) -> ChangeResult:
         """Trials of the settings kept so far; on the first call, of the unchanged run."""
         if self.best is None:
             self.trials.plan(PLANNED_SETS, self.budget, len(self.prepared.split.train))
@@ -251,10 +251,10 @@ class _Healing:
         return self.stopped is None
 
     def _affords(self, seconds: float) -> bool:
-        """Whether the budget allows this number of further seconds."""
+        """Return whether the budget allows this number of further seconds."""
         return time.perf_counter() + seconds <= self.deadline
 
-    def _cost(self, result: TrialResult, round_: int) -> float:
+    def _cost(self, result: ChangeResult, round_: int) -> float:
         """Seconds for the trainings that `result` lacks for a round."""
         return max(0, self.trials.seeds_until(round_) - len(result.metrics)) * result.seconds_per_training
 
@@ -272,7 +272,7 @@ class _Healing:
         self,
         finding: dict[str, Any],
         change: Change,
-        after: TrialResult | None,
+        after: ChangeResult | None,
         compared: Comparison | None,
         why: Message,
     ) -> None:

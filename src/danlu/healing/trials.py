@@ -48,7 +48,7 @@ class DeadlineWatcher(Watcher):
 
 
 @dataclass
-class TrialResult:
+class ChangeResult:
     """Trainings with one change, one for each seed."""
 
     metrics: list[Metrics | None]  # of the validation set, by seed; None where the training failed
@@ -115,14 +115,14 @@ class Trials:
         if fraction < 1:
             self.limit = min(samples, max(int(fraction * samples), 4 * self.config.batch_size))
 
-    def first_round(self, change: Change, name: str) -> TrialResult:
+    def first_round(self, change: Change, name: str) -> ChangeResult:
         """Train the first seeds with a change, in the sub-folder `name`. Raises Refusal if the settings are invalid."""
-        result = TrialResult([], [], 0.0)
+        result = ChangeResult([], [], 0.0)
         self.next_round(result, change, name, 1)
         result.findings = findings_of(Run(self._folder(name, self.seeds[0])), self.config.doctor.language)
         return result
 
-    def next_round(self, result: TrialResult, change: Change, name: str, round_: int) -> None:
+    def next_round(self, result: ChangeResult, change: Change, name: str, round_: int) -> None:
         """Add trainings to `result` with the seeds of a round that it does not have yet."""
         began = time.perf_counter()
         for seed in self.seeds[len(result.metrics) : self.seeds_until(round_)]:

@@ -21,7 +21,7 @@ from danlu.own.labels import as_labels
 from danlu.own.recognition import is_frame, is_hugging_face, is_pair
 from danlu.own.samples import (
     LABEL_KEYS,
-    Reading,
+    ItemReader,
     ReadInput,
     as_input,
     class_names,
@@ -235,7 +235,7 @@ def _dataset(data: Any, options: ReadOptions, where: str) -> SplitData:
             array_inputs(arrays[0], options.raw, where, options.config.frames),
             as_labels(arrays[1], f"targets of {where}"),
         )
-    read = Reading(options.collate, where)
+    read = ItemReader(options.collate, where)
     first, label = read(item_at(data, 0, where))
     if not is_image(first):
         as_input(first, where)

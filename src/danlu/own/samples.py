@@ -24,7 +24,7 @@ MAX_BYTES = 4 << 30  # of images that are kept in memory
 
 
 @dataclass(frozen=True)
-class Reading:
+class ItemReader:
     """Read an item of a dataset, a pair or a mapping with usual keys, as (input, label).
 
     collate: `collate_fn` of a DataLoader, None without one. where: name of the split, for messages.
@@ -61,7 +61,7 @@ class Reading:
 class ReadInput:
     """Read the input of an item as a tensor."""
 
-    read: Reading
+    read: ItemReader
 
     def __call__(self, item: Any) -> Tensor:
         return as_input(self.read(item)[0], self.read.where)

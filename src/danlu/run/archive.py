@@ -46,7 +46,7 @@ def write_archive(path: Path, contents: Mapping[str, str | Path]) -> None:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is a file that may be a shared run."""
+    """Return whether a path is a file that may be a shared run."""
     return path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path))
 
 

@@ -6,7 +6,7 @@ weights/last.safetensors, weights/start.safetensors (initial weights of --init),
 before it, until the training ends), doctor.jsonl (measurements of the doctor), heal/ and heal.json (attempts of
 healing), earlier.json (runs before it on the same data), report.html, features.json (section of the report),
 landscape.html, evaluation.html, log.txt. Every file is written by `write_atomically`, so that a kill or a power cut at
-any moment leaves a complete file, old or new; `run/stage.py` tells their order.
+any moment leaves a complete file, old or new; `run/stage.py` defines their order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from danlu.run.archive import is_archive, opened_archive
 from danlu.run.atomic import remove_unfinished, write_atomically
 from danlu.run.record import Record
 from danlu.run.result import Result
-from danlu.run.stage import Stage, can_be_taken, stage_of
+from danlu.run.stage import RunStage, can_be_taken, stage_of
 from danlu.run.summary import Summary
 
 FEATURES = "features.safetensors"  # in weights/
@@ -106,7 +106,7 @@ class Run:
         return cls(folder)
 
     def __fspath__(self) -> str:
-        """Path of the folder, so that a run stands for it wherever a path is taken."""
+        """Path of the folder, so that a run can be passed as a path."""
         return str(self.folder)
 
     # One process at a time writes a run folder. The kernel releases the lock when the process dies for any reason.
@@ -137,7 +137,7 @@ class Run:
 
     @property
     def in_use(self) -> bool:
-        """Whether a living process holds the lock. The folder is not changed."""
+        """True if a living process holds the lock. The folder is not changed."""
         path = self.folder / ".lock"
         if not path.exists():
             return False
@@ -173,7 +173,7 @@ class Run:
                 folder.rmdir()
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> RunStage:
         """Progress of the run from its start to its report."""
         return stage_of(self.folder)
 

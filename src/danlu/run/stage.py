@@ -14,7 +14,7 @@ from pathlib import Path
 from danlu.config import is_open, load_yaml
 
 
-class Stage(IntEnum):
+class RunStage(IntEnum):
     """Stage of a run, in order."""
 
     ASKED = 0
@@ -27,17 +27,17 @@ class Stage(IntEnum):
 EARLY_FILES = frozenset((".lock", "config.yaml", "environment.json", "log.txt", "start.safetensors"))
 
 
-def stage_of(folder: Path) -> Stage:
+def stage_of(folder: Path) -> RunStage:
     """Stage of the run in `folder`, which holds config.yaml."""
     if (folder / "summary.json").exists():
-        return Stage.FINISHED if (folder / "report.html").exists() else Stage.MEASURED
+        return RunStage.FINISHED if (folder / "report.html").exists() else RunStage.MEASURED
     if (folder / "state.pt").exists():
-        return Stage.TRAINING
-    return Stage.ASKED if is_open(load_yaml(folder / "config.yaml")) else Stage.PREPARED
+        return RunStage.TRAINING
+    return RunStage.ASKED if is_open(load_yaml(folder / "config.yaml")) else RunStage.PREPARED
 
 
 def can_be_taken(folder: Path) -> bool:
-    """Whether a folder holds nothing but the first files of a run that was killed while it read its data."""
+    """Return whether a folder holds nothing but the first files of a run that was killed while it read its data."""
     names = set()
     for path in folder.rglob("*"):
         if path.is_dir():
@@ -45,4 +45,4 @@ def can_be_taken(folder: Path) -> bool:
         if path.name not in EARLY_FILES and not path.name.endswith(".part"):
             return False  # at the first one: the folder may be large
         names.add(path.name)
-    return stage_of(folder) is Stage.ASKED if "config.yaml" in names else names <= {".lock"}
+    return stage_of(folder) is RunStage.ASKED if "config.yaml" in names else names <= {".lock"}

@@ -39,7 +39,7 @@ MAX_QUERIES_SHOWN = 3  # per example, with their attention
 
 
 @dataclass
-class Prediction:
+class ImageDetections:
     """Detections in one image, in its own pixels, and the loss of the batch it was in.
 
     attention: uint8 (count, H, W), of the top-scoring detections; None for detectors without queries.
@@ -92,7 +92,9 @@ class Detect:
         """The detector's losses of a batch; "loss" is their sum."""
         return model(batch.inputs, batch.targets)
 
-    def predict(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[list[Prediction], list[Objects]]:
+    def predict(
+        self, model: nn.Module, batch: Batch, views: Views | None
+    ) -> tuple[list[ImageDetections], list[Objects]]:
         """Detections and true objects of each image of a batch, in the image's own pixels."""
         detector = getattr(model, "module", model)  # Fabric and DDP wrap it
         assert isinstance(detector, Detector)
@@ -107,7 +109,7 @@ class Detect:
             limits = MIN_SCORE, self.nms_iou, self.max_detections
             found = detect_flipped(detector, batch.inputs, self.view_flips, *limits)
         index = batch.index.tolist()
-        predictions = [Prediction(to_image(d.to("cpu"), self.placements[i]), loss) for d, i in zip(found, index)]
+        predictions = [ImageDetections(to_image(d.to("cpu"), self.placements[i]), loss) for d, i in zip(found, index)]
         if attention is not None:
             for one, weights in zip(predictions, attention):
                 one.attention = attention_maps.compressed(weights)
@@ -125,10 +127,10 @@ class Detect:
             self._truth[index] = objects
         return self._truth[index]
 
-    def combine(self, outputs: list[list[Prediction]]) -> list[Prediction]:
+    def combine(self, outputs: list[list[ImageDetections]]) -> list[ImageDetections]:
         """Merge the detections of several networks, image by image."""
         return [
-            Prediction(
+            ImageDetections(
                 merge([p.detections for p in of_image], self.nms_iou, self.max_detections, MIN_SCORE),
                 fmean(p.loss for p in of_image),
             )
@@ -137,7 +139,7 @@ class Detect:
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
         """Loss and COCO's metrics of boxes, and of masks where they are predicted; see `metrics.detection`."""
-        predictions: list[Prediction] = evaluation.outputs
+        predictions: list[ImageDetections] = evaluation.outputs
         metrics = dict.fromkeys(self.spec.metrics, 0.0)
         metrics["loss"] = sum(p.loss for p in predictions) / max(len(predictions), 1)
         metrics |= detection_metrics(self._evaluator(evaluation, "boxes"), "boxes")

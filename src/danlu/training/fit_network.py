@@ -98,7 +98,7 @@ def fit_worker(
 
 
 def _has_checkpoint(run: Run) -> bool:
-    """Whether a checkpoint was saved; a run that was killed before its first one starts from the beginning."""
+    """Return whether a checkpoint was saved; a run that was killed before its first one starts from the beginning."""
     return run.state.exists() or bool(run.summary.epochs)
 
 

@@ -84,7 +84,7 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
 
 
 def folds_unfinished(run: Run, config: Config) -> bool:
-    """Whether a run is a cross-validation that has folds or its final model still to train.
+    """Return whether a run is a cross-validation that has folds or its final model still to train.
 
     With `refit: all` the folds are removed from config.yaml as the last step of all.
     """

@@ -28,7 +28,7 @@ from danlu.refuse import Failure, Refusal, refusal
 from danlu.report.page import write_page
 from danlu.run.bug_report import note_run
 from danlu.run.folder import Run
-from danlu.run.stage import Stage
+from danlu.run.stage import RunStage
 from danlu.task_spec import TASKS
 from danlu.training.calibrate import calibrate
 from danlu.training.choose_thresholds import choose_thresholds
@@ -197,7 +197,7 @@ def resume_run(
     config: see `resumed_config`. from_folds, guidance: see `TrainingJob`.
     """
     summary = run.summary
-    if run.stage is Stage.ASKED:  # killed while it read its data
+    if run.stage is RunStage.ASKED:  # killed while it read its data
         job = _prepare_job(run, config, console)
         return train_run(replace(job, from_folds=from_folds, guidance=guidance), console)
     if summary.folds and config.epochs != run.config.epochs:
@@ -217,7 +217,7 @@ def resume_run(
             config.epochs,
         )
     if summary and _is_finished(run) and config.epochs == run.config.epochs:
-        if run.stage is Stage.MEASURED:  # killed while it wrote its report
+        if run.stage is RunStage.MEASURED:  # killed while it wrote its report
             remove_checkpoints(run, config.keep_state)
             write_page(run.folder)
         line = f"{run.name} has finished already; its report is {run.report}"
@@ -240,7 +240,7 @@ def resume_run(
 
 
 def _is_finished(run: Run) -> bool:
-    """Whether a run with a summary needs no more training.
+    """Return whether a run with a summary needs no more training.
 
     Fewer epochs than configured without a reason mean that the run was killed just after it was resumed for more.
     """
