@@ -66,7 +66,7 @@ def using(objects: UserObjects) -> Iterator[None]:
 
 
 def is_own(name: object) -> bool:
-    """Whether a value of the config is the name of an object of the user."""
+    """Return whether a value of the config is the name of an object of the user."""
     return isinstance(name, str) and name.startswith(PREFIX)
 
 

@@ -95,8 +95,8 @@ def faster_convergence(case: Case) -> list[Change]:
 def nearer_defaults_or_longer(case: Case) -> list[Change]:
     """The default learning rate and optimiser if the run has others; then twice the epochs.
 
-    Without a test no optimiser is better than danlu's default for the network: to propose one to a run that has the
-    default, and the default to a run that has the other, leads in a circle.
+    Without a test no optimiser is better than danlu's default for the network: one proposed to a run with the default,
+    and the default to a run with the other, would alternate.
     """
     name = case.usual("optim.name")
     default = [_optimizer(case, name)] if name != case.config.optim.name else faster_convergence(case)[:-2]
@@ -292,7 +292,7 @@ def _augmented(case: Case, preset: str) -> list[Change]:
 
 
 def _lowers(case: Case, change: Change) -> bool:
-    """Whether a change lowers any number among the run's settings."""
+    """Return whether a change lowers any number among the run's settings."""
     numbers = [(get(case.config, key), value) for key, value in change.items() if isinstance(value, int | float)]
     return any(value < now for now, value in numbers if isinstance(now, int | float))
 

@@ -26,7 +26,7 @@ class Case:
     preset: Callable[[str], AugmentConfig] | None = None
 
     def takes(self, option: str) -> bool:
-        """Whether the network has this field of `ModelConfig` as an option."""
+        """Return whether the network has this field of `ModelConfig` as an option."""
         name = self.config.model.name
         return name in MODELS and option in MODELS[name].options
 

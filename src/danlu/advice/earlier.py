@@ -40,11 +40,11 @@ class EarlierRun:
     samples: int
 
     def has(self, change: Mapping[str, Any]) -> bool:
-        """Whether this run was trained with the values of a change."""
+        """Return whether this run was trained with the values of a change."""
         return all(key in self.settings and plain(value) == self.settings[key] for key, value in change.items())
 
     def is_better_than(self, summary: Summary) -> bool:
-        """Whether its validation metric is better than that of another run by more than chance explains."""
+        """Return whether its validation metric is better than that of another run by more than chance explains."""
         now = summary.metrics.val.get(self.monitor)
         if now is None or self.monitor != summary.monitor:
             return False

@@ -75,7 +75,7 @@ def fixes_of_run(
 
 
 def _contradicts(change: Change, config: Config, code: str, moved: Mapping[str, tuple[str, Any]]) -> bool:
-    """Whether another finding's change moves a setting of this one in another direction."""
+    """Return whether another finding's change moves a setting of this one in another direction."""
     for key, value in change.items():
         other, direction = moved.get(key, (code, None))
         if other != code and direction != _direction(get(config, key), value):

@@ -1,4 +1,4 @@
-"""The values danlu chooses for the settings of a run when they are left open: remedies go back to them."""
+"""Default values of the settings of a run, which remedies return to."""
 
 from __future__ import annotations
 

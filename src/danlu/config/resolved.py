@@ -107,7 +107,7 @@ def unresolved(config: Config) -> Config:
 
 
 def is_open(config: Config) -> bool:
-    """Whether a config has settings that danlu still has to choose."""
+    """Return whether a config has settings that danlu still has to choose."""
     return any(_value(config, key) is None for key in required_keys())
 
 

@@ -216,7 +216,7 @@ class Augment:
         return erase(images, draws.of("erase"), self._on.erase) if self._on.erase else images
 
     def _flips(self, draws: Draws) -> tuple[Tensor | None, Tensor | None]:
-        """Whether to flip each image left-right and up-down, each bool (n,); None if the setting is off."""
+        """Return whether to flip each image left-right and up-down, each bool (n,); None if the setting is off."""
         u, flip = draws.of("flip"), self._on.flip
         return (
             bernoulli(u[:, 0], 0.5) if flip in ("lr", "both") else None,

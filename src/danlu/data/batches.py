@@ -167,7 +167,7 @@ class Batches:
         return (epoch * self.samples // self.batch_size + batch) * self.batch_size
 
     def closes_step(self, epoch: int, batch: int) -> bool:
-        """Whether the optimiser steps after this batch: after `accumulate` batches and at the end of the epoch."""
+        """Return whether the optimiser steps after this batch: every `accumulate` batches, and after the last."""
         return (batch + 1) % self.accumulate == 0 or batch + 1 == self.length(epoch)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:

@@ -77,7 +77,7 @@ def extensions() -> dict[str, str]:
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether a file has the header of an image, regardless of its name."""
+    """Return whether a file has the header of an image, regardless of its name."""
     try:
         with open_image(path):
             return True

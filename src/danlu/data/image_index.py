@@ -134,8 +134,10 @@ class ImageIndex:
         return kept or files
 
     def _of_another_split(self, file: File, parts: tuple[str, ...], split: int) -> bool:
-        """Whether an image was found in the folder of another split, which its name does not give, though the split
-        of the annotation has images."""
+        """Return whether an image lies in the folder of another split than its annotation, unnamed by the annotation.
+
+        False where the split of the annotation has no images.
+        """
         own = split_of_path(file.folder)
         if own in (UNASSIGNED, split) or split == UNASSIGNED or split_of_path(parts[:-1]) == own:
             return False
@@ -177,7 +179,7 @@ class ImageIndex:
 
 
 def is_derived(folder: str) -> bool:
-    """Whether a folder is called like one of drawings or small copies: "AnnotationsVisualization", "thumbs"."""
+    """Return whether a folder has a usual name for drawings or small copies: "AnnotationsVisualization", "thumbs"."""
     return any(word.lower() in DERIVED_WORDS for word in WORD.findall(folder))
 
 

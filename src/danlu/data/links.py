@@ -39,11 +39,11 @@ class Fence:
         return cls(os.path.join(os.path.realpath(folder), ""), follow_links)
 
     def holds(self, path: str | Path) -> bool:
-        """Whether the real path of a file or folder, with links resolved, is inside."""
+        """Return whether the real path of a file or folder, with links resolved, is inside."""
         return os.path.join(os.path.realpath(path), "").startswith(self.home)
 
     def allows(self, path: Path) -> bool:
-        """Whether a file found below the folder may be read."""
+        """Return whether a file found below the folder may be read."""
         return self.open or not path.is_symlink() or self.holds(path)
 
     def reason(self, entry: os.DirEntry[str]) -> str | None:

@@ -91,7 +91,7 @@ class PoseAudit:
 
     @property
     def faulty(self) -> bool:
-        """Whether poses are wrong, so that a training is refused or leaves some out."""
+        """True if poses are wrong, so that a training is refused or leaves some out."""
         return bool(self.matrices) or self.units_differ or self.apart > 0
 
     def wrong_matrix(self, kind: str, where: str) -> None:

@@ -120,7 +120,7 @@ def _given(dataset: Dataset, config: DataConfig) -> tuple[np.ndarray, np.ndarray
 
 
 def _draw_again(size: float | int | str | None) -> np.bool:
-    """Whether the user set the size of a split; a path has already been read as a given split."""
+    """Return whether the user set the size of a split; a path has already been read as a given split."""
     return np.bool(size is not None and not isinstance(size, str))
 
 

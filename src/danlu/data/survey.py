@@ -267,7 +267,7 @@ def surroundings(data: Survey) -> Survey:
 
 
 def _related(real: str, home: str) -> bool:
-    """Whether a folder lies inside another, or the other way round."""
+    """Return whether a folder lies inside another, or the other way round."""
     target = os.path.join(real, "")
     return target.startswith(home) or home.startswith(target)
 

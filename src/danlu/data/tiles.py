@@ -210,7 +210,7 @@ def _clip(boxes: Tensor, bounds: Tensor) -> Tensor:
 
 
 def _wide_enough(boxes: Tensor, before: Tensor) -> Tensor:
-    """Whether both sides are at least `MIN_OBJECT_SIDE` pixels, or not smaller than `before`, (..., 2)."""
+    """Return whether both sides are at least `MIN_OBJECT_SIDE` pixels, or not smaller than `before`, (..., 2)."""
     return ((boxes[..., 2:] - boxes[..., :2]) >= (0.99 * before).clamp(max=MIN_OBJECT_SIDE)).all(-1)
 
 

@@ -323,7 +323,7 @@ def _neighbours(place: Tensor, size: int, cells: int) -> tuple[tuple[Tensor, Ten
 def pixel_targets(objects: ObjectBatch) -> tuple[Tensor, Tensor]:
     """Return the object that each pixel shows, int64 (N, H, W), and the label of the pixel (N, H, W).
 
-    Labels are class + 1, `BACKGROUND`, or `IGNORED` where the object is to be ignored. Where masks overlap the nearest
+    Labels are class + 1, `BACKGROUND`, or `IGNORED` where the object is ignored. Where masks overlap the nearest
     object is seen.
     """
     assert objects.masks is not None

@@ -41,7 +41,7 @@ PER_OCTAVE = 4  # scheduled steps while the number of steps doubles
 
 
 def is_scheduled(step: int) -> bool:
-    """Whether a step is measured whatever the time: 1 to 16, 20, 24, 28, 32, 40, 48, ...
+    """Return whether a step is measured whatever the time: 1 to 16, 20, 24, 28, 32, 40, 48, ...
 
     These steps depend on their number alone, so that a run has the same evidence on a busy machine. They become rarer
     as fast as the run grows, so that their cost stays below the budget except in the first seconds.

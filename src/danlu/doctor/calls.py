@@ -99,7 +99,7 @@ def _hide_from_script(change: int) -> None:
 
 
 def is_compiled_in_place(module: nn.Module) -> bool:
-    """Whether a module was compiled by module.compile()."""
+    """Return whether a module was compiled by module.compile()."""
     call = getattr(module, ATTRIBUTE, None)
     return (call.compiled if isinstance(call, ObservedCall) else call) is not None
 

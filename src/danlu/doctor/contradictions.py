@@ -9,7 +9,7 @@ from danlu.doctor.findings.table import FINDINGS
 
 
 def contradict(one: str, other: str) -> bool:
-    """Whether the findings with these codes exclude one another."""
+    """Return whether the findings with these codes exclude one another."""
     return other in _contradicted(one) or one in _contradicted(other)
 
 

@@ -102,7 +102,7 @@ def _unclamped(node: Any) -> Any:
 
 
 def is_cosine(node: Any) -> bool:
-    """Whether a tensor holds cosine similarities: products of vectors that were divided by their norms, and not scaled.
+    """Return whether a tensor holds cosine similarities: products of vectors divided by their norms, not scaled.
 
     Args:
         node: grad_fn of the tensor.
@@ -121,7 +121,7 @@ def is_cosine(node: Any) -> bool:
 
 
 def _is_times_one(node: Any) -> bool:
-    """Whether an operation multiplies or divides by a number near 1, as a temperature that was left at 1."""
+    """Return whether an operation multiplies or divides by a number near 1, as a temperature that was left at 1."""
     if node.name() not in ("MulBackward0", "DivBackward0"):
         return False
     try:
@@ -132,7 +132,7 @@ def _is_times_one(node: Any) -> bool:
 
 
 def _is_normalised(node: Any) -> bool:
-    """Whether a tensor was divided by a norm, past rearrangements."""
+    """Return whether a tensor was divided by a norm, past rearrangements."""
     while node is not None and node.name() in REARRANGING:
         node = _previous(node)
     if node is None or node.name() != "DivBackward0":
@@ -144,7 +144,7 @@ def _is_normalised(node: Any) -> bool:
 
 
 def is_scaled(node: Any) -> bool:
-    """Whether a tensor is its last activation scaled or shifted, as 5 * sigmoid(x): its range is another one."""
+    """Return whether a tensor is its last activation scaled or shifted, as 5 * sigmoid(x): its range is another one."""
     return any(item.name() in SCALING for item in behind(node, max_pooling=True))
 
 

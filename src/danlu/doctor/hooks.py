@@ -153,7 +153,7 @@ class Hooks:
     # Optimizers.
 
     def _is_watched(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether an optimizer was passed by the user, holds parameters of the model, or is the only one."""
+        """Return whether an optimizer was passed by the user, holds parameters of the model, or is the only one."""
         watched = self.watched
         if any(optimizer is seen for seen in watched.optimizers):
             return True

@@ -102,7 +102,7 @@ class Ledger:
         return list(self._records.get(name, {}))
 
     def has(self, name: str, where: str | None = None) -> bool:
-        """Whether `name` was written at all, or at `where`."""
+        """Return whether `name` was written at all, or at `where`."""
         places = self._records.get(name, {})
         return bool(places) if where is None else where in places
 

@@ -52,6 +52,6 @@ def summands(outputs: Tensor | None, targets: Tensor, ignored: int) -> Tensor | 
 
 
 def is_distribution(targets: Tensor) -> bool:
-    """Whether rows of targets are class probabilities: not negative, sum 1."""
+    """Return whether rows of targets are class probabilities: not negative, sum 1."""
     rows = targets.flatten(1)
     return rows.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all())

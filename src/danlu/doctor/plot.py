@@ -138,12 +138,12 @@ class Field:
         return f"{self.left(point[0]):.2f} {100 - self.high(point[1]):.2f}"
 
     def is_top_crowded(self, left: float) -> bool:
-        """Whether the curves cover the upper edge beside a mark but not the lower one."""
+        """Return whether the curves cover the upper edge beside a mark but not the lower one."""
         near = [self.high(y) for x, y in self.points if abs(self.left(x) - left) < 25]
         return bool(near) and max(near) > 80 and min(near) > 20
 
     def has_room_below(self, high: float) -> bool:
-        """Whether the label of a level, at the right end, has more room below its line than above it."""
+        """Return whether the label of a level, at the right end, has more room below its line than above it."""
         near = [self.high(y) for x, y in self.points if self.left(x) > 70]
         over = sum(at >= high - 1 for at in near) > 0.5 * len(near)
         return high > 82 or (over and high > 14)

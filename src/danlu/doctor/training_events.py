@@ -96,14 +96,14 @@ class TrainingEvents:
         self.calls.stop_timer(started)
 
     def _is_auxiliary(self) -> bool:
-        """Whether the pass without gradients that starts now is auxiliary (see the module docstring)."""
+        """Return whether the pass without gradients that starts now is auxiliary (see the module docstring)."""
         done = self.watched.steps_done
         if done > self._last_no_grad_step:  # the first after a step
             self._auxiliary, self._last_no_grad_step = done - self._last_no_grad_step < MIN_VALIDATION_GAP, done
         return self._auxiliary and not self._loss_without_grad and self.epochs_by != "epoch()"
 
     def _skip_pass(self) -> bool:
-        """Whether to skip this pass to stay within the time budget.
+        """Return whether to skip this pass to stay within the time budget.
 
         Steps are observed in blocks of `MIN_OBSERVED_BLOCK`; steps with other than one pass are never skipped.
         """

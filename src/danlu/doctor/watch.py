@@ -289,7 +289,7 @@ class Doctor:
 
     @property
     def watching(self) -> bool:
-        """Whether the `with` block is active."""
+        """True if the `with` block is active."""
         return self._watching
 
     def state(self) -> dict[str, Any]:

@@ -119,9 +119,12 @@ class WatchedModel:
 
     @property
     def paused(self) -> bool:
-        """Whether to ignore calls: calls by the doctor, calls traced by a compiler, by torch.jit or an export (the
-        operations of the doctor would become part of the graph) or counted by a dispatch mode, and calls inside
-        transforms of torch.func, whose tensors must not leave them."""
+        """True to ignore calls.
+
+        These are calls by the doctor, calls traced by a compiler, by torch.jit or an export (the operations of the
+        doctor would become part of the graph) or counted by a dispatch mode, and calls inside transforms of torch.func,
+        whose tensors must not leave them.
+        """
         return (
             torch.compiler.is_compiling()
             or self.replaying

@@ -161,7 +161,7 @@ def _add_method(ledger: Ledger, method: str) -> None:
 
 
 def _loss_kind(config: Config) -> str | None:
-    """The doctor's name of the loss; None if it is to be derived from the graph."""
+    """The doctor's name of the loss; None: the doctor derives it from the graph."""
     name = config.loss.name
     if config.pretrain.method is not None:
         return "pretraining"

@@ -51,7 +51,7 @@ class NormStatistics:
 
 
 def has_updated_norms(module: nn.Module) -> bool:
-    """Whether a network in training mode has batch norms whose running statistics are updated."""
+    """Return whether a network in training mode has batch norms whose running statistics are updated."""
     return bool(_updated_norms(module))
 
 

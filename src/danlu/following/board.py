@@ -1,4 +1,4 @@
-"""Parts of a page, recomputed by threads of their own and handed to browsers when they change."""
+"""Parts of a page, recomputed in their own threads and sent to browsers when they change."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Board:
         return self._ended.is_set()
 
     def end(self) -> None:
-        """Stop the threads, and let the browsers go."""
+        """Stop the threads and release waiting browsers."""
         self._ended.set()
         with self._changed:
             self._changed.notify_all()

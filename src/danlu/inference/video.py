@@ -18,7 +18,7 @@ VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
 def is_video(path: Path) -> bool:
-    """Whether `path` is a file with a video extension."""
+    """Return whether `path` is a file with a video extension."""
     return path.suffix.lower() in VIDEOS and path.is_file()
 
 

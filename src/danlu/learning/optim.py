@@ -205,7 +205,7 @@ class OptimizerSpec:
 
     @property
     def like_adam(self) -> bool:
-        """Whether learning rates of Adam fit: its steps have Adam's size, and momentum."""
+        """True if learning rates of Adam fit: its steps have Adam's size, and momentum."""
         return self.divisor == "recent" and self.momentum is not None
 
     def state_bytes(self, parameters: Sequence[Tensor]) -> int:
@@ -255,7 +255,7 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
 
 
 def find_optimizer(name: str) -> OptimizerSpec:
-    """Entry of a known name. For one of the user, of which nothing is known, that of plain gradient descent."""
+    """Look up an optimiser. One of the user has the facts of plain gradient descent."""
     return OPTIMIZERS.get(name, OPTIMIZERS["sgd"])
 
 

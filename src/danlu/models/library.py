@@ -167,7 +167,7 @@ class TimmBackbone(Backbone):
 
 
 def _begins(module: str, names: tuple[str, ...]) -> bool:
-    """Whether a dotted name is one of `names` or below it."""
+    """Return whether a dotted name is one of `names` or below it."""
     return any(module == name or module.startswith(name + ".") for name in names)
 
 

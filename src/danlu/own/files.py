@@ -15,7 +15,7 @@ REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<name>[^:\\/]+)")
 
 
 def is_reference(value: object) -> bool:
-    """Whether a value is text of the form FILE.py:NAME."""
+    """Return whether a value is text of the form FILE.py:NAME."""
     return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
 
 

@@ -49,7 +49,11 @@ def as_labels(values: Any, where: str) -> np.ndarray:
 
 
 def task_of(labels: np.ndarray, task: TaskName | None, loss: str | None, name: str, where: str) -> TaskName:
-    """classify or regress. task: the user's wish. loss: kind of the user's loss. name: of a table's target column."""
+    """Return classify or regress.
+
+    task: set by the user, or None. loss: kind of the user's loss. name: of the target column of a table.
+    Raises Refusal for another task, and for labels that contradict it.
+    """
     if task is not None and TASKS[task].on_canvas:
         raise refusal(
             "task",

@@ -38,7 +38,7 @@ class Loading:
 
 
 def is_data(value: object) -> bool:
-    """Whether an argument is data in memory rather than a path, a name or the size of a split."""
+    """Return whether an argument is data in memory rather than a path, a name or the size of a split."""
     return not (value is None or isinstance(value, str | int | float) or hasattr(value, "__fspath__"))
 
 
@@ -123,7 +123,7 @@ def _refuse_arrays(data: Sequence[Any]) -> None:
 
 
 def _is_split(data: Any) -> bool:
-    """Whether this is one set of labelled samples."""
+    """Return whether this is one set of labelled samples."""
     return (
         is_pair(data) or is_frame(data) or is_hugging_face(data) or is_map_style(data) or isinstance(data, DataLoader)
     )

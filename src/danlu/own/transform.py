@@ -168,7 +168,7 @@ def seed_all(seed: int) -> None:
 
 
 def _takes_batches(transform: Any) -> bool:
-    """Whether a transform takes inputs and targets of a whole batch."""
+    """Return whether a transform takes inputs and targets of a whole batch."""
     if any(one.__name__ in MIXES for one in type(transform).__mro__):
         return True
     return len(required(parameters_of(transform))) == 2

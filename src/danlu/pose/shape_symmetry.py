@@ -72,7 +72,7 @@ def _axes(points: Tensor) -> Tensor:
 
 
 def _same_colours(mesh: Mesh, centre: Tensor, turn: Tensor) -> bool:
-    """Whether vertices have the colour of the nearest one after the turn; True without colours."""
+    """Return whether vertices have the colour of the nearest one after the turn; True without colours."""
     if mesh.colours is None:
         return True
     step = -(-len(mesh.points) // SURFACE_POINTS)

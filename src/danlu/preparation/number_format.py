@@ -82,7 +82,7 @@ def choose_format(
 
 
 def _needs_fp32(signature: Signature) -> bool:
-    """Whether bf16 has too few digits for the outputs of the network."""
+    """Return whether bf16 has too few digits for the outputs of the network."""
     spec = DETECTORS.get(signature.model)
     return spec is not None and spec.needs_fp32
 

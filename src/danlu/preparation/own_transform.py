@@ -1,4 +1,4 @@
-"""The user's transform in the way from data to network: fitted to the data, and around danlu's own."""
+"""The user's transform: fitted to the training data, and applied around danlu's own."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class PreparedImages(Prepared):
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedObjects(Prepared):
-    """Images in which objects are to be found."""
+    """Images with objects to find."""
 
     images: Images
     columns: None = None

@@ -56,7 +56,7 @@ def choose_start(config: Config, dataset: Dataset) -> tuple[Config, list[Choice]
 
 
 def _suitable(config: Config, dataset: Dataset) -> bool:
-    """Whether the images are colour photographs large enough, and the user set nothing about the network."""
+    """Return whether the images are colour photographs large enough, and the user set nothing about the network."""
     inputs, task = dataset.inputs, TASKS[dataset.task]
     if config.data.colour == "grey" or task.targets == "none":
         return False
@@ -76,7 +76,7 @@ def _suitable(config: Config, dataset: Dataset) -> bool:
 
 
 def is_pretrained(init: str | None) -> bool:
-    """Whether a start is published ImageNet weights, not a run or a file of the user's."""
+    """Return whether a start is published ImageNet weights, not a run or a file of the user's."""
     return init is not None and (init in PACKAGED or init.startswith("timm"))
 
 

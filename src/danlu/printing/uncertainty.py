@@ -43,7 +43,7 @@ def uncertainty(summary: Summary, fold: int | None) -> list[Message]:
 
 
 def _apart(val: float, val_samples: int, test: float, test_samples: int) -> bool:
-    """Whether validation exceeds test by more than chance at 95 % confidence (two proportions, pooled)."""
+    """Return whether validation exceeds test by more than chance at 95 % confidence (two proportions, pooled)."""
     pooled = (val * val_samples + test * test_samples) / (val_samples + test_samples)
     deviation = math.sqrt(pooled * (1 - pooled) * (1 / val_samples + 1 / test_samples))
     return val - test > Z_95 * deviation

@@ -1,4 +1,4 @@
-"""Stages of long work, told by the code that does it and shown by whoever started it.
+"""Stages of long work: reported by the code that does it, shown by the caller.
 
 `with stage("reading images", total=500) as reading: ... reading.advance(10)` costs nothing and shows nothing unless a
 display is in use. torch is not imported, so that a stage can cover its import.

@@ -71,7 +71,7 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
 
     @app.get("/health")
     def health() -> dict[str, str]:
-        """Whether the service answers."""
+        """Return whether the service answers."""
         return {"status": "ok"}
 
     @app.get("/metrics", response_class=PlainTextResponse)

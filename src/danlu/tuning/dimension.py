@@ -55,7 +55,7 @@ class Dimension:
         return trial.suggest_float(self.key, self.low, self.high, log=self.log)
 
     def holds(self, value: Any) -> bool:
-        """Whether a value lies in the range or among the choices."""
+        """Return whether a value lies in the range or among the choices."""
         if self.choices is not None:
             return value in self.choices
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high

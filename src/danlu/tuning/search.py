@@ -37,7 +37,7 @@ class Clock:
         return time.perf_counter() - self.began
 
     def allows(self) -> bool:
-        """Whether another trial may begin; at most half of the budget is kept for the trainings after the search."""
+        """Return whether another trial may begin; up to half of the budget is kept for the trainings after it."""
         if self.minutes is None:
             return True
         budget = 60 * self.minutes

@@ -157,7 +157,7 @@ class StudyFolder:
     def next_trial(self) -> Claim | None:
         """A trial for this process, which holds its claim: first those of killed processes, then a new one.
 
-        None when all trials have been handed out.
+        None when all trials are taken.
         """
         with self._hand_out:
             for frozen in self.journal.get_trials(deepcopy=False):

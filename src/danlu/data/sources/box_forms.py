@@ -60,7 +60,7 @@ def refuse_other_forms(path: Path, found: Sequence[Labelled], sizes: Sequence[tu
 
 
 def _are_corners(boxes: np.ndarray, bounds: np.ndarray, form: BoxForm) -> bool:
-    """Whether most boxes leave their images although the numbers they were computed from lie inside as corners."""
+    """Return whether most boxes leave their images, and the same numbers taken as corners lie inside."""
     sizes = boxes[:, 2:] - boxes[:, :2]
     starts = boxes[:, :2] + (sizes / 2 if form == "centred" else 0)
     inside = (starts >= 0).all() and (sizes > starts).all() and (sizes <= bounds * (1 + FAR)).all()

@@ -155,7 +155,7 @@ def in_order(files: list[File]) -> list[Path] | None:
 
 
 def _frames_alike(found: list[_Clip]) -> bool:
-    """Whether successive frames differ much less than the frames of different clips of a class, in a sample."""
+    """Return whether successive frames differ much less than the frames of different clips of a class, in a sample."""
     step = max(1, len(found) // SAMPLED_CLIPS)
     sampled = found[::step][: 2 * SAMPLED_CLIPS]
     within, middles = [], []

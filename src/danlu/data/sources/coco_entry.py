@@ -105,7 +105,7 @@ def _ring(ring: Any) -> np.ndarray:
 
 
 def area_of_corners(entry: dict[str, Any]) -> bool:
-    """Whether the area of an object is that of its bbox taken as two corners, and not as corner and size."""
+    """Return whether the area of an object is that of its bbox taken as two corners, and not as corner and size."""
     box, area = entry.get("bbox"), entry.get("area")
     if area is None or not isinstance(box, list) or len(box) != 4 or not _are_numbers([*box, area]) or area <= 0:
         return False

@@ -230,7 +230,7 @@ def class_layout(survey: Survey) -> _Layout:
 
 
 def _no_label(name: str, trained: set[str]) -> bool:
-    """Whether the only folder of a validation or test set is not a class, as in test/unknown/1.jpg."""
+    """Return whether the only folder of a validation or test set is not a class, as in test/unknown/1.jpg."""
     return name not in trained and (normal(name) in NO_LABEL or split_of(name) != UNASSIGNED)
 
 

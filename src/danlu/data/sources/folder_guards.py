@@ -50,7 +50,7 @@ def image_counts(survey: Survey) -> tuple[Counter[Folder], Counter[Folder]]:
 
 
 def copies_of_images(survey: Survey) -> list[Folder]:
-    """Folders called like small copies or drawings of the images, which hold nothing but names of other images."""
+    """Folders named like small copies or drawings of the images, which hold nothing but names of other images."""
     named = [folder for folder in survey.folders if is_derived(folder[-1]) and not any(map(is_derived, folder[:-1]))]
     found = []
     for folder in named:
@@ -123,7 +123,7 @@ def masks_not_classes(survey: Survey) -> Message | None:
 
 
 def _mask_folders(survey: Survey) -> dict[Folder, Folder]:
-    """Folders called like masks -> the folder beside each that is called like images."""
+    """Folders named like masks -> the folder beside each that is named like images."""
     images = {(folder[:-1], rest): folder for folder in survey.folders
               if (rest := _besides(folder[-1], IMAGE_WORDS)) is not None}  # fmt: skip
     return {folder: images[folder[:-1], rest] for folder in survey.folders

@@ -192,7 +192,7 @@ def _object_groups(survey: Survey) -> dict[File, list[File]]:
 
 
 def _lonely_groups(survey: Survey, groups: dict[File, list[File]]) -> list[tuple[str, ...]]:
-    """Folders of masks that belong to no image, called like those that do."""
+    """Folders of masks that belong to no image, named like those that do."""
     used = {files[0].folder for files in groups.values()}
     names = {normal(folder[-1]) for folder in used}
     above = {folder[:-1] for folder in used}

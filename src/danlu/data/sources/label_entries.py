@@ -168,7 +168,7 @@ def _dataset(
 
 
 def _values(words: list[str], task: Task | None, where: str) -> tuple[np.ndarray, Task]:
-    """Labels as they are written, or as numbers where these are to be predicted."""
+    """Labels as text, or as numbers for regression, and the task."""
     text = np.array(words, dtype=object)
     found = numbers(words)
     if targets_of(task) == "class" or found is None or (task is None and np.all(found == np.round(found))):

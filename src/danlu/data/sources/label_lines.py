@@ -30,12 +30,12 @@ IGNORED = "DontCare"  # KITTI's regions with unlabelled objects
 
 
 def is_kitti(line: str) -> bool:
-    """Whether a line has the form "Car 0.00 0 -1.57 614 181 727 284 ...", with a class that is not a number."""
+    """Return whether a line has the form "Car 0.00 0 -1.57 614 181 727 284 ...", with a class that is not a number."""
     return _reads_as_kitti(line) and not _is_number(line.split(maxsplit=1)[0])
 
 
 def is_dota(line: str) -> bool:
-    """Whether a line has eight numbers, a class that is not a number, and optionally a difficulty."""
+    """Return whether a line has eight numbers, a class that is not a number, and optionally a difficulty."""
     return _reads_as_dota(line) and not _is_number(line.split()[8])
 
 
@@ -176,7 +176,7 @@ def _files(survey: Survey, fits: Callable[[str], bool]) -> list[File]:
 
 
 def _may_be_labels(survey: Survey, file: File, names: set[str], fits: Callable[[str], bool]) -> bool:
-    """Whether a text file without image contains labels: lines of this form, or none in a folder of labels."""
+    """Return whether a text file without image contains labels: lines of this form, or none in a folder of labels."""
     lines = _content(survey.lines(file))
     return any(map(fits, lines)) or (not lines and file.folder[-1:] != () and normal(file.folder[-1]) in names)
 

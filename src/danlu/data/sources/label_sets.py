@@ -20,7 +20,7 @@ def separator_in(texts: Iterable[str]) -> str | None:
 
 
 def are_lists(texts: Sequence[str], separator: str) -> bool:
-    """Whether the texts are lists of labels rather than names that contain the separator.
+    """Return whether the texts are lists of labels rather than names that contain the separator.
 
     Labels of a list occur in other combinations too, parts of a name ("great white shark, white shark") hardly do.
     Spaces are common inside names: there, lists must also be of different lengths, with some of one label, and have

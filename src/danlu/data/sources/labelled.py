@@ -22,7 +22,7 @@ MAX_BAD = 0.05  # fraction of bad entries, objects or images; more stop the run 
 
 
 def too_many_bad(bad: int, total: int) -> bool:
-    """Whether too many entries are bad to continue. A single one is accepted, unless it is the only entry."""
+    """Return whether too many entries are bad to continue. A single one is accepted, unless it is the only entry."""
     return bad > max(1, MAX_BAD * total) or 0 < total <= bad
 
 

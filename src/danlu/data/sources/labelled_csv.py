@@ -92,7 +92,7 @@ def _undecided(data: Survey, sheet: Sheet, why: Message, fit: Fit) -> Evidence:
 
 
 def names_target(data: Survey, target: str) -> bool:
-    """Whether `target` is the column that is missing to read a csv of images whose column of labels is not clear."""
+    """Return whether `target` is the column of labels of a csv of images that is unclear without it."""
     found = [] if sheets_of(data, "images") else sheets_of(data, "unclear")
     return any(target.lower() in map(str.lower, sheet.header) for sheet in found)
 
@@ -218,7 +218,7 @@ def _entry(sheet: Sheet, row: Sequence[str], line: int, labels: tuple[str, ...])
 def _label_texts(
     sheets: Sequence[Sheet], target: str | None, task: Task | None, notes: list[str]
 ) -> tuple[bool, list[Entry]]:
-    """Whether images have several labels, and the rows of sheets with a column of labels."""
+    """Return whether images have several labels, and the rows of sheets with a column of labels."""
     rows = [(s, row, line, row[_label_column(s, target)].strip()) for s in sheets for row, line in zip(s.rows, s.lines)]
     texts = [text for *_, text in rows]
     separator = separator_in(texts)
@@ -243,7 +243,7 @@ def _label_texts(
 def _hot_columns(
     sheets: Sequence[Sheet], target: str | None, task: Task | None, notes: list[str]
 ) -> tuple[bool, list[Entry]]:
-    """Whether images have several labels, and the rows of sheets with a column of 0 and 1 per class."""
+    """Return whether images have several labels, and the rows of sheets with a column of 0 and 1 per class."""
     entries = []
     for sheet in sheets:
         for row, line, hot in zip(sheet.rows, sheet.lines, multi_label_targets(sheet)):
@@ -305,7 +305,7 @@ def _box(sheet: Sheet, row: Sequence[str]) -> tuple[float, float, float, float] 
 
 
 def _are_fractions(sheet: Sheet) -> bool:
-    """Whether every coordinate lies in [0, 1]."""
+    """Return whether every coordinate lies in [0, 1]."""
     boxes = [box for row in sheet.rows if (box := _box(sheet, row)) is not None]
     largest = max((max(box) for box in boxes), default=2.0)
     return bool(boxes) and largest <= 1.0 + 1e-6 and any(not float(v).is_integer() for box in boxes for v in box)

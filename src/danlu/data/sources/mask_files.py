@@ -108,7 +108,7 @@ def _wrappers(survey: Survey, words: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 def is_mask_folder(folder: tuple[str, ...], words: tuple[str, ...] = MASK_WORDS) -> bool:
-    """Whether one of the folders is called as folders of masks are."""
+    """Return whether one of the folders is called as folders of masks are."""
     named = any(_words(part) & set(words) or normal(part).endswith("annot") for part in folder)
     return named and not any(map(is_derived, folder))
 
@@ -210,7 +210,7 @@ def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
 
 
 def _are_numbered_through(values: list[set[int]]) -> bool:
-    """Whether values look like instance numbers: consecutive, and more of them in some images than in others."""
+    """Return whether values look like instance numbers: consecutive, and more of them in some images than in others."""
     counts = Counter(value for own in values for value in own)
     common = sorted(value for value, count in counts.items() if count > 1 or len(values) < 4)
     first = sum(sorted(own) == (common or sorted(counts))[: len(own)] for own in values)
@@ -227,7 +227,7 @@ def _last_words(file: File) -> set[str]:
 
 
 def _is_smoothed(values: np.ndarray, pixels: np.ndarray) -> bool:
-    """Whether a mask of 0 and 255 was saved by a lossy format: many values, most pixels close to 0 or 255."""
+    """Return whether a mask of 0 and 255 was saved by a lossy format: many values, most pixels close to 0 or 255."""
     if len(values) < 8 or pixels.max() > 255 or pixels.max() < 200:
         return False
     near = (pixels < 16) | (pixels > 239)
@@ -251,7 +251,7 @@ def _regions(pixels: np.ndarray, values: list[int]) -> list[int]:
 
 
 def looks_like_mask(path: Path) -> bool | None:
-    """Whether an image has few values, like a mask; None if it is unreadable, tiny or of one colour."""
+    """Return whether an image has few values, like a mask; None if it is unreadable, tiny or of one colour."""
     try:
         with Image.open(path, formats=formats()) as image:
             size = (min(image.width, 512), min(image.height, 512))

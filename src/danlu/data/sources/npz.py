@@ -95,7 +95,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
 
 
 def _is_hot(raw: np.ndarray) -> bool:
-    """Whether targets (N, K) hold nothing but 0 and 1: a column per class."""
+    """Return whether targets (N, K) hold nothing but 0 and 1: a column per class."""
     return raw.ndim == 2 and raw.dtype.kind in "iufb" and bool(((raw == 0) | (raw == 1)).all())
 
 
@@ -202,7 +202,7 @@ def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def _channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether images (N, a, b, c) are stored as (N, H, W, C) and not as (N, C, H, W)."""
+    """Return whether images (N, a, b, c) are stored as (N, H, W, C) and not as (N, C, H, W)."""
     _, first, middle, last = shape
     if last in (1, 3, 4) or first in (1, 3):
         return first not in (1, 3)

@@ -11,7 +11,7 @@ EMPTY = ("", "-1", "nan")  # cells of images without an object
 
 
 def are_runs(name: str, values: Sequence[str]) -> bool:
-    """Whether values are pairs of a start and a length, with rising starts: "879386 40 881253 141".
+    """Return whether values are pairs of a start and a length, with rising starts: "879386 40 881253 141".
 
     name: of the column, in lower case without other characters than letters and digits. Short lists of small numbers in
     a column of another name are labels: "16 0".

@@ -63,7 +63,7 @@ BOXES: tuple[tuple[tuple[str, ...], BoxForm], ...] = (  # plain column names of 
 )
 BOX_PREFIX = re.compile(r"^(bbox|boundingbox|box|roi)(?=[a-z])")  # of plain column names
 GEOMETRY = re.compile(r"^(center|centre|bbox|box)?(x|y)\d*(min|max|center|centre|c)?$|^(left|top|right|bottom)$")
-MIN_GEOMETRY = 2  # columns called like coordinates, from which on a table is taken to hold boxes
+MIN_GEOMETRY = 2  # min number of columns named like coordinates in a table of boxes
 HOT = ("0", "1", "0.0", "1.0", "true", "false")  # values in the column of one class
 BOX_COLUMN = ("bbox", "box", "bounding_box")
 SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w"), ("img_height", "img_width"))
@@ -81,7 +81,7 @@ MAX_DAMAGED = 0.2  # fraction of rows without four numbers in a file of boxes wi
 @dataclass(frozen=True)
 class Sheet:
     """One csv file. header: lower-case column names. kind: "boxes", "images", "classes", "unlabelled", "unread" (boxes
-    in an unknown form), "runs" (of masks), "unclear" (no column is called like a label), or "" for a plain table.
+    in an unknown form), "runs" (of masks), "unclear" (no column has the name of a label), or "" for a plain table.
 
     image, label: their columns. box: four columns, or one that holds all four numbers. form: of these numbers,
     "corners", "sized" (width and height instead of the far corner) or "centred". columns: of a label per class.
@@ -163,14 +163,14 @@ def _like_others(sheet: Sheet, sheets: Sequence[Sheet], index: ImageIndex) -> Sh
 
 
 def _may_name_images(lines: Sequence[str], data: Survey) -> bool:
-    """Whether a table may have a column of images: by the header, or by an image's extension in its first lines."""
+    """Return whether a table may have a column of images, by its header or an image's extension in its first lines."""
     header = {name.strip(" \"'\ufeff").lower() for name in re.split(r"[,;\t]", lines[0])} if lines else set()
     named = header & (set(IMAGE_COLUMNS) if data.images else STRONG_COLUMNS)
     return bool(named) or any(suffix in line.lower() for line in lines[:MAX_LOOKED] for suffix in USUAL_SUFFIXES)
 
 
 def _names_labels(file: File) -> bool:
-    """Whether a text file is called like a list of labels, rather than like one of identities or other attributes."""
+    """Return whether a text file has the name of a list of labels, and not of identities or other attributes."""
     return bool({word.lower() for word in WORD.findall(file.stem)} & LIST_WORDS)
 
 
@@ -257,18 +257,18 @@ def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sh
 
 
 def _are_hot(rows: Sequence[tuple[str, ...]], columns: Sequence[int]) -> bool:
-    """Whether the columns hold 0 and 1, true and false, or -1 and 1."""
+    """Return whether the columns hold 0 and 1, true and false, or -1 and 1."""
     values = {row[i].strip().lower() for row in rows for i in columns}
     return values <= set(HOT) or values == {"-1", "1"}
 
 
 def is_hot(value: str) -> bool:
-    """Whether a value in the column of one class means that the image has it."""
+    """Return whether a value in the column of one class means that the image has it."""
     return value.strip().lower() in ("1", "1.0", "true")
 
 
 def names_images(sheet: Sheet) -> bool:
-    """Whether most values of the column of images end like image files."""
+    """Return whether most values of the column of images end like image files."""
     looked = sheet.rows[:MAX_LOOKED]
     named = sum(Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES for row in looked
                 if (parts := name_parts(row[sheet.image])))  # fmt: skip
@@ -276,7 +276,7 @@ def names_images(sheet: Sheet) -> bool:
 
 
 def _names_image(row: Sequence[str]) -> bool:
-    """Whether a row that should be a header names an image."""
+    """Return whether a row that should be a header names an image."""
     return any(Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES for cell in row if (parts := name_parts(cell)))
 
 
@@ -307,7 +307,7 @@ def _are_boxes(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _image_column(lower: tuple[str, ...], sheet: Sheet, index: ImageIndex) -> int | None:
-    """The column whose values are called like images."""
+    """Index of the column whose values are names of images."""
     order = sorted(range(len(lower)), key=lambda i: IMAGE_COLUMNS.index(lower[i]) if lower[i] in IMAGE_COLUMNS else 99)
     for i in order:
         own = replace(sheet, image=i)

@@ -21,7 +21,7 @@ Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...], tup
 
 
 def is_list(lines: Sequence[str]) -> bool:
-    """Whether the first lines of a text file are an image each, and some a label or boxes behind it."""
+    """Return whether the first lines of a text file are an image each, and some a label or boxes behind it."""
     found = [LISTED.match(line.strip()) for line in lines[:MAX_LOOKED]]
     return bool(found) and all(found) and any(one.group(2) for one in found if one)
 

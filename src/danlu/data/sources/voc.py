@@ -109,7 +109,7 @@ def _base(file: File) -> tuple[str, ...]:
 
 
 def _is_set(base: tuple[str, ...], groups: dict[tuple[str, ...], list[File]]) -> bool:
-    """Whether a folder is the root of a VOC dataset, with a folder of annotations in it."""
+    """Return whether a folder is the root of a VOC dataset, with a folder of annotations in it."""
     return any(len(file.folder) > len(base) for file in groups[base])
 
 

@@ -78,7 +78,7 @@ def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
 
 
 def _has_corners_only(survey: Survey) -> bool:
-    """Whether the labels beside a data.yaml are DOTA's corners and none are YOLO's, as in exports of oriented boxes."""
+    """Return whether all labels beside a data.yaml are DOTA's corners, as in exports of oriented boxes."""
     return label_lines.look_dota(survey) is not None and not any(
         _is_labels(survey, file) for file in sample(survey.of(".txt"), 200)
     )
@@ -269,7 +269,7 @@ def _shared_labels(images: list[Path], labels: LabelFiles, root: Path) -> list[s
 
 
 def _are_keypoints(outlines: list[list[float]]) -> bool:
-    """Whether lines taken as polygons are boxes (centre and size) and keypoints inside them."""
+    """Return whether lines taken as polygons are boxes (centre and size) and keypoints inside them."""
     counts = {len(values) for values in outlines}
     if len(outlines) < MIN_KEYPOINT_LINES or len(counts) > 1 or min(counts) <= 8:
         return False
@@ -325,7 +325,7 @@ def _listed(survey: Survey, labels: LabelFiles) -> list[tuple[Path, int]]:
 
 
 def _is_labels(survey: Survey, file: File) -> bool:
-    """Whether the first line of a text file is an integer and at least four numbers."""
+    """Return whether the first line of a text file is an integer and at least four numbers."""
     return _is_label_line(next(iter(survey.lines(file)), ""))
 
 

@@ -89,7 +89,7 @@ class Objective:
 
     @property
     def mixes_samples(self) -> bool:
-        """Whether outputs depend on the rest of the batch (batch norm), so that batches must not be split."""
+        """True if outputs depend on the rest of the batch (batch norm), so that batches must not be split."""
         norms = (m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
         return any(norm.training or norm.running_mean is None for norm in norms)
 

@@ -77,7 +77,7 @@ class NegativeCurvatureStep:
 
     @property
     def lowers(self) -> bool:
-        """Whether the best step lowers the loss."""
+        """True if the best step lowers the loss."""
         return self.drop > 0
 
 

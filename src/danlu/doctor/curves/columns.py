@@ -28,12 +28,12 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def is_loss(name: str) -> bool:
-    """Whether a curve is a loss."""
+    """Return whether a curve is a loss."""
     return "loss" in words_of(name)
 
 
 def is_validation(name: str) -> bool:
-    """Whether a curve is of the validation or test set."""
+    """Return whether a curve is of the validation or test set."""
     return bool(VALIDATION & set(words_of(name)))
 
 
@@ -49,12 +49,12 @@ def is_gradient_norm(name: str) -> bool:
 
 
 def is_metric(name: str) -> bool:
-    """Whether a curve is a metric whose higher values are better."""
+    """Return whether a curve is a metric whose higher values are better."""
     return bool(BETTER_HIGHER & set(words_of(name))) and not is_loss(name)
 
 
 def is_reinforcement(names: Iterable[str]) -> bool:
-    """Whether the curves are of reinforcement learning, whose loss need not fall."""
+    """Return whether the curves are of reinforcement learning, whose loss need not fall."""
     return any(REWARD & set(words_of(name)) for name in names)
 
 

@@ -6,22 +6,22 @@ from danlu.doctor.ledger import Ledger
 
 
 def classifies(ledger: Ledger) -> bool:
-    """Whether targets are classes, or not known to be anything else."""
+    """Return whether targets are classes, or not known to be anything else."""
     return ledger.last("target.kind", default="classes") != "values"
 
 
 def has_norm(ledger: Ledger) -> bool:
-    """Whether the model has normalisation layers, or its layers are not known."""
+    """Return whether the model has normalisation layers, or its layers are not known."""
     return ledger.has("norm.kind") or not ledger.has("layer.kind")
 
 
 def has_modes(ledger: Ledger) -> bool:
-    """Whether a layer behaves differently in train and eval mode, or this is not known."""
+    """Return whether a layer behaves differently in train and eval mode, or this is not known."""
     return bool(ledger.last("loop.mode_matters", default=1))
 
 
 def detects(ledger: Ledger) -> bool:
-    """Whether the trainer described the objects of a detection dataset."""
+    """Return whether the trainer described the objects of a detection dataset."""
     return ledger.has("object.count")
 
 
@@ -41,5 +41,5 @@ def estimates_poses(ledger: Ledger) -> bool:
 
 
 def reports_metrics(ledger: Ledger) -> bool:
-    """Whether the loop reported figures of its own by doctor.epoch(name=value)."""
+    """Return whether the loop reported figures of its own by doctor.epoch(name=value)."""
     return ledger.has("user.metric")

@@ -42,7 +42,7 @@ def learning_rates(ledger: Ledger) -> list[float]:
 
 
 def is_warming_up(ledger: Ledger) -> bool:
-    """Whether the learning rate still rises, or reached its maximum more recently than half of the steps ago."""
+    """Return whether the learning rate still rises, or reached its maximum more recently than half of the steps ago."""
     where = next(iter(ledger.wheres("optimizer.lr")), "")
     steps, values = ledger.series("optimizer.lr", where)
     # The rate at step 0 was set before the schedule changed it: no step was made with it.
@@ -52,19 +52,19 @@ def is_warming_up(ledger: Ledger) -> bool:
 
 
 def lr_is_constant(ledger: Ledger) -> bool:
-    """Whether a learning rate is known and at least 90 % of its maximum at the end."""
+    """Return whether a learning rate is known and at least 90 % of its maximum at the end."""
     rates = learning_rates(ledger)
     return len(rates) >= MIN_POINTS and rates[-1] >= 0.9 * max(rates) > 0
 
 
 def lr_decayed(ledger: Ledger) -> bool:
-    """Whether the learning rate ended below a fifth of its maximum."""
+    """Return whether the learning rate ended below a fifth of its maximum."""
     rates = learning_rates(ledger)
     return bool(rates) and rates[-1] < 0.2 * max(rates)
 
 
 def metric_still_improves(ledger: Ledger) -> bool:
-    """Whether a logged metric was best in the last fifth of its values, and clearly better late than early."""
+    """Return whether a logged metric was best in the last fifth of its values, and clearly better late than early."""
     for name in ledger.wheres("user.metric"):
         values = ledger.values("user.metric", name)
         third = max(1, len(values) // 3)

@@ -40,5 +40,5 @@ def mean_of_epochs(ledger: Ledger, name: str, phase: str) -> float | None:
 
 
 def reevaluates_batches(ledger: Ledger) -> bool:
-    """Whether an optimiser evaluates the same batch several times per step (LBFGS)."""
+    """Return whether an optimiser evaluates the same batch several times per step (LBFGS)."""
     return any("LBFGS" in str(kind) for kind in ledger.facts("optimizer.kind").values())

@@ -95,13 +95,13 @@ def epoch_samples(ledger: Ledger) -> int:
 
 
 def has_backward_passes(ledger: Ledger) -> bool:
-    """Whether there are at least half as many backward passes as steps; else training looks like validation."""
+    """Return whether there are at least half as many backward passes as steps; else training looks like validation."""
     backwards, steps = ledger.last("run.backwards", default=1), ledger.last("run.steps", default=0)
     return backwards > 0 and 2 * backwards >= steps
 
 
 def has_even_epochs(ledger: Ledger) -> bool:
-    """Whether epochs that end with a validation have the same length.
+    """Return whether epochs that end with a validation have the same length.
 
     They do not where the model is called without gradients at irregular times, as by an agent that acts.
     """
@@ -118,7 +118,7 @@ def steps_taken(ledger: Ledger) -> int:
 
 
 def loss_diverged(ledger: Ledger) -> bool:
-    """Whether the loss rose far above its start and the loss at chance level, and did not come back below that.
+    """Return whether the loss rose far above its start and the loss at chance level, and did not come back below that.
 
     A loss that falls afterwards recovers from a bad start or a learning rate that is too high; it does not lack time.
     """
@@ -173,7 +173,7 @@ def descent(ledger: Ledger) -> float | None:
 
 
 def is_best_epoch_late(losses: list[float]) -> bool:
-    """Whether the best epoch is among the last tenth of the epochs."""
+    """Return whether the best epoch is among the last tenth of the epochs."""
     return losses.index(min(losses)) >= 0.9 * len(losses) - 1
 
 

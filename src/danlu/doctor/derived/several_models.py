@@ -11,5 +11,5 @@ from danlu.doctor.ledger import Ledger
 
 
 def is_one_of_several(ledger: Ledger) -> bool:
-    """Whether an optimiser steps that holds no parameter of the watched model, beside that of the model."""
+    """Return whether an optimiser steps that holds no parameter of the watched model, beside that of the model."""
     return bool(ledger.last("optimizer.others", default=0))

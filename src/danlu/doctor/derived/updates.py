@@ -22,7 +22,7 @@ def updates_oscillate(ledger: Ledger) -> bool:
 
 
 def has_line_search(ledger: Ledger) -> bool:
-    """Whether the optimiser chooses its step length by itself (LBFGS)."""
+    """Return whether the optimiser chooses its step length by itself (LBFGS)."""
     return "LBFGS" in ledger.facts("optimizer.kind").values()
 
 

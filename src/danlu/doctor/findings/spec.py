@@ -93,7 +93,7 @@ class FindingSpec:
     alone: bool = False
 
     def applies(self, ledger: Ledger) -> bool:
-        """Whether the finding applies to the run."""
+        """Return whether the finding applies to the run."""
         return self.concerns(ledger) and not (self.alone and is_one_of_several(ledger))
 
     order: int = LAST

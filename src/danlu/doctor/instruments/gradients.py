@@ -154,7 +154,7 @@ class Gradients(Instrument):
         self._memories, self._memory, self._before = {}, _OptimizerState(), None
 
     def _is_consecutive(self, watched: WatchedModel) -> bool:
-        """Whether no step was skipped since the last measured step of this optimizer."""
+        """Return whether no step was skipped since the last measured step of this optimizer."""
         return watched.step - max(1, len(self._memories)) <= self._memory.previous(watched.step)
 
     def _write_leftover(self, watched: WatchedModel) -> None:
@@ -290,7 +290,7 @@ def _first_parameter(optimizer: torch.optim.Optimizer) -> int:
 
 
 def _is_trained(watched: WatchedModel, p: Tensor) -> bool:
-    """Whether a parameter is the model's, not empty and not frozen."""
+    """Return whether a parameter is the model's, not empty and not frozen."""
     return id(p) in watched.parameter_names and p.numel() > 0 and p.requires_grad
 
 

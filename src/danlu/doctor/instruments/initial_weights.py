@@ -43,7 +43,7 @@ def is_initial(module: nn.Module, weight: Tensor) -> bool:
 
 
 def _is_fresh(module: nn.Module) -> bool:
-    """Whether the bias of a layer is 0 throughout; an embedding has none."""
+    """Return whether the bias of a layer is 0 throughout; an embedding has none."""
     bias = getattr(module, "bias", None)
     if isinstance(bias, Tensor):
         return not bool(bias.detach().any())

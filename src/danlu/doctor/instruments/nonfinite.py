@@ -119,7 +119,7 @@ class Nonfinite(Instrument):
         return {"source": "gradient", "layer": (trainable or broken)[-1], "reason": reason}
 
     def _diverged(self, watched: WatchedModel) -> bool:
-        """Whether the last finite loss was already far above the first."""
+        """Return whether the last finite loss was already far above the first."""
         watched.deferred.drain()
         first = next((v for v in watched.ledger.values("loss.step") if math.isfinite(v)), math.nan)
         return abs(self._finite_before) > 1e3 * max(abs(first), 1e-12)

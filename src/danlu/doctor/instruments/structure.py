@@ -136,7 +136,7 @@ class Structure(Instrument):
             watched.write("parameter.initial", int(is_initial(module, p)), name)
 
     def _has_moved(self, watched: WatchedModel, name: str, p: nn.Parameter) -> bool:
-        """Whether the mean or the deviation of a parameter is another than at the start."""
+        """Return whether the mean or the deviation of a parameter is another than at the start."""
         values = p.detach().float()
         now = [float(values.mean()), float(values.std(unbiased=False))]
         return now != [watched.ledger.last(f"parameter.{kind}", name) for kind in ("mean", "std")]
@@ -178,7 +178,7 @@ class Structure(Instrument):
         self._calls, self._shared = [], {}
 
     def _write_last_layers(self, watched: WatchedModel) -> None:
-        """Record the linear layers without a linear layer after them: the outputs, of which there may be several."""
+        """Record the linear layers without a linear layer after them: the outputs; there may be several."""
         calls = [call for call in self._calls if isinstance(call.module, LINEAR_LAYERS) and call.node is not None]
         sources = [call.source for call in calls if call.source is not None]
         within = {*consumers(sources), *sources}

@@ -28,7 +28,7 @@ def future_effect(sample: Sample, base: Tensor, scale: float) -> Iterator[Record
 
 
 def predicts_next(sample: Sample) -> bool:
-    """Whether the targets are the inputs, one item later: y[:, t] = x[:, t + 1]."""
+    """Return whether the targets are the inputs, one item later: y[:, t] = x[:, t + 1]."""
     inputs, targets = sample.inputs, sample.targets
     if targets is None or inputs.dim() < 2 or inputs.shape[1] < MIN_LENGTH:
         return False

@@ -45,7 +45,7 @@ def mixing(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
 
 
 def samples_are_rows(sample: Sample) -> bool:
-    """Whether dimension 0 of the inputs holds the samples: there is one row of targets for each, or one vector."""
+    """Return whether dimension 0 of the inputs is that of the samples: each has one row of targets, or one vector."""
     if sample.labels is not None:
         return sample.labels == sample.batch and sample.batch not in sample.inputs.shape[1:2]
     return sample.inputs.dim() in (2, 4) and sample.inputs.is_floating_point()

@@ -48,7 +48,7 @@ def unused_inputs(sample: Sample) -> Iterator[Record]:
 
 
 def changes_with_inputs(sample: Sample) -> bool:
-    """Whether the first output has other values for other inputs, with the same random numbers."""
+    """Return whether the first output has other values for other inputs, with the same random numbers."""
     found = []
     for inputs in (sample.inputs, sample.inputs + 1):
         torch.manual_seed(0)  # the caller restores the generators

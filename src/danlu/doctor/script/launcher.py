@@ -22,7 +22,7 @@ LAUNCHERS = {
 
 
 def is_launcher(target: str, as_module: bool) -> bool:
-    """Whether a program starts training processes: `torchrun`, `accelerate`, or their modules after -m."""
+    """Return whether a program starts training processes: `torchrun`, `accelerate`, or their modules after -m."""
     return target in LAUNCHERS and (as_module or "." not in target)
 
 

@@ -68,7 +68,7 @@ class ProgramDoctor:
 
     @property
     def watching(self) -> bool:
-        """Whether the program is watched now."""
+        """True if the program is watched now."""
         return self._open
 
     @property

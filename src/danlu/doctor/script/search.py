@@ -198,7 +198,7 @@ class Search:
         return True
 
     def _is_inside(self, owned: set[int]) -> bool:
-        """Whether the parameters belong to a training or a part that is known."""
+        """Return whether the parameters belong to a training or a part that is known."""
         models = [one.doctor._watched.model for one in self.trainings if one.doctor]
         models += [part for parts in self._parts.values() for part in parts]
         return any(owned <= {id(p) for p in model.parameters()} for model in models)

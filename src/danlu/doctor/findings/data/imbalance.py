@@ -52,7 +52,7 @@ def recall_text(found: tuple[float, float]) -> Message:
 
 
 def _is_weighed(ledger: Ledger, rare: int, common: int) -> bool:
-    """Whether the loss already weighs the rare class at least twice as much as the common one."""
+    """Return whether the loss already weighs the rare class at least twice as much as the common one."""
     weights, positive = ledger.last("loss.class_weights"), ledger.last("loss.option", "pos_weight")
     if weights and max(rare, common) < len(weights):
         return weights[rare] >= 2 * weights[common]

@@ -39,7 +39,7 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _is_sorted_by_class(ledger: Ledger) -> bool:
-    """Whether the data is sorted by class: then some batches do not represent all labels."""
+    """Return whether the data is sorted by class: then some batches do not represent all labels."""
     return any(True for _ in not_shuffled(ledger))
 
 

@@ -78,7 +78,7 @@ def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:
 
 
 def targets_move(ledger: Ledger) -> bool:
-    """Whether the targets of a regression grow in training, as those that a copy of the model gives (Q-learning)."""
+    """Return whether the targets of a regression grow in training, as those by a copy of the model do (Q-learning)."""
     levels = [one for one in ledger.values("loss.chance") if math.isfinite(one)]
     third = len(levels) // 3
     return ledger.last("loss.kind") in SQUARED and third >= 2 and fmean(levels[-third:]) > MOVED * fmean(levels[:third])

@@ -28,7 +28,7 @@ def underfitting(ledger: Ledger) -> Iterable[Finding]:
 
 
 def lr_stays_high(ledger: Ledger) -> bool:
-    """Whether the lr of a group was at least 5 % of its maximum half-way through the run."""
+    """Return whether the lr of a group was at least 5 % of its maximum half-way through the run."""
     middle = steps_taken(ledger) / 2
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)

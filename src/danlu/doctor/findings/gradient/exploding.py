@@ -80,7 +80,7 @@ def recurrent_module(ledger: Ledger) -> tuple[str, int]:
 
 
 def breaks_without_clipping(ledger: Ledger) -> bool:
-    """Whether losses stopped being finite for no fault of the data, in a loop that never clips its gradients."""
+    """Return whether losses stopped being finite for no fault of the data, in a loop that never clips its gradients."""
     broke = any(not math.isfinite(loss) for loss in ledger.values("loss.step"))
     clipped = any(ratio < 0.999 for ratio in clip_ratios(ledger))
     return broke and not clipped and ledger.first("nonfinite.source") not in ("input", "target")

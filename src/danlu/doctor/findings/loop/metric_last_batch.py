@@ -45,7 +45,7 @@ def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _near(reported: float, wrong: float, right: float) -> bool:
-    """Whether the reported value, as a fraction or in percent, is the wrong one."""
+    """Return whether the reported value, as a fraction or in percent, is the wrong one."""
     gap = abs(wrong - right)
     return any(abs(reported / unit - wrong) < min(0.1 * gap, 1e-3) for unit in (1, 100))
 

@@ -56,7 +56,7 @@ def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _minimises_likelihood(ledger: Ledger, start: float, end: float) -> bool:
-    """Whether a loss written by hand on log_softmax started near -ln K for K classes and fell far below."""
+    """Return whether a loss written by hand on log_softmax started near -ln K for K classes and fell far below."""
     by_hand = ledger.last("loss.seen_by") == "backward" and ledger.last("output.activation") == "log_softmax"
     classes = ledger.last("output.count", default=1) or 1
     if not by_hand or classes < 2:

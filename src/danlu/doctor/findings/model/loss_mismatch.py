@@ -46,7 +46,7 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
 
 
 def is_regression(ledger: Ledger) -> bool:
-    """Whether targets are continuous values of a wider range than the probabilities that a binary loss expects."""
+    """Return whether targets are continuous values of a wider range than the probabilities of a binary loss."""
     if ledger.last("target.kind") != "values" or (ledger.last("target.distinct", default=0) or 0) <= 3:
         return False
     ends = [ledger.last(f"target.{end}", "train") for end in ("min", "max")]

@@ -41,7 +41,7 @@ def no_nonlinearity(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _joins_parts(first: str, second: str) -> bool:
-    """Whether two layers are inside different children of the model.
+    """Return whether two layers are inside different children of the model.
 
     A linear layer at the end of one part may feed another part by design, as the linear bottlenecks of MobileNetV2 feed
     the neck of a detector.

@@ -147,7 +147,7 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
 
 
 def _is_of_chosen_range(ledger: Ledger, last: str) -> bool:
-    """Whether scores are bounded on purpose, as 10 * tanh(x), or cosines of so few classes that their bounds suffice."""
+    """Return whether scores are bounded on purpose: 10 * tanh(x), or cosines of few classes, whose bounds suffice."""
     if last == "cosine":
         return (ledger.last("output.count") or 0) < MIN_COSINE_CLASSES
     return bool(ledger.last("output.scaled")) and last in ("sigmoid", "tanh") and ledger.last("loss.kind") in SCORED

@@ -102,7 +102,7 @@ def change_text(ratio: float) -> Message:
 
 
 def broken_by_data(ledger: Ledger) -> bool:
-    """Whether the first non-finite value was in the data or the labels."""
+    """Return whether the first non-finite value was in the data or the labels."""
     return ledger.first("nonfinite.source") in ("input", "target")
 
 

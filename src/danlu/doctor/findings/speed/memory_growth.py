@@ -38,7 +38,7 @@ def _after_warmup(ledger: Ledger, name: str) -> tuple[list[int], list[int]]:
 
 
 def leaks(steps: list[int], sizes: list[int]) -> bool:
-    """Whether memory grows as by a leak: steadily, and as fast in the second half of the readings as in the first.
+    """Return whether memory grows as by a leak: steadily, and in the second half as fast as in the first.
 
     Caches and allocators grow in jumps, or less and less.
     """
