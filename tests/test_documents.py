@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import runpy
 from pathlib import Path
 
 import pytest
 
+import danlu
 from danlu.data.format_table import readable_formats
 from danlu.detection.build import DETECTORS
 from danlu.models.build import MODELS
@@ -30,6 +32,18 @@ def test_networks_named_in_the_readme_exist(page: str, title: str, table: dict) 
     named = set(re.findall(r"`([a-z0-9-]+)`", paragraph))
     assert len(named) > 5
     assert named - {"--backbone"} <= set(table)
+
+
+@pytest.mark.parametrize("name", [n for n in danlu.__all__ if inspect.isfunction(getattr(danlu, n))])
+def test_a_public_function_says_what_it_takes_and_raises(name: str) -> None:
+    """Its docstring has a section Args that names every parameter, and a section Raises."""
+    function = getattr(danlu, name)
+    arguments = (inspect.getdoc(function) or "").partition("Args:")[2]
+    assert "Raises:" in arguments
+    named = {
+        word for line in arguments.splitlines() if ": " in line for word in re.findall(r"\w+", line.split(": ")[0])
+    }
+    assert set(inspect.signature(function).parameters) <= named
 
 
 def test_pages_made_from_the_code_are_up_to_date() -> None:

@@ -33,9 +33,18 @@ def describe(
 ) -> DataReport:
     """Read `data` and report format, task, classes, splits, sizes, statistics and problems.
 
-    out: file for a contact sheet of images (not for tables). task: for data that serves several tasks. seed: of the
-    splits. settings: of the `data` section of the config. Faults that would stop a training (an empty class, too many
-    bad files) are listed as the first problem.
+    Args:
+        data: A file, a folder, or the name of a known dataset.
+        out: Image file for a contact sheet (not for tables).
+        task: For data that serve several tasks.
+        seed: Of the splits.
+        settings: Of the section `data`, by short or dotted name: `target="price"`.
+
+    Returns:
+        The report; faults that would stop a training (an empty class, too many bad files) are its first problem.
+
+    Raises:
+        Refusal: Data that cannot be read, in one sentence.
     """
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
     config = with_values(Config(), {"data.path": str(data), "seed": seed, "device": "cpu", "task": task} | values)

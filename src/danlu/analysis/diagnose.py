@@ -51,9 +51,17 @@ PLAIN_FORMAT = {"precision": "fp32", "channels_last": False}  # nothing is train
 def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagnosis:
     """Diagnose a run from its ledger, the log of another tool, or data and the network that would be trained on it.
 
-    target: a run or its folder; the log of another tool (see `danlu.doctor.curves`), a file or a folder that holds one;
-    or data as for `train`. settings and objects of the user as there, for data only. lang: en or zh, of the findings.
-    Raises Refusal if the target is none of these.
+    Args:
+        target: A run or its folder; the log of another tool (see `danlu.doctor.curves`), a file or a folder that holds
+            one; or data as for `train`.
+        lang: Language of the findings, en or zh.
+        settings: Settings and objects of your own as for `train`, for data only.
+
+    Returns:
+        The findings, most severe first, and what was checked and could not be judged.
+
+    Raises:
+        Refusal: The target is none of these.
     """
     spoken = {"doctor.language": lang} if lang else {}
     is_run = not is_data(target) and bool(str(target)) and (Path(target) / "config.yaml").exists()

@@ -72,10 +72,21 @@ def features(
     The report gets a section with the first two principal components, a map of t-SNE, and the nearest neighbours of
     each sample by cosine similarity, with the images of the samples.
 
-    layer: name of a module, as `danlu inspect` or `named_modules` lists them; its output is averaged over positions. By
-    default the input of the last dense layer, or the last map of the backbone. part: train, val (the default, where the
-    run has it) or test. samples: number of samples, evenly spaced, 10 to 3000. weights: "best" or "last". lang: en or
-    zh, of the page. model: a network of your own, see `load`. Raises Refusal for ensembles and unknown layers.
+    Args:
+        run: A run or its folder.
+        layer: Name of a module, as `danlu inspect` or `named_modules` lists them; its output is averaged over
+            positions. By default the input of the last dense layer, or the last map of the backbone.
+        part: train, val (the default, where the run has it) or test.
+        samples: Number of samples, evenly spaced, 10 to 3000.
+        weights: "best" or "last".
+        lang: Language of the page, en or zh.
+        model: A network of your own, as for `load`.
+
+    Returns:
+        The page, the variance along the two components, and the fraction of neighbours of the same class.
+
+    Raises:
+        Refusal: Ensembles and unknown layers.
     """
     count = _count(samples)
     if part is not None:

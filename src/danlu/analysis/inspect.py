@@ -70,14 +70,23 @@ def inspect(
 ) -> InspectedNetwork:
     """Trace a network and compute its parameters, multiply-adds, receptive fields and memory, layer by layer.
 
-    model: a name that `danlu train --model` takes, also of a detector, or a module. input: "CxHxW", "TxCxHxW" for clips
-    of T frames, or "D" for rows of D numbers; by default the network's own input size. plot: .png or .svg file to draw
-    the network in. time: measure forward, backward and step of every layer on this machine, in seconds. effective: .png
-    file to draw the effective receptive fields in (see `danlu.inspection.effective`), measured on the network at its
-    initialisation, or on the given module. options: of the network, such as norm="group", and `backbone`.
+    Args:
+        model: A name that `danlu train --model` takes, also of a detector, or a module.
+        input: "CxHxW", "TxCxHxW" for clips of T frames, or "D" for rows of D numbers; by default the network's own
+            input size.
+        classes: Number of outputs.
+        batch_size, optimizer: Of the training whose memory is computed.
+        plot: .png or .svg file to draw the network in.
+        time: Measure forward, backward and step of every layer on this machine, in seconds.
+        effective: .png file to draw the effective receptive fields in (see `danlu.inspection.effective`), measured on
+            the network at its initialisation, or on the given module.
+        options: Of the network, such as norm="group", and `backbone`.
 
-    Bytes and multiply-adds of the result are per sample; its `memory` is that of training at `batch_size` with the
-    state of `optimizer`. Raises Refusal for an unknown network or an input that does not fit it.
+    Returns:
+        The layers with their shapes and costs. Bytes and multiply-adds are per sample; `memory` is that of training.
+
+    Raises:
+        Refusal: An unknown network, or an input that does not fit it.
     """
     timed = _boolean("--time", time)
     if model in DETECTORS and timed:

@@ -57,9 +57,17 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
     "Visualizing the Loss Landscape of Neural Nets", 2018), or the two "eigenvectors" of the Hessian with the largest
     eigenvalues. The second contains the initial, best and last weights; with the snapshots of `save_path` it is the
     plane of best fit to all of them. The initial weights are recomputed from the seed.
-    lang: language of the page, en or zh; the run's by default.
 
-    Raises Refusal for detectors and ensembles.
+    Args:
+        run: A run or its folder.
+        directions: "random" or "eigenvectors".
+        lang: Language of the page, en or zh; the run's by default.
+
+    Returns:
+        The page, the loss at the best weights, and the path of the weights in the second plane.
+
+    Raises:
+        Refusal: Detectors and ensembles.
     """
     one_of(
         "--directions", directions, DIRECTIONS, message("analysis.wanted.random_eigenvectors", "random or eigenvectors")

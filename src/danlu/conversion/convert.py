@@ -62,9 +62,20 @@ def convert(
 ) -> Conversion:
     """Write `data` in another format; class names and given splits are kept, images are copied.
 
-    to: coco, yolo, voc or folder. out: the new folder, by default DATA-FORMAT in the current one; Refusal if it
-    exists with content. link: make hard links to the images instead of copies. task: "detect" converts boxes only of
-    data with masks. settings: of the `data` section of the config. Refusal if the format cannot hold the data.
+    Args:
+        data: A file, a folder, or the name of a known dataset.
+        to: coco, yolo, voc or folder.
+        out: The new folder, by default DATA-FORMAT in the current one.
+        link: Make hard links to the images instead of copies.
+        task: "detect" converts only the boxes of data with masks.
+        console: Where progress is shown; silent by default.
+        settings: Of the section `data`, by short or dotted name.
+
+    Returns:
+        The folder, with counts of what was written and notes on what the format does not hold.
+
+    Raises:
+        Refusal: The format cannot hold the data, or `out` exists with content.
     """
     target = TARGETS[one_of("--to", to, TARGETS, ", ".join(TARGETS))]
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}

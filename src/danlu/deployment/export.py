@@ -62,14 +62,25 @@ def export(
 ) -> Export:
     """Write the network of a run to one file: uint8 images in, probabilities out, verified on validation images.
 
-    format: onnx, pt2 (torch.export) or openvino (NAME.xml, with its weights in NAME.bin). out: the file, by default
-    RUN/export/model.onnx. batch: images per call, "any" or a number. int8: convolutions and dense layers in 8 bits
-    (onnx), with ranges from training images. weights: "best" or "last". model: a network of your own, see `load`.
-
     The file takes uint8 (N, S, S, C) on the canvas of the network; normalisation is inside, class names, sizes and the
-    resize rule are in its metadata. predict.py beside an ONNX file needs numpy, Pillow and onnxruntime only. Raises
-    Failure if the file's answers differ from the network's on up to 32 validation images, or its metric does; nothing
-    is written then.
+    resize rule are in its metadata. predict.py beside an ONNX file needs numpy, Pillow and onnxruntime only.
+
+    Args:
+        run: A run or its folder.
+        format: onnx, pt2 (torch.export) or openvino (NAME.xml, with its weights in NAME.bin).
+        out: The file, by default RUN/export/model.onnx.
+        batch: Images per call, "any" or a number.
+        int8: Convolutions and dense layers in 8 bits (onnx), with ranges from training images.
+        weights: "best" or "last".
+        model: A network of your own, as for `load`.
+
+    Returns:
+        The file with what was compared: largest difference, metric and milliseconds per image, before and after.
+
+    Raises:
+        Refusal: A missing package, or a network that the format cannot hold.
+        Failure: The file's answers differ from the network's on up to 32 validation images, or its metric does; nothing
+            is written then.
     """
     one_of("--format", format, FILE_FORMATS, message("deployment.wanted.format", "onnx, pt2 or openvino"))
     form = FILE_FORMATS[format]

@@ -43,9 +43,21 @@ def share(
 ) -> Share:
     """Write a run to one zip file: weights, signature, settings, metrics, findings and a model card.
 
-    out: the file, by default NAME.zip in the current folder. use: the intended use, for README.md in the zip. weights:
-    "best" or "last". model: a network of your own, see `load`. `danlu.load` and every verb that takes a run take the
-    file as it is. Images of the data and the folder of the data are left out. Refusal for a file that exists.
+    `danlu.load` and every verb that takes a run take the file as it is. Images of the data and the folder of the data
+    are left out.
+
+    Args:
+        run: A run or its folder.
+        out: The file, by default NAME.zip in the current folder.
+        use: The intended use, for README.md in the zip.
+        weights: "best" or "last".
+        model: A network of your own, as for `load`.
+
+    Returns:
+        The file and its size in bytes.
+
+    Raises:
+        Refusal: Not a run, or a file that exists.
     """
     loaded = load(run, weights, model=model)
     loaded.need_outputs("share")

@@ -236,14 +236,25 @@ class Doctor:
                 say(str(withdrawn(code)))
 
     def epoch(self, **metrics: float) -> None:
-        """Mark the end of an epoch, with the metrics of the loop: doctor.epoch(val_accuracy=0.93)."""
+        """Mark the end of an epoch, with the metrics of the loop: doctor.epoch(val_accuracy=0.93).
+
+        Args:
+            metrics: Numbers by name, fractions rather than percentages; names with "accuracy" are compared with the
+                doctor's own.
+        """
         for name, value in metrics.items():
             self._watched.write("user.metric", float(value), name, self._watched.epoch)
         self._events.epoch_ended()
         self._announcer.look()
 
     def observe(self, loss: Tensor, outputs: Any = None, targets: Any = None) -> None:
-        """Report the loss of the last forward pass, for loops whose loss cannot be observed."""
+        """Report the loss of the last forward pass, for loops whose loss cannot be observed.
+
+        Args:
+            loss: Scalar on which backward() is called.
+            outputs: Of the model for the batch, (N, ...); the model's own by default.
+            targets: As passed to the loss, (N, ...).
+        """
         if not self._observed:
             self.expect_observed()
         self._events.loss_computed(loss, outputs, targets, "observe")
@@ -275,7 +286,12 @@ class Doctor:
         self._events.forward_ended(outputs)
 
     def validated(self, outputs: Tensor, targets: Tensor) -> None:
-        """Report outputs and targets of a whole validation set, as passed to the loss."""
+        """Report outputs and targets of a whole validation set, as passed to the loss.
+
+        Args:
+            outputs: (N, ...).
+            targets: (N,) or (N, ...).
+        """
         self._events.validated(outputs, targets)
 
     def expect_no_replay(self) -> None:

@@ -31,11 +31,15 @@ def live(
     validation images with the saved weights; the training process does no work for it. To open it on another computer,
     forward the port: `ssh -L 8765:127.0.0.1:8765 HOST`.
 
-    run: the folder of a running or finished training; or a folder of runs, including those that start later. port: 0
-    for any free port. host: address to listen on; by default only this computer can connect. lang: language of the page
-    of several runs, en or zh.
+    Args:
+        run: The folder of a running or finished training; or a folder of runs, including those that start later.
+        port: 0 for any free port.
+        host: Address to listen on; by default only this computer can connect.
+        lang: Language of the page of several runs, en or zh.
+        console: Where the address is printed; standard output by default.
 
-    Raises Refusal for a folder that does not exist or holds other files, and for a port that is taken.
+    Raises:
+        Refusal: A folder that does not exist or holds other files, or a port that is taken.
     """
     target = Path(run)
     is_run = (target / "config.yaml").is_file()

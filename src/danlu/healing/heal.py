@@ -47,13 +47,20 @@ def heal(
 ) -> HealingReport:
     """Test the remedies of a run's findings, most severe first, each with short trainings under RUN/heal.
 
-    seeds: number of trainings of each change, at least 2, because the noise is estimated from them; a change that is
-    better but within the noise gets twice this number, then four times. budget: max seconds for all trainings, which
-    limits the length of a trial and stops the one that runs at the end. console: destination of the progress; silent
-    by default. lang: language of the progress, en or zh; the run's by default.
+    Args:
+        run: A run or its folder.
+        seeds: Number of trainings of each change, at least 2, because the noise is estimated from them; a change that
+            is better but within the noise gets twice this number, then four times.
+        budget: Max seconds for all trainings, which limits the length of a trial and stops the one that runs at the
+            end.
+        console: Where progress is shown; silent by default.
+        lang: Language of the progress, en or zh; the run's by default.
 
-    The report is also written to RUN/heal.json and added to the run's report page.
-    Raises Refusal if `run` is not a run of danlu, has no validation set, or was trained without the doctor.
+    Returns:
+        The attempts and the changes that were kept, also written to RUN/heal.json and to the run's report page.
+
+    Raises:
+        Refusal: `run` is not a run of danlu, has no validation set, or was trained without the doctor.
     """
     seeds, budget = check_settings(seeds, budget)
     run = run if isinstance(run, Run) else own_run(run)

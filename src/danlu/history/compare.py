@@ -59,11 +59,18 @@ def compare(
 ) -> RunsComparison:
     """Compare two or more runs, finished or not, and write a page with their curves in common charts.
 
-    out: HTML file to write; compare_A_B.html in the current folder by default. images: max number of test images that
-    are shown with the prediction of every run, disagreements first; 0 for none. lang: language of the page, en or
-    zh; by default that of the first run.
+    Args:
+        runs: Runs or their folders.
+        out: HTML file to write; compare_A_B.html in the current folder by default.
+        images: Max number of test images that are shown with the prediction of every run, disagreements first; 0 for
+            none.
+        lang: Language of the page, en or zh; by default that of the first run.
 
-    Raises Refusal for fewer than two runs, and for a folder that is not a run.
+    Returns:
+        Metrics and differing settings of the runs, and the file of the page.
+
+    Raises:
+        Refusal: Fewer than two runs, or a folder that is not a run.
     """
     if len(runs) < 2:
         raise refusal("RUN", message("history.wanted.least_two_runs", "at least two runs"), len(runs))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from danlu.config import SHORT_FLAGS, Config, get, keys
+from danlu.config import SHORT_FLAGS, get, keys
 from danlu.message import message
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.run.folder import Run
@@ -54,11 +54,18 @@ def runs(
 ) -> RunsTable:
     """List the runs below a folder.
 
-    folder: searched recursively; runs inside other runs are skipped. sort: a column, or -column for the largest first;
-    by default sorted by name. where: conditions on columns and settings, such as "model=lenet,lr<0.01"; a setting with
-    several values, such as tags, equals each of them. limit: max number of rows.
+    Args:
+        folder: Searched recursively; runs inside other runs are skipped.
+        sort: A column, or -column for the largest first; by default sorted by name.
+        where: Conditions on columns and settings, such as "model=lenet,lr<0.01"; a setting with several values, such as
+            tags, equals each of them.
+        limit: Max number of rows.
 
-    Raises Refusal for a folder that does not exist, and for unknown columns and settings.
+    Returns:
+        The table, one row per run.
+
+    Raises:
+        Refusal: A folder that does not exist, or an unknown column or setting.
     """
     root = Path(folder)
     if not root.is_dir():

@@ -27,11 +27,19 @@ def evaluate(
     metrics: Any = None,
     out: str | Path | None = None,
 ) -> EvaluationResult:
-    """Evaluate a run on a split of its own data, or on other labelled `data`; see `LoadedRun.evaluate`.
+    """Evaluate a run on a split of its own data, or on other labelled data with the run's classes.
 
-    run: a run folder; or a .json file with detections of any system in COCO's results form, evaluated against the
-    annotations `data` (see `inference/coco_results.py`), with no other arguments. model, loss, transform, metrics: see
-    `load`. out: HTML page to write.
+    Args:
+        run: A run folder; or a .json file with detections of any system in COCO's results form, evaluated against the
+            annotations `data` (see `inference/coco_results.py`), with no other arguments.
+        data, part, weights, device, tta, out: As for `LoadedRun.evaluate`.
+        model, loss, transform, metrics: Objects of your own, as for `load`.
+
+    Returns:
+        Metrics of the split, with tables by class and the counts of samples.
+
+    Raises:
+        Refusal: Not a run, data of other classes, or a split that the data do not have.
     """
     if isinstance(run, str | Path) and Path(run).suffix.lower() == ".json":
         for name, value in {"part": part, "weights": weights, "device": device, "tta": tta, "out": out}.items():

@@ -126,7 +126,12 @@ class LoadedRun(Run):
     def plot(self, *metrics: str) -> Any:
         """Training and validation curves as a plotly figure, which notebooks show.
 
-        metrics: names such as "loss" and "accuracy"; by default the loss and the metric that chooses the best epoch.
+        Args:
+            metrics: Names such as "loss" and "accuracy"; by default the loss and the metric that chooses the best
+                epoch.
+
+        Raises:
+            Refusal: A metric that the run does not have.
         """
         return curves_figure(self, metrics)
 
@@ -170,17 +175,24 @@ class LoadedRun(Run):
     ) -> list[Prediction]:
         """Predict images or rows without labels; one `Prediction` each, in their order.
 
-        inputs: image files, folders of images (files are recognised by content, hidden files are skipped), arrays
-        (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL images; for detectors also videos; for networks of table rows
-        csv files, DataFrames or arrays (N, D); for networks of clips folders of frames, videos, npz files and arrays
-        (T, C, H, W) or (N, T, C, H, W). Images in memory are named "array 0", "array 1", ...
-        top: number of classes listed (classification). out: folder for the images with the prediction on them.
-        weights: "best" or "last"; those the run was loaded with by default.
-        device: "cpu", "cuda", ...; the run's by default. tta: average over flipped views (test-time augmentation).
-        score: min score of a detection. camera: intrinsics fx, fy, cx, cy in pixels of the images (poses); the training
-        set's by default.
+        Args:
+            inputs: Image files, folders of images (files are recognised by content, hidden files are skipped), arrays
+                (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL images; for detectors also videos; for networks of table
+                rows csv files, DataFrames or arrays (N, D); for networks of clips folders of frames, videos, npz files
+                and arrays (T, C, H, W) or (N, T, C, H, W). Images in memory are named "array 0", "array 1", ...
+            top: Number of classes listed (classification).
+            out: Folder for the images with the prediction on them.
+            weights: "best" or "last"; those the run was loaded with by default.
+            device: "cpu", "cuda", ...; the run's by default.
+            tta: Average over flipped views (test-time augmentation).
+            score: Min score of a detection.
+            camera: Intrinsics fx, fy, cx, cy in pixels of the images (poses); the training set's by default.
 
-        An unreadable image in a folder gives a prediction with an `error`; one that was named itself raises Refusal.
+        Returns:
+            One prediction per image, clip or row. An unreadable image in a folder gives one with an `error`.
+
+        Raises:
+            Refusal: An input that is named itself and cannot be read, or that the network cannot take.
         """
         self.need_outputs("predict")
         if (other := load(self, weights)) is not self:
@@ -262,11 +274,23 @@ class LoadedRun(Run):
     ) -> EvaluationResult:
         """Evaluate on a split of the run's own data, or on other labelled data with the run's classes.
 
-        data: other data, a path or as `danlu.train` takes it; its test split is used where it defines one, else all of
-        it. part: train, val or test (the default) of the run's own data. weights: "best" or "last"; those the run was
-        loaded with by default. Evaluations on the run's own test split are counted in its summary, because
-        choosing by the test metrics biases them: `result.test_looks`. out: HTML page to write, with the confusion
-        matrix and the mistakes.
+        Evaluations on the run's own test split are counted in its summary, because choosing by the test metrics biases
+        them: `result.test_looks`.
+
+        Args:
+            data: Other data, a path or as `danlu.train` takes it; its test split is used where it defines one, else all
+                of it.
+            part: train, val or test (the default) of the run's own data.
+            weights: "best" or "last"; those the run was loaded with by default.
+            device: "cpu", "cuda", ...; the run's by default.
+            tta: Average over flipped views (test-time augmentation).
+            out: HTML page to write, with the confusion matrix and the mistakes.
+
+        Returns:
+            Metrics of the split, with tables by class and the counts of samples.
+
+        Raises:
+            Refusal: Data of other classes, or a split that the data do not have.
         """
         self.need_outputs("evaluate")
         if (other := load(self, weights)) is not self:
@@ -351,13 +375,20 @@ def load(
     transform: Any = None,
     metrics: Any = None,
 ) -> LoadedRun:
-    """Open a run folder.
+    """Open a run folder, or the zip file of a run.
 
-    weights: "best" or "last"; by default those of an open run, else "best". model, loss, transform, metrics: objects of
-    the user with which the run was trained, as `danlu.train` takes them. Loading a run never imports code, so that a
-    network and a transform of the user must be given here; loss and metrics are needed by `evaluate`.
+    Args:
+        run: The folder, the file, or an open run.
+        weights: "best" or "last"; by default those of an open run, else "best".
+        model, loss, transform, metrics: Objects of your own with which the run was trained, as `danlu.train` takes
+            them. Loading a run never imports code, so that a network and a transform must be given here; loss and
+            metrics are needed by `evaluate`.
 
-    Raises Refusal if the folder is not a run, its weights are missing or damaged, or its network is not given.
+    Returns:
+        The run, with its metrics, findings and network.
+
+    Raises:
+        Refusal: The folder is not a run, its weights are missing or damaged, or its network is not given.
     """
     objects = {"model": model, "loss": loss, "transform": transform, "metrics": metrics}
     objects = {name: one for name, one in objects.items() if one is not None}

@@ -24,6 +24,18 @@ def predict(
     model: Any = None,
     transform: Any = None,
 ) -> list[Prediction]:
-    """Predict with the network of a run folder; short for `load(run, ...).predict(...)`, see there."""
+    """Predict with the network of a run folder: `load(run, ...).predict(...)` in one call.
+
+    Args:
+        run: A run folder, a zip file of `danlu.share`, or a loaded run.
+        inputs, top, out, weights, device, tta, score, camera: As for `LoadedRun.predict`.
+        model, transform: Objects of your own, as for `load`.
+
+    Returns:
+        One prediction per image, clip or row, in their order.
+
+    Raises:
+        Refusal: Not a run, or inputs that its network cannot take.
+    """
     loaded = load(run, weights, model=model, transform=transform)
     return loaded.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score, camera=camera)

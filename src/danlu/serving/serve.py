@@ -32,11 +32,20 @@ def serve(
 ) -> None:
     """Answer HTTP requests with the predictions of a run until SIGINT or SIGTERM; accepted requests are still answered.
 
-    port: 0 for any free port. host: address to listen on; by default only this computer can connect. weights: "best"
-    or "last". device: the run's by default. model: a network of your own, see `load`.
-
     POST /predict takes files of a form, or one image as the body, and returns the JSON of `danlu predict`; / is a page
     to drop images on; /metrics returns counters, /openapi.json the description of the interface.
+
+    Args:
+        run: A run or its folder.
+        port: 0 for any free port.
+        host: Address to listen on; by default only this computer can connect.
+        weights: "best" or "last".
+        device: The run's by default.
+        model: A network of your own, as for `load`.
+        console: Where the address is printed; standard output by default.
+
+    Raises:
+        Refusal: Not a run, a missing package, or a port that is taken.
     """
     for module, distribution in PACKAGES.items():
         if importlib.util.find_spec(module) is None:
