@@ -19,6 +19,8 @@ from danlu.doctor.findings.table import FINDINGS
 from danlu.message import TRANSLATIONS, fields, table
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "danlu"
+DOCS = SOURCE.parents[1] / "docs"
+SITE = SOURCE.parents[1] / "tools" / "docs_site"
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 MAKERS = ("message", "translated", "Message")
 
@@ -28,6 +30,7 @@ def main() -> int:
     errors = [f"{id}: two texts, {sorted(texts)}" for id, texts in found.items() if len(texts) > 1]
     for folder in sorted(path for path in TRANSLATIONS.iterdir() if path.is_dir()):
         errors += compared(folder.name, found, families)
+    print_missing_titles()
     errors += [f"{place}: a plain sentence in an error, not a message" for place in plain_errors(SOURCE)]
     for error in errors:
         print(f"error: {error}")
@@ -59,6 +62,16 @@ def collected() -> tuple[dict[str, set[str]], tuple[str, ...]]:
                 if isinstance(text, ast.Constant):
                     texts.add(str(text.value))
     return found, tuple(sorted(families))
+
+
+def print_missing_titles() -> None:
+    """List the pages of docs/howto/ whose Chinese title or page is missing; the site shows them in English."""
+    titles = (SITE / "zh.toml").read_text(encoding="utf-8")
+    for page in sorted((DOCS / "howto").glob("*.md")):
+        if page.stem != "index" and f'"howto.{page.stem}"' not in titles:
+            print(f"  howto.{page.stem}: a title in {(SITE / 'zh.toml').name}")
+        if not (DOCS / "zh" / "howto" / page.name).is_file():
+            print(f"  docs/zh/howto/{page.name}")
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:

@@ -12,7 +12,6 @@ from PIL import Image
 import danlu
 from danlu.config import DataConfig
 from danlu.conversion.outlines import mask_of, ring_of, run_lengths
-from danlu.conversion.writers import TARGETS
 from danlu.data.annotations import Polygons, Raster, RunLengths
 from danlu.data.canvas import Placement
 from danlu.data.formats import open_dataset
@@ -251,4 +250,3 @@ def test_the_command_prints_one_line(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["images"] == 9
     assert "9 images" in done.stderr
-    assert set(TARGETS) == {"coco", "yolo", "voc", "folder"}
