@@ -13,15 +13,16 @@ from sklearn.linear_model import LogisticRegression
 
 from danlu.config import Config, with_values
 from danlu.data.formats import open_dataset
+from danlu.learning.linear_probe import fit_logistic
 from danlu.models.build import build_model
 from danlu.models.packaged import EFFICIENTNET_LITE0
-from danlu.preparation import assemble, pretrained
+from danlu.preparation import assemble, head_first, pretrained
 from danlu.preparation.assemble import make_plan
 from danlu.preparation.freezing import lr_factors
-from danlu.preparation.head_first import last_layer
+from danlu.preparation.head_first import AUGMENTED_VIEWS, last_layer
 from danlu.preparation.networks import build_network
 from danlu.preparation.prepare import prepare
-from danlu.preparation.pretrained import choose_start
+from danlu.preparation.pretrained import HEAD_EPOCHS, HEAD_LR, choose_start
 from danlu.refuse import Refusal
 
 COUNT, SIDE = 12, 72
@@ -160,6 +161,33 @@ def test_the_head_starts_as_a_logistic_regression_on_frozen_features(prepared):
     labels = prepared.dataset.targets[index].repeat(2).numpy()
     theirs = LogisticRegression(max_iter=1000).fit(features, labels).predict_proba(features[: len(index)])
     assert np.abs(ours.numpy() - theirs).max() < 0.05  # crops are resized by a pixel or so
+
+
+def test_a_head_alone_is_fitted_to_augmented_views_too_and_then_refined(tmp_path, monkeypatch):
+    values = {"data.path": str(photographs(tmp_path / "set")), "data.size": 64, "precision": "fp32", "device": "cpu",
+              "transfer.freeze": ("all-but-head",)}  # fmt: skip
+    prepared = prepare(with_values(Config(), values))
+    config = prepared.config
+    assert (config.epochs, config.optim.lr, config.optim.weight_decay) == (HEAD_EPOCHS, HEAD_LR, 0)
+    assert (config.loss.smoothing, config.model.dropout) == (0, None)
+    fits = []
+
+    def fit(features, labels, classes):
+        fits.append((features, labels))
+        return fit_logistic(features, labels, classes)
+
+    monkeypatch.setattr(head_first, "fit_logistic", fit)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric.launch()
+    plans = [make_plan(prepared, fabric) for _ in range(2)]
+    count, (features, labels) = len(prepared.split.train), fits[0]
+    assert len(features) == len(labels) == (2 + AUGMENTED_VIEWS) * count
+    counts = torch.bincount(prepared.dataset.targets[prepared.split.train])
+    assert torch.equal(torch.bincount(labels), (2 + AUGMENTED_VIEWS) * counts)
+    assert len(features.unique(dim=0)) == len(features)
+    assert torch.equal(features, fits[1][0])  # random numbers are those of the seed
+    heads = [last_layer(plan.module, prepared.signature.model).weight for plan in plans]
+    assert torch.equal(*heads)
 
 
 def test_a_resumed_training_does_not_fit_the_head_again(prepared, monkeypatch):

@@ -27,7 +27,7 @@ from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
 from danlu.models.folding import fold_frozen_norms
 from danlu.models.packaged import PACKAGED
-from danlu.preparation.freezing import lr_factors
+from danlu.preparation.freezing import lr_factors, trains_only_head
 from danlu.preparation.head_first import fit_head, probe_samples
 from danlu.preparation.networks import build_network
 from danlu.preparation.own_transform import around
@@ -125,6 +125,16 @@ def _probe_batches(prepared: Prepared) -> Batches:
     return make_batches(prepared, probe_samples(prepared.split.train), normalise, batch_size=size)
 
 
+def _augmented_probe_batches(prepared: Prepared) -> Batches | None:
+    """The samples of `_probe_batches` as they are augmented in training, where only the head is trained on them."""
+    config = prepared.config
+    if not trains_only_head(config.transfer.freeze) or config.augment.mixup or config.augment.cutmix:
+        return None
+    augment, _ = transforms(prepared)
+    size = min(max(config.batch_size, 64), 1024)
+    return make_batches(prepared, probe_samples(prepared.split.train), augment, batch_size=size, seed=config.seed)
+
+
 def evaluation_views(config: Config) -> Views | None:
     return (lambda images: views(images, config.augment)) if config.tta else None
 
@@ -145,7 +155,7 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
     if config.transfer.init in PACKAGED and not config.compile:  # the compiler folds by itself
         fold_frozen_norms(module)
     if config.transfer.head_first and not restored and len(prepared.split.train):
-        fit_head(module, _probe_batches(prepared), prepared)
+        fit_head(module, _probe_batches(prepared), prepared, _augmented_probe_batches(prepared))
     if isinstance(module, Pretrainer) and not restored:
         module.prepare(batch.inputs for batch in evaluation_batches(prepared, prepared.split.train, fabric).epoch())
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None

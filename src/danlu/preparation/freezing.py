@@ -16,6 +16,11 @@ from danlu.segmentation.segmenter import Segmenter
 ALL_BUT_HEAD = "all-but-head"
 
 
+def trains_only_head(frozen: Sequence[str] | None) -> bool:
+    """Whether `--freeze` leaves nothing but the head."""
+    return tuple(frozen or ()) == (ALL_BUT_HEAD,)
+
+
 def frozen_parts(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     """Modules and parameters that `--freeze` names, as prefixes of dotted names.
 

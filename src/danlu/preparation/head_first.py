@@ -16,6 +16,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.refuse import refusal
 
 MAX_SAMPLES = 5_000  # training samples that the head is fitted to
+AUGMENTED_VIEWS = 4  # of each image, where only the head is trained; on flowers with 10 images per class +1.6 points
 
 
 def last_layer(model: nn.Module, name: str) -> nn.Linear:
@@ -40,12 +41,13 @@ def probe_samples(index: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fit_head(model: nn.Module, batches: Batches, prepared: Prepared) -> None:
+def fit_head(model: nn.Module, batches: Batches, prepared: Prepared, augmented: Batches | None = None) -> None:
     """Set the last layer, in place, to the logistic regression on the features of images and their mirror images.
 
     With several labels per image, it is one logistic regression per label. model: on the device of the batches, which
-    hold the samples of `probe_samples` without augmentation. The penalty is that of one unit per view, scikit-learn's
-    default. The network's mode and random state stay as they are.
+    hold the samples of `probe_samples` without augmentation. augmented: the same samples with augmentation, of which
+    up to `AUGMENTED_VIEWS` are fitted too. The penalty is that of one unit per view, scikit-learn's default. The
+    network's mode and random state stay as they are.
     """
     head = last_layer(model, prepared.signature.model)
     features, labels = list[Tensor](), list[Tensor]()
@@ -60,6 +62,11 @@ def fit_head(model: nn.Module, batches: Batches, prepared: Prepared) -> None:
         for batch in batches.epoch(0):
             for view in views(batch.inputs, prepared.config.augment):
                 model(view)
+                labels.append(batch.targets.cpu())
+        samples = sum(map(len, labels))
+        for epoch in range(min(AUGMENTED_VIEWS, MAX_SAMPLES // samples) if augmented is not None else 0):
+            for batch in augmented.epoch(epoch):
+                model(batch.inputs)
                 labels.append(batch.targets.cpu())
     finally:
         handle.remove()

@@ -14,6 +14,7 @@ from danlu.learning.optim import find_optimizer
 from danlu.message import Message, message
 from danlu.models.packaged import EFFICIENTNET_LITE0, PACKAGED
 from danlu.preparation.choices import Choice, Chooser
+from danlu.preparation.freezing import trains_only_head
 from danlu.segmentation.build import SEGMENTERS
 from danlu.task_spec import TASKS, TaskSpec
 
@@ -24,6 +25,8 @@ SIZES = ((600, 224), (2_500, 192))  # (max training images, side of the input in
 SMALLEST_SIZE = 160  # for larger sets, on a CPU
 GPU_SIZE = 224
 LR = 1e-3  # of adamw in the head; measured on flowers
+HEAD_EPOCHS = 4  # where only the head is trained, which its fit before training nearly ends
+HEAD_LR = 1e-4  # likewise; LR loses what the fit has gained
 LAYER_DECAY = 0.75
 WEIGHT_DECAY = 0.05
 SMOOTHING = 0.1
@@ -108,15 +111,20 @@ def choose_fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
         min(batch, samples),
         message("choice.batch_size.samples", "{samples:,} training samples", samples=samples),
     )
+    only_head = trains_only_head(chooser["transfer.freeze"]) and task.has_classes
     epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(TRAINING_IMAGES / max(samples, 1))))
     text = "fine-tuning: {samples:,} training samples, about {seen:,} seen in all"
-    pick("epochs", epochs, message("choice.epochs.pretrained", text, samples=samples, seen=epochs * samples))
+    why = message("choice.epochs.pretrained", text, samples=samples, seen=epochs * samples)
+    fitted = message("choice.only_head", "the head, which is all that is trained, starts at its best fit")
+    pick("epochs", HEAD_EPOCHS if only_head else epochs, fitted if only_head else why)
     usual = message("choice.fine_tuning.usual", "usual for fine-tuning")
     pick("optim.name", "adamw", usual)
     optimizer = find_optimizer(chooser["optim.name"])
-    lr = LR if optimizer.like_adam else 10 * LR
-    pick("optim.lr", lr, message("choice.lr.head", "of the head; earlier layers learn more slowly"))
-    pick("optim.weight_decay", WEIGHT_DECAY if optimizer.strong_decay else 1e-4, usual)
+    lr = (HEAD_LR if only_head else LR) * (1 if optimizer.like_adam else 10)
+    why = message("choice.lr.head", "of the head; earlier layers learn more slowly")
+    pick("optim.lr", lr, fitted if only_head else why)
+    decay = WEIGHT_DECAY if optimizer.strong_decay else 1e-4
+    pick("optim.weight_decay", 0.0 if only_head else decay, fitted if only_head else usual)
     pick("schedule.name", "one-cycle", ONE_CYCLE)
     weights = PACKAGED.get(chooser["transfer.init"] or "")
     if weights is not None and chooser["transfer.freeze"] is None:
@@ -129,6 +137,8 @@ def choose_fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
         text = "the head starts as a logistic regression on the frozen network's features"
         pick("transfer.head_first", True, message("choice.head_first", text))
     cross_entropy = task.targets == "class" and chooser["loss.name"] in (None, "cross-entropy")
+    if only_head:
+        return
     if cross_entropy and not chooser["loss.smoothing"]:
         chooser.set("loss.smoothing", SMOOTHING, usual)
     if chooser["model.dropout"] is None and weights is not None:
