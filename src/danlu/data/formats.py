@@ -23,6 +23,7 @@ from danlu.data.recognition import choose_format, recognise
 from danlu.data.sources import label_masks, labelled_csv, moving_digits, scenes, shapes, sklearn, torchvision
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
+from danlu.data.sources.unread_labels import advice_on_labels
 from danlu.data.survey import Survey, survey
 from danlu.message import message, unicode_text
 from danlu.refuse import Refusal, nearest, refusal
@@ -71,7 +72,9 @@ def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bo
         )
     if dataset.task_spec.targets == "class" and not classes_known:
         column = f"column {dataset.target_names[0]!r} of " if dataset.target_names else ""
-        need_two(dataset.classes, f"{column}{config.path}")
+        of_folder = dataset.format == "folder"
+        advice = (lambda: advice_on_labels(survey(path, follow_links=config.follow_links))) if of_folder else None
+        need_two(dataset.classes, f"{column}{config.path}", advice)
     for flag, given, split in (("--val", config.val, VAL), ("--test", config.test, TEST)):
         if isinstance(given, str):
             dataset = _join(dataset, _open_split(flag, given, dataset, config), split, flag)
@@ -100,7 +103,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     dataset = _with_unicode_names(dataset)
     unread = [Problem(one.where, one.reason) for one in data.unread]
     if not FORMATS[name].lists_every_image:
-        notes = [*notes, *left_out_images(data, dataset)]
+        notes = [*notes, *left_out_images(data, dataset, FORMATS[name].mask_files)]
     return replace(dataset, notes=[*dataset.notes, *map(str, notes)], problems=[*unread, *dataset.problems], seen=seen)
 
 

@@ -15,13 +15,15 @@ from PIL import Image
 
 from danlu.data import multichannel
 
+# Raw images of cameras, of which PIL would read the small preview.
+RAW_SUFFIXES = frozenset((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"))
 # Extensions of images, readable or not: a file that cannot be read is reported and not ignored.
 IMAGE_SUFFIXES = frozenset(
     suffix
     for names in (
+        *RAW_SUFFIXES,
         ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .ppm .pgm .pbm .pnm .pfm .tif .tiff .webp .mpo",
         ".jp2 .j2k .j2c .jpc .jpf .jpx .avif .avifs .heic .heics .heif .heifs .hif .jxl",
-        ".dng .cr2 .cr3 .nef .arw .orf .rw2",
     )
     for suffix in names.split()
 )
@@ -93,6 +95,8 @@ def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
     try:
         if os.path.getsize(path) == 0:
             return "empty file"
+        if os.path.splitext(path)[1].lower() in RAW_SUFFIXES:
+            return "a raw image of a camera, which is to be saved as jpg or png"
         if found := multichannel.header(path):
             pixels = multichannel.read_channels(path)
             levels = None if pixels.dtype == np.uint8 else _levels(pixels)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,11 @@ class ImageIndex:
         for file in self.images:
             self._names[normal(file.name)].append(file)
             self._stems[normal(file.stem)].append(file)
+
+    @property
+    def stems(self) -> Set[str]:
+        """Normalised names of the images without their endings."""
+        return self._stems.keys()
 
     @classmethod
     def of(cls, survey: Survey) -> ImageIndex:

@@ -18,7 +18,7 @@ from typing import Any
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.json_kinds import json_kind
 from danlu.data.links import Fence, Unread, kind_of
-from danlu.data.text_files import decode_text
+from danlu.data.text_files import decode_guessed, decode_text
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
@@ -150,10 +150,8 @@ class Survey:
         """Read the first lines of a text file, without empty ones; none for a binary file."""
         data = self.head(file)
         cut = len(data) == HEAD
-        try:
-            text = decode_text(data[: data.rfind(b"\n")] if cut else data)
-        except UnicodeDecodeError:
-            text = "" if b"\0" in data else data.decode("latin-1")
+        text, encoding = decode_guessed(data[: data.rfind(b"\n")] if cut else data)
+        text = "" if encoding and b"\0" in data else text
         return [line for line in text.splitlines() if line.strip()]
 
     def xml_root(self, file: File) -> str:

@@ -1,10 +1,11 @@
-"""Read text and json files in UTF-8 with or without a byte-order mark, or UTF-16 with one."""
+"""Read text and json files in UTF-8 with or without a byte-order mark, UTF-16 with one, or a guessed encoding."""
 
 from __future__ import annotations
 
 import codecs
 import gc
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ BYTES_PER_MARK = {b"[": 64, b"{": 64, b",": 8, b":": 64}
 MAX_VALUE_BYTES = 1 << 30  # smaller ones are read
 MAX_JSON_RATIO = 16  # memory per byte of json; annotations of COCO, LVIS and Objects365 have 3 to 8
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+# Characters of Chinese text in GBK are pairs of bytes from 161 on, which letters with accents in Latin-1 hardly form.
+GBK_TEXT = re.compile(rb"(?:[\x00-\x7f]|[\xa1-\xf7][\xa1-\xfe])*")
 
 
 class JsonTooLarge(ValueError):
@@ -27,6 +30,20 @@ def decode_text(data: bytes) -> str:
     """Decode the bytes of a text file. Raises UnicodeDecodeError for other encodings."""
     encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
     return data.decode(encoding)
+
+
+def decode_guessed(data: bytes) -> tuple[str, str]:
+    """Decode the bytes of a text file of any encoding; returns also the name of a guessed one, "" for UTF."""
+    try:
+        return decode_text(data), ""
+    except UnicodeDecodeError:
+        name = "GBK" if GBK_TEXT.fullmatch(data) else "Latin-1"
+        return data.decode(name, "replace"), name
+
+
+def guessed_note(file: str, encoding: str) -> str:
+    """Note on a file whose encoding was guessed."""
+    return f"{file} is not UTF-8; it was read as {encoding}"
 
 
 def read_text(file: Path) -> str:

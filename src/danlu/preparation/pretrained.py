@@ -115,7 +115,7 @@ def choose_fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
     epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(TRAINING_IMAGES / max(samples, 1))))
     text = "fine-tuning: {samples:,} training samples, about {seen:,} seen in all"
     why = message("choice.epochs.pretrained", text, samples=samples, seen=epochs * samples)
-    fitted = message("choice.only_head", "the head, which is all that is trained, starts at its best fit")
+    fitted = message("choice.only_head", "only the head is trained, which starts at its best fit")
     pick("epochs", HEAD_EPOCHS if only_head else epochs, fitted if only_head else why)
     usual = message("choice.fine_tuning.usual", "usual for fine-tuning")
     pick("optim.name", "adamw", usual)

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from danlu.config import DataConfig
-from danlu.data.annotations import Annotation, MaskFile, Polygons, RunLengths, Shape
+from danlu.data.annotations import Annotation, Polygons, RunLengths, Shape
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.image_file import ImageInfo
 from danlu.data.image_workers import check_images
+from danlu.data.sources.annotated_sizes import ROUNDING, compared, refuse_resized
 from danlu.data.sources.box_forms import BoxForm, refuse_other_forms
 from danlu.data.sources.labelled import Labelled, Thing, image_files, of_one_depth, relative, too_many_bad
 from danlu.message import message
@@ -26,7 +27,6 @@ from danlu.task_spec import TASKS, ObjectTask
 
 FULL_CHECK = 2 * 1024**3  # bytes; up to this total size every image is decoded when checking
 IGNORED = ", so it is ignored in training"  # of objects whose mask cannot be used
-ROUNDING = 1.0  # pixels that a box may exceed the image without a note, because tools round or count from 0
 
 
 def assemble(
@@ -59,12 +59,15 @@ def assemble(
                 images=len(found),
             )
         )
-    found, infos = _compared(found, infos, root, problems)
+    if config.on_bad != "skip":
+        refuse_resized(path, found, infos)
+    found, infos = compared(found, infos, root, problems)
     if not found:
         raise Refusal(
             message(
                 "data.refuse.all_annotations_ignore_exif",
-                "{path}: all annotations ignore the EXIF rotation of the images; save the images without EXIF rotation",
+                "{path}: the annotations swap the width and the height of all images, as where a tool ignores the EXIF "
+                "rotation: save the images without it, or correct the sizes",
                 path=path,
             )
         )
@@ -166,31 +169,6 @@ def _bytes(files: Sequence[Path]) -> int:
         except (OSError, ValueError):  # missing or invalid name, reported by the check
             continue
     return total
-
-
-def _compared(
-    found: list[Labelled], infos: list[ImageInfo], root: Path, problems: list[Problem]
-) -> tuple[list[Labelled], list[ImageInfo]]:
-    """Drop images whose rotation or mask does not match; report images whose size differs from the annotation."""
-    kept = []
-    for one, info in zip(found, infos):
-        skipped = False
-        if one.size is not None and one.size != (info.height, info.width):
-            said, real = f"{one.size[1]} x {one.size[0]}", f"{info.width} x {info.height}"
-            turned = one.size == (info.width, info.height)
-            skipped = turned or any(isinstance(thing.shape, MaskFile) for thing in one.things)
-            but = (
-                "it is turned (EXIF?)"
-                if turned
-                else "its mask does not fit"
-                if skipped
-                else "boxes are taken as pixels"
-            )
-            reason = f"size {said} as annotated, but {relative(one.image, root)} is {real}: {but}"
-            problems.append(Problem(one.where, reason, "skipped" if skipped else "kept"))
-        if not skipped:
-            kept.append((one, info))
-    return [one for one, _ in kept], [info for _, info in kept]
 
 
 # --- objects -----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from danlu.refuse import Refusal
 BoxForm = Literal["corners", "sized", "centred"]  # x1, y1, x2, y2; or x, y, width, height, of a corner or the centre
 NAMES = {"sized": "x, y, width, height", "centred": "the centre, width, height"}
 MIN_BOXES = 3  # fewer are no evidence
+NEARLY_ALL = 0.9  # of the boxes; the others may be faulty
 FAR = 0.02  # of the image's side, beyond which a box does not leave its image by rounding
 MIN_SIDE = 8  # pixels of an image, in which no object is as small as a pixel
 
@@ -31,16 +32,17 @@ def refuse_other_forms(path: Path, found: Sequence[Labelled], sizes: Sequence[tu
         if not thing.fault and (thing.shape is None or form != "centred")
     ]
     boxes = np.array([box for box, _, _ in rows], np.float64).reshape(-1, 4)
-    if len(boxes) < MIN_BOXES or not np.isfinite(boxes).all():
+    finite = np.isfinite(boxes).all(axis=1)
+    boxes = boxes[finite]
+    if len(boxes) < MIN_BOXES:
         return
-    fractions = np.array([own for _, _, own in rows])
-    sides = np.array([size[::-1] for _, size, _ in rows], np.float64)
-    ends = boxes[:, 2:]
-    if not fractions.any() and ends.max() <= 1 and ends.min() > 0 and sides.min() >= MIN_SIDE and (ends % 1).any():
+    fractions = np.array([own for _, _, own in rows])[finite]
+    sides = np.array([size[::-1] for _, size, _ in rows], np.float64)[finite]
+    if not fractions.any() and sides.min() >= MIN_SIDE and are_fractions(boxes):
         raise Refusal(
             message(
                 "data.refuse.all_boxes_lie_between",
-                "{path}: all {boxes} boxes lie between 0 and 1, as fractions of the image instead of "
+                "{path}: nearly all of {boxes} boxes lie between 0 and 1, as fractions of the image instead of "
                 "pixels: multiply them by its width and height, or use --on-bad skip",
                 path=path,
                 boxes=len(boxes),
@@ -59,10 +61,17 @@ def refuse_other_forms(path: Path, found: Sequence[Labelled], sizes: Sequence[tu
         )
 
 
+def are_fractions(boxes: np.ndarray) -> bool:
+    """Return whether nearly all boxes (N, 4) of x1, y1, x2, y2 are in fractions of their images, and not in pixels."""
+    ends = boxes[:, 2:]
+    inside = (boxes >= -FAR).all(axis=1) & (ends <= 1 + FAR).all(axis=1)
+    return bool(len(boxes) and inside.mean() >= NEARLY_ALL and (ends[inside] % 1).any())
+
+
 def _are_corners(boxes: np.ndarray, bounds: np.ndarray, form: BoxForm) -> bool:
     """Return whether most boxes leave their images, and the same numbers taken as corners lie inside."""
     sizes = boxes[:, 2:] - boxes[:, :2]
     starts = boxes[:, :2] + (sizes / 2 if form == "centred" else 0)
-    inside = (starts >= 0).all() and (sizes > starts).all() and (sizes <= bounds * (1 + FAR)).all()
+    inside = (starts >= 0).all(axis=1) & (sizes > starts).all(axis=1) & (sizes <= bounds * (1 + FAR)).all(axis=1)
     beyond = np.maximum(-boxes[:, :2], boxes[:, 2:] - bounds) > FAR * bounds
-    return bool(inside and beyond.any(axis=1).mean() > 0.5)
+    return bool(inside.mean() >= NEARLY_ALL and beyond.any(axis=1).mean() > 0.5)

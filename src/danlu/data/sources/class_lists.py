@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from danlu.data.survey import Survey
@@ -12,11 +13,14 @@ from danlu.refuse import blame, refusal
 CLASS_LISTS = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
 
 
-def class_list(survey: Survey) -> list[str]:
-    """Read the class names from classes.txt or another list that labelling tools write."""
+def class_list(survey: Survey, without: Collection[Path] = ()) -> list[str]:
+    """Read the class names from classes.txt or another list that labelling tools write.
+
+    without: files that hold something else.
+    """
     for name in CLASS_LISTS:
         for file in survey.files:
-            if file.name.lower() == name:
+            if file.name.lower() == name and file.path not in without:
                 return names_of(file.path)
     for file in survey.of(".json"):
         if file.name.lower() == "notes.json":  # Label Studio

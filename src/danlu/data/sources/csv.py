@@ -16,6 +16,7 @@ from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.survey import Survey
+from danlu.data.text_files import decode_guessed, guessed_note
 from danlu.data.unpacking import gunzip
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TARGET_COLUMNS = ("target", "label", "class", "y")
 ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 MISSING = ("nan", "na", "n/a", "null", "none", "#n/a", "-", "?")  # lower-case texts that mean a missing number
+VALUE = re.compile(r"-?\d+(\.\d+)?")
 CODE = r"[+-]?0\d+"  # numbers with leading zeros
 DATE = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}|^\d{1,2}[./]\d{1,2}[./]\d{4}")
 COMMA_DECIMAL = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?=;|$)", re.MULTILINE)
@@ -103,14 +105,9 @@ def _text(file: Path, notes: list[str]) -> str:
         ) from None
     except OSError as error:
         raise refusal(str(file), message("data.wanted.readable", "readable"), error.strerror) from None
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        text = data.decode("utf-16", "replace")
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode("latin-1")
-            notes.append(f"{file.name} is not UTF-8; it was read as Latin-1")
+    text, encoding = decode_guessed(data)
+    if encoding:
+        notes.append(guessed_note(file.name, encoding))
     if "\0" in text[:4096]:
         raise refusal(str(file), message("data.wanted.text_file", "a text file"), "a binary file")
     if not text.strip():
@@ -157,7 +154,11 @@ def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[
         ) from None
     header = [name.strip() for name in header]
     if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise refusal(f"the columns of {file}", message("data.wanted.unique", "unique"), twice[0])
+        do = message("data.do.first_line_seems_contain", "its first line seems to contain values instead of names")
+        of_values = sum(bool(VALUE.fullmatch(name)) for name in header) > len(header) / 2
+        raise refusal(
+            f"the columns of {file}", message("data.wanted.unique", "unique"), twice[0], do=do if of_values else ""
+        )
     if not lines:
         raise refusal(
             str(file),
@@ -254,7 +255,7 @@ def _target(file: Path, header: list[str], wanted: str | None, notes: list[str])
         return usual[0]
     if wanted in header:
         return wanted
-    values = [name for name in header if re.fullmatch(r"-?\d+(\.\d+)?", name)]
+    values = [name for name in header if VALUE.fullmatch(name)]
     do = (
         message("data.do.first_line_seems_contain", "its first line seems to contain values instead of names")
         if len(values) > len(header) / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,13 +24,14 @@ from danlu.data.unpacking import parse_xml
 from danlu.message import message
 from danlu.refuse import Refusal, blame
 
+SHAPES = (b"<box", b"<polygon", b"<ellipse", b"<mask", b"<polyline", b"<points", b"<skeleton", b"<cuboid")
 NO_AREA = ("points", "polyline", "tag", "skeleton", "cuboid")
 
 
 def look(survey: Survey) -> Evidence | None:
     """Recognise an xml file with the element <annotations>."""
-    files = _files(survey)
-    if not files:
+    files = xml_files(survey)
+    if not files or has_only_tags(survey):
         return None
     seen = message("data.seen.cvat", "{file} has CVAT's element <annotations>", file=files[0].relative)
     if all(b"<track" in survey.head(file) and b"<image " not in survey.head(file) for file in files):
@@ -41,12 +43,23 @@ def look(survey: Survey) -> Evidence | None:
     return Evidence(Fit.MARKED, seen)
 
 
+def has_only_tags(survey: Survey) -> bool:
+    """Return whether the files label whole images by tags, and no file has a shape."""
+    files = xml_files(survey)
+    if not any(b"<tag" in survey.head(file) for file in files):
+        return False
+    try:
+        return not any(mark in content for file in files for content in [file.path.read_bytes()] for mark in SHAPES)
+    except OSError:
+        return False  # the reader names the fault
+
+
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """Read `ImageFiles` and annotations, with classes sorted by name; a rotated box becomes its bounding box."""
     survey = as_survey(path)
     reading = Reading(survey, config, "cvat")
     left_out: Counter[str] = Counter()
-    for file in _files(survey):
+    for file in xml_files(survey):
         _read(file, reading, left_out)
     if rotated := left_out.pop("rotated", 0):
         reading.notes.append(f"{rotated} rotated boxes are read as the boxes around them")
@@ -56,12 +69,14 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
 
 
-def _files(survey: Survey) -> list[File]:
+def xml_files(survey: Survey) -> list[File]:
+    """Xml files of CVAT."""
     found = [file for file in survey.of(".xml") if survey.xml_root(file) == "annotations"]
     return [file for file in found if any(mark in survey.head(file) for mark in (b"<image ", b"<track ", b"<meta>"))]
 
 
-def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
+def images_of(file: File) -> Iterator[ElementTree.Element]:
+    """The elements of the images of a file. Raises Refusal if it cannot be read."""
     try:
         tree = parse_xml(file.path.read_bytes())
     except OSError as error:
@@ -75,11 +90,20 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
                 error=str(error),
             )
         ) from None
-    for entry in tree.iter("image"):
+    return tree.iter("image")
+
+
+def split_of_image(image: ElementTree.Element, file: File) -> int:
+    """The split of an image by its subset, else by the name or the folder of the file."""
+    found = (split_of(image.get("subset", "")), split_of(file.stem), split_of_path(file.folder))
+    return next((split for split in found if split != UNASSIGNED), UNASSIGNED)
+
+
+def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
+    for entry in images_of(file):
         name = entry.get("name", "")
         where = f"{file.relative} image {entry.get('id', '')}"
-        split = next((s for s in (split_of(entry.get("subset", "")), split_of(file.stem), split_of_path(file.folder))
-                      if s != UNASSIGNED), UNASSIGNED)  # fmt: skip
+        split = split_of_image(entry, file)
         one = reading.image(name, where, near=file.folder, split=split, size=_size(entry))
         for i, shape in enumerate(entry if one is not None else (), 1):
             if shape.tag in NO_AREA:

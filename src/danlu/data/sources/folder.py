@@ -28,8 +28,9 @@ from danlu.data.sources.folder_guards import (
 )
 from danlu.data.sources.labelled import image_files, of_one_depth, too_many_bad
 from danlu.data.sources.mask_files import IMAGE_WORDS
+from danlu.data.sources.sheets import sheets_in
 from danlu.data.sources.targets import Task
-from danlu.data.sources.unread_labels import unread_labels
+from danlu.data.sources.unread_labels import advice_on_labels, unread_labels
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of
 from danlu.data.survey import File, Survey, as_survey, normal
@@ -51,6 +52,7 @@ class _Listing:
     splits: list[int] = field(default_factory=list)  # of each path
     seen: set[str] = field(default_factory=set)  # every class folder, empty ones too
     bytes: int = 0
+    places: list[tuple[int, int] | None] = field(default_factory=list)  # device and inode of each path
     notes: list[str] = field(default_factory=list)
 
 
@@ -79,6 +81,8 @@ def look(survey: Survey) -> Evidence | None:
         # A table of about as many rows as there are images is theirs; beside a few images it stands for itself.
         fit = Fit.LAYOUT if len(survey.images) >= IMAGES_PER_ROW * max(tables, default=0) else Fit.POSSIBLE
         return None if why is None else Evidence(fit, seen, why)
+    if layout.refuse and any(one.found and one.kind in ("unclear", "unread", "runs") for one in sheets_in(survey)):
+        return None  # a table that its own reader refuses
     names = [folder[-1] for folder, _ in layout.classes]
     seen = message("data.seen.folder", "{count} folders of images ({names})", count=len(names), names=names[:6])
     why = (
@@ -99,6 +103,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     layout = class_layout(survey)
     listing = _list(survey, layout)
     found = of_one_depth(check_images(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers))
+    for i, other in _of_two_classes(listing).items():
+        where = _relative(listing.paths[other], path)
+        found[i] = f"the same file as {where}, so that it has the classes {listing.classes[i]!r} and "
+        found[i] += repr(listing.classes[other])
     problems, strays = [], 0
     for file, info in zip(listing.paths, found, strict=True):
         if isinstance(info, str):
@@ -151,10 +159,27 @@ def _list(survey: Survey, layout: _Layout) -> _Listing:
             listing.paths.append(file.path)
             listing.classes.append(name)
             listing.splits.append(split)
+            listing.places.append(None)
             with contextlib.suppress(OSError):  # broken links are reported by the check
-                listing.bytes += file.path.stat().st_size
+                stat = file.path.stat()
+                listing.bytes += stat.st_size
+                listing.places[-1] = (stat.st_dev, stat.st_ino) if stat.st_ino else None
     listing.notes += [f"{link} is a link back into the dataset and is not followed" for link in survey.links]
     return listing
+
+
+def _of_two_classes(listing: _Listing) -> dict[int, int]:
+    """Paths of a file that is linked into two classes, by their numbers: path -> one of the other class."""
+    first: dict[tuple[int, int], int] = {}
+    found: dict[int, int] = {}
+    for i, place in enumerate(listing.places):
+        if place is None:
+            continue
+        other = first.setdefault(place, i)
+        if listing.classes[other] != listing.classes[i]:
+            found[i] = other
+            found.setdefault(other, i)
+    return found
 
 
 # --- layout of the classes ---------------------------------------------------------------------------------------
@@ -197,9 +222,9 @@ def class_layout(survey: Survey) -> _Layout:
         if with_images and (no_class or all(splits[kid] != UNASSIGNED for kid in with_images) or {TRAIN} < named):
             layout.refuse = message(
                 "data.refuse.no_class_folders",
-                "{folders} contain images, but neither class folders nor a file with labels in a known format",
-                folders=[f"{kid[-1]}/" for kid in with_images],
-            )
+                "{folders} contain images, but neither class folders nor a file with labels in a known format; "
+                "{advice}", folders=[f"{kid[-1]}/" for kid in with_images], advice=advice_on_labels(survey),
+            )  # fmt: skip
         if not with_images:
             layout.classes = []
         return layout

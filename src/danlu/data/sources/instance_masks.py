@@ -20,7 +20,7 @@ from danlu.data.image_file import UNREADABLE
 from danlu.data.image_index import is_derived
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
-from danlu.data.sources.mask_files import MAX_VALUES, MaskPair, is_mask_folder, kind_of_masks, mask_pairs
+from danlu.data.sources.mask_files import LOSSY, MAX_VALUES, MaskPair, is_mask_folder, kind_of_masks, mask_pairs
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.survey import File, Survey, as_survey, normal
@@ -55,10 +55,7 @@ REFUSED = {
         "data.refuse.coloured_masks",
         "the masks hold colours, as of a class per pixel (semantic segmentation): use --task semantic",
     ),
-    "lossy": message(
-        "data.refuse.lossy_masks",
-        "the masks were saved with loss or smoothed, so their values mean nothing: write them again as PNG",
-    ),
+    "lossy": LOSSY,
     "empty": message(
         "data.refuse.empty_masks", "the masks looked at hold no object: their pixels are all of one value"
     ),

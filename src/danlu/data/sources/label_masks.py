@@ -24,7 +24,7 @@ from danlu.data.sources.class_lists import class_list, names_of
 from danlu.data.sources.instance_masks import CLASS_FOLDER
 from danlu.data.sources.label_set_names import CITYSCAPES, CITYSCAPES_TRAIN, VOC, VOC_COLOURS
 from danlu.data.sources.labelled import image_files, relative
-from danlu.data.sources.mask_files import Kind, MaskPair, kind_of_masks, mask_pairs, masks_beside_images
+from danlu.data.sources.mask_files import LOSSY, Kind, MaskPair, kind_of_masks, mask_pairs, masks_beside_images
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.split_lists import split_lists
@@ -41,7 +41,7 @@ MAX_COLOURS = 64  # of masks without a list of colours; more come from a lossy f
 VOID = {"void", "ignore", "__ignore__", "unlabeled", "unlabelled", "unknown"}  # names of classes that are left out
 CITYSCAPES_MASK = re.compile(r"(.+)_gt(?:Fine|Coarse)_label(Train)?Ids$", re.I)
 CITYSCAPES_IMAGE = "_leftImg8bit"
-CLASS_FILES = ("class_dict.csv", "label_colors.txt", "class_names.txt", "codes.txt")
+CLASS_FILES = ("class_dict.csv", "_classes.csv", "label_colors.txt", "class_names.txt", "codes.txt")
 LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  # of ImageSets/Segmentation
 
 
@@ -132,6 +132,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
             ),
             message("data.got.no_mask_of_image", "no mask with the name of an image"),
         )
+    if kind_of(survey, pairs) == "lossy":
+        raise Refusal(message("data.refuse.with_reason", "{path}: {reason}", path=survey.path, reason=LOSSY))
     problems: list[Problem] = []
     notes: list[str] = []
     pairs = _in_lists(survey, pairs, notes)
@@ -308,6 +310,8 @@ def _rows(file: Path) -> tuple[list[str], list[int]]:
         rows = list(csv.reader(lines))
         if rows and not any(cell.strip().isdigit() for cell in rows[0]):
             rows = rows[1:]  # the header
+        if numbered := _numbered(rows):
+            return numbered, []
         parsed = [(row[0].strip(), row[1:4]) for row in rows if len(row) >= 4]
     else:
         split = [line.split(None, 3) for line in lines]
@@ -319,6 +323,12 @@ def _rows(file: Path) -> tuple[list[str], list[int]]:
     except ValueError:
         lines_wanted = message("data.wanted.names_and_colours", "lines of a name and three numbers from 0 to 255")
         raise refusal(str(file), lines_wanted, message("data.got.other_text", "other text")) from None
+
+
+def _numbered(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The names of classes that are numbered from 0, as Roboflow's "0, background"; none if they are not."""
+    pairs = {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
+    return list(pairs.values()) if list(pairs) == [str(k) for k in range(len(rows))] else []
 
 
 def _in_lists(survey: Survey, pairs: list[MaskPair], notes: list[str]) -> list[MaskPair]:

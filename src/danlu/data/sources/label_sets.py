@@ -10,6 +10,7 @@ from torch import Tensor
 
 STRONG_SEPARATORS = (";", "|", ",")
 SEPARATORS = (*STRONG_SEPARATORS, " ")
+LIST_COLUMNS = ("tags", "keywords", "attributes", "attribute_ids", "concepts")  # names of columns of lists
 MIN_SHARED = 0.5  # fraction of the labels that occur in two different texts or more, where texts are lists of labels
 
 
@@ -19,12 +20,14 @@ def separator_in(texts: Iterable[str]) -> str | None:
     return next((one for one in SEPARATORS if any(one in text for text in stripped)), None)
 
 
-def are_lists(texts: Sequence[str], separator: str) -> bool:
+def are_lists(texts: Sequence[str], separator: str, column: str = "") -> bool:
     """Return whether the texts are lists of labels rather than names that contain the separator.
 
     Labels of a list occur in other combinations too, parts of a name ("great white shark, white shark") hardly do.
     Spaces are common inside names: there, lists must also be of different lengths, with some of one label, and have
-    fewer labels than combinations.
+    fewer labels than combinations. In a column called like tags, one label in two combinations is enough.
+
+    column: name of the column of the texts.
     """
     combinations = {frozenset(split_labels(text, separator)) for text in texts} - {frozenset()}
     seen = Counter(label for labels in combinations for label in labels)
@@ -33,8 +36,17 @@ def are_lists(texts: Sequence[str], separator: str) -> bool:
     shared = sum(count > 1 for count in seen.values()) / len(seen)
     if separator in STRONG_SEPARATORS:
         return shared >= MIN_SHARED
+    if column.strip().lower() in LIST_COLUMNS:
+        return max(seen.values()) > 1
     lengths = {len(labels) for labels in combinations}
     return shared >= MIN_SHARED and min(lengths) == 1 and len(seen) < len(combinations)
+
+
+def has_shared_words(texts: Iterable[str]) -> bool:
+    """Return whether a word of a text with spaces occurs in another text too, as labels of a list do."""
+    different = set(texts)
+    seen = Counter(word for text in different for word in set(text.split()))
+    return any(seen[word] > 1 for text in different if " " in text for word in text.split())
 
 
 def split_labels(text: str, separator: str | None) -> tuple[str, ...]:

@@ -145,6 +145,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         image = reading.image(name, one.where, near=file.folder, fractions=True)
         if image is not None:
             _add(image, one.results, one.where, reading)
+    if all(one.results is None for _, one in tasks):
+        text = "{path}: none of its {tasks} tasks has an annotation; predictions are not read"
+        raise Refusal(message("data.refuse.tasks_without_annotation", text, path=survey.path, tasks=len(tasks)))
     reading.notes += _remarks([one for _, one in tasks])
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
 

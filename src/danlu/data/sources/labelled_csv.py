@@ -21,9 +21,10 @@ from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_index import AMBIGUOUS, OUTSIDE, ImageIndex
+from danlu.data.sources.box_forms import are_fractions
 from danlu.data.sources.class_lists import class_list
 from danlu.data.sources.label_entries import Entry, open_entries
-from danlu.data.sources.label_sets import are_lists, separator_in, split_labels
+from danlu.data.sources.label_sets import are_lists, has_shared_words, separator_in, split_labels
 from danlu.data.sources.labelled import wanted_task
 from danlu.data.sources.reading import Reading
 from danlu.data.sources.sheets import (
@@ -38,7 +39,7 @@ from danlu.data.sources.sheets import (
 from danlu.data.sources.targets import Task
 from danlu.data.sources.text_tables import numbers
 from danlu.data.survey import Survey, as_survey, surroundings
-from danlu.data.text_files import read_text
+from danlu.data.text_files import guessed_note, read_text
 from danlu.message import Message, message
 from danlu.refuse import refusal
 from danlu.task_spec import TASKS, label_task
@@ -145,12 +146,14 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
     reading = Reading(around, config, "csv boxes")
     reading.box_form = sheets_of(data, "boxes")[0].form if sheets_of(data, "boxes") else "corners"
     for sheet in sheets_of(data, "boxes"):
+        if sheet.encoding:
+            reading.notes.append(guessed_note(sheet.file.relative, sheet.encoding))
         fractions = _are_fractions(sheet)
         for line in sheet.ragged:
             reading.skip(f"{sheet.file.relative} line {line}", "not as many fields as the header")
         names = _open_images_names(around) if "labelname" in sheet.header else {}
         if sheet.file.suffix == ".txt":
-            names = {str(k): name for k, name in enumerate(class_list(around))}
+            names = {str(k): name for k, name in enumerate(class_list(around, {sheet.file.path}))}
         if fractions:
             reading.notes.append(f"{sheet.file.relative}: boxes are taken as fractions of the image")
         for row, line in zip(sheet.rows, sheet.lines):
@@ -189,8 +192,8 @@ def open_classes(path: Path | Survey, config: DataConfig, task: Task | None = No
 
 
 def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str, form: str) -> Dataset:
-    notes: list[str] = []
     sheets = sheets_of(data, kind)
+    notes = [guessed_note(one.file.relative, one.encoding) for one in sheets if one.encoding]
     read = _hot_columns if kind == "classes" else _label_texts
     several, entries = read(sheets, config.target, task, notes)
     ragged = [
@@ -203,9 +206,8 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     lists = all(sheet.file.suffix == ".txt" for sheet in sheets)
     columns = {sheet.header[i] for sheet in sheets for i in sheet.columns}
     around = surroundings(data)
-    dataset = open_entries(
-        around, form, entries, several, config, task, notes, ragged, columns, class_list(around) if lists else None
-    )
+    class_names = class_list(around, {sheet.file.path for sheet in sheets}) if lists else None
+    dataset = open_entries(around, form, entries, several, config, task, notes, ragged, columns, class_names)
     dataset = replace(dataset, problems=[*dataset.problems, *without_images(data, kind)])
     return replace(dataset, unlabelled=tuple({sheet.split for sheet in unlabelled} - {TRAIN, UNASSIGNED}))
 
@@ -224,12 +226,13 @@ def _label_texts(
     separator = separator_in(texts)
     several = task is not None and TASKS[task].several_labels
     if task is None and separator is not None:
-        several = are_lists(texts, separator)
+        columns = {s.header[_label_column(s, target)] for s in sheets}
+        several = are_lists(texts, separator, columns.pop() if len(columns) == 1 else "")
         example = next(text for text in texts if separator in text)
         if several:
             text = "labels are split at {separator}, as in {example}; --task classify takes each text as one class"
             notes.append(str(message("data.labels_split", text, separator=repr(separator), example=repr(example))))
-        elif separator != " ":
+        elif separator != " " or has_shared_words(texts):
             text = "labels with {separator}, as {example}, are taken as one class each; --task {task} splits them"
             values = {"separator": repr(separator), "example": repr(example), "task": label_task(True)}
             notes.append(str(message("data.labels_whole", text, **values)))
@@ -305,10 +308,8 @@ def _box(sheet: Sheet, row: Sequence[str]) -> tuple[float, float, float, float] 
 
 
 def _are_fractions(sheet: Sheet) -> bool:
-    """Return whether every coordinate lies in [0, 1]."""
-    boxes = [box for row in sheet.rows if (box := _box(sheet, row)) is not None]
-    largest = max((max(box) for box in boxes), default=2.0)
-    return bool(boxes) and largest <= 1.0 + 1e-6 and any(not float(v).is_integer() for box in boxes for v in box)
+    """Return whether the coordinates are fractions of the images."""
+    return are_fractions(np.array([box for row in sheet.rows if (box := _box(sheet, row)) is not None]).reshape(-1, 4))
 
 
 def _size_of(sheet: Sheet, row: Sequence[str]) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ Shapes of one label and one group_id are parts of one object. Points and lines a
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
 from pathlib import Path
@@ -20,7 +21,7 @@ from danlu.data.sources.labelled import wanted_task
 from danlu.data.sources.reading import Reading, box_of, corners
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal
+from danlu.data.survey import File, Survey, as_survey, normal, sample
 from danlu.data.text_files import read_json
 from danlu.message import message
 from danlu.refuse import Refusal
@@ -33,9 +34,25 @@ CIRCLE_CORNERS = 48  # of the polygon that approximates a circle or an ellipse
 def look(survey: Survey) -> Evidence | None:
     """Recognise json files with LabelMe's keys."""
     files = survey.json_kinds.get("labelme")
-    if not files:
+    if not files or has_only_flags(survey):
         return None
     return Evidence(Fit.MARKED, message("data.seen.labelme", "{files} .json files of LabelMe", files=len(files)))
+
+
+def has_only_flags(survey: Survey) -> bool:
+    """Return whether json files mark whole images by flags, and none of those looked at has a shape."""
+    found = []
+    for file in sample(survey.json_kinds.get("labelme", [])):
+        with contextlib.suppress(Refusal):  # the reader names the fault
+            found.append(read_json(file.path, file.relative))
+    found = [content for content in found if isinstance(content, dict)]
+    return any(map(flags_of, found)) and not any(content.get("shapes") for content in found)
+
+
+def flags_of(content: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the flags that are set for an image."""
+    flags = content.get("flags")
+    return tuple(str(name) for name, on in flags.items() if on is True) if isinstance(flags, dict) else ()
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:

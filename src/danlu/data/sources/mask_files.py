@@ -20,6 +20,7 @@ from danlu.data.image_file import UNREADABLE, extensions, formats
 from danlu.data.image_index import is_derived
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, sample
+from danlu.message import message
 
 # Words in the name of a folder, or at the end of a file's name, that denote masks.
 MASK_WORDS = ("mask", "masks", "label", "labels", "annotation", "annotations", "annot", "gt", "groundtruth", "truth")
@@ -53,8 +54,14 @@ MASK_ENDING = re.compile(
 MASK_BESIDE = re.compile(r"[ _.-](masks?|seg|segmentation|gt|labels?|instances?)(_?\d+)?$")  # of stems beside images
 MIN_SAME_STEM = 0.8  # fraction of a folder's photos with a file of the same stem, and of these that look like masks
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jpg", ".jpeg")
+JPEG_SUFFIXES = (".jpg", ".jpeg")  # of a format that changes values
 MAX_VALUES = 1000  # a mask with more values was saved by a lossy format
 MAX_CLASS_COLOURS = 64  # max number of colours in a mask of class colours
+
+LOSSY = message(
+    "data.refuse.lossy_masks",
+    "the masks were saved with loss or smoothed, so their values mean nothing: write them again as PNG",
+)
 
 Kind = Literal[
     "instances", "one object", "several objects", "classes", "unclear", "colours", "lossy", "empty", "unreadable"
@@ -135,6 +142,11 @@ def _place(folder: tuple[str, ...], loose: bool) -> tuple[str, ...]:
     return tuple(kept)
 
 
+def is_mask_beside(file: File) -> bool:
+    """Return whether a file is called like a mask beside its image, such as a_mask.png."""
+    return bool(MASK_BESIDE.search(normal(file.stem)))
+
+
 def masks_beside_images(survey: Survey) -> list[tuple[File, File]]:
     """Pair images and masks in the same folder, such as a.jpg and a_mask.png."""
     found = []
@@ -142,7 +154,7 @@ def masks_beside_images(survey: Survey) -> list[tuple[File, File]]:
         stems = {normal(file.stem): file for file in files if file.suffix in extensions()}
         for file in files:
             plain = MASK_BESIDE.sub("", normal(file.stem))
-            names = (plain, f"{plain}_rgb", f"{plain}_image", f"{plain}_img")
+            names = (plain, *(f"{plain}_{word}" for word in ("rgb", "image", "img", "sat", "photo")))
             image = next((stems[name] for name in names if name in stems), None)
             if plain != normal(file.stem) and image is not None and file.suffix in extensions():
                 found.append((image, file))
@@ -183,7 +195,8 @@ def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
             unreadable += "colours" not in str(error)
             continue
         except UNREADABLE:
-            unreadable += 1
+            lossy += mask.suffix in JPEG_SUFFIXES
+            unreadable += mask.suffix not in JPEG_SUFFIXES
             continue
         own = np.unique(pixels)
         if len(own) > MAX_VALUES or _is_smoothed(own, pixels):

@@ -76,8 +76,9 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
     wanted = targets_of(task)
     if _is_hot(raw) and wanted != "numbers":
         return _of_hot_rows(raw, task, common)
-    # Floats and several target columns mean regression; text and integers mean classification by default.
-    if raw.ndim == 2 or raw.dtype.kind == "f" or wanted == "numbers":
+    # Fractions and several target columns mean regression; text and integers mean classification by default.
+    fractions = raw.ndim == 1 and raw.dtype.kind == "f" and decide(raw, task, where)[0] == "regress"
+    if raw.ndim == 2 or wanted == "numbers" or fractions:
         if raw.ndim == 2 and wanted == "class":
             raise refusal(
                 where,

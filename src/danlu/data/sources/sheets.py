@@ -68,6 +68,7 @@ HOT = ("0", "1", "0.0", "1.0", "true", "false")  # values in the column of one c
 BOX_COLUMN = ("bbox", "box", "bounding_box")
 SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w"), ("img_height", "img_width"))
 LIST_WORDS = {"label", "labels", "list", "annotation", "annotations", "classes"}  # in the names of text files of labels
+TEXT_OF_BOXES = re.compile(r"(?:[^\s\d]\S*(?: -?[\d.]+){4}(?: |$))|(?:-?[\d.]+(?: -?[\d.]+){3};)")
 NO_LABEL_WORDS = {"partition", "split", "splits", "subset", "fold", "folds"}  # of columns and lists, never labels
 AUTOML_SPLITS = {"TRAIN", "TRAINING", "VALIDATE", "VALIDATION", "TEST", "UNASSIGNED"}
 SUBMISSION = "submission"  # in the name of Kaggle's example of an answer, whose labels are made up
@@ -76,6 +77,7 @@ STRONG_COLUMNS = set(IMAGE_COLUMNS) - {"id", "name", "path", "file", "fname", "i
 USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
 MAX_SHEETS = 100  # csv files that are looked into
 MAX_DAMAGED = 0.2  # fraction of rows without four numbers in a file of boxes without a header
+MOST_IMAGES = 0.5  # of them, and of the values, that a column names whose name is not known as one of images
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Sheet:
     split_column: int | None = None
     found: float = 0.0  # fraction of the named images that are there
     ragged: tuple[int, ...] = ()  # lines with another number of fields than the header
+    encoding: str = ""  # where it was guessed
 
     @property
     def split(self) -> int:
@@ -157,7 +160,9 @@ def _like_others(sheet: Sheet, sheets: Sequence[Sheet], index: ImageIndex) -> Sh
     header = [name.lower() for name in sheet.header]
     for other in sheets if not sheet.kind else ():
         if other.kind and other.found and [name.lower() for name in other.header] == header:
-            own = replace(other, file=sheet.file, rows=sheet.rows, lines=sheet.lines, ragged=sheet.ragged)
+            own = replace(
+                other, file=sheet.file, rows=sheet.rows, lines=sheet.lines, ragged=sheet.ragged, encoding=sheet.encoding
+            )
             return replace(own, found=_found(own, index))
     return sheet
 
@@ -166,7 +171,12 @@ def _may_name_images(lines: Sequence[str], data: Survey) -> bool:
     """Return whether a table may have a column of images, by its header or an image's extension in its first lines."""
     header = {name.strip(" \"'\ufeff").lower() for name in re.split(r"[,;\t]", lines[0])} if lines else set()
     named = header & (set(IMAGE_COLUMNS) if data.images else STRONG_COLUMNS)
-    return bool(named) or any(suffix in line.lower() for line in lines[:MAX_LOOKED] for suffix in USUAL_SUFFIXES)
+    cells = {normal(cell.strip(" \"'")) for line in lines[1:MAX_LOOKED] for cell in re.split(r"[,;\t]", line)}
+    return (
+        bool(named)
+        or bool(cells & data.image_stems.keys())
+        or any(suffix in line.lower() for line in lines[:MAX_LOOKED] for suffix in USUAL_SUFFIXES)
+    )
 
 
 def _names_labels(file: File) -> bool:
@@ -178,11 +188,13 @@ def _sheet(file: File, index: ImageIndex) -> Sheet | None:
     read = read_list(file) if file.suffix == ".txt" else read_table(file)
     if read is None:
         return None
-    header, rows, lines, ragged = read
-    if _names_image(header):
-        header, rows, lines = _named_columns(header, rows), (tuple(header), *rows), (1, *lines)
+    header, rows, lines = read.header, read.rows, read.lines
+    if (image := _image_in_header(header, rows, index)) is not None:
+        header, rows, lines = _named_columns(header, rows, image), (tuple(header), *rows), (1, *lines)
     lower = tuple(name.strip().lower() for name in header)
-    plain = Sheet(file, tuple(name.strip() for name in header), rows, lines, "", ragged=ragged)
+    plain = Sheet(
+        file, tuple(name.strip() for name in header), rows, lines, "", ragged=read.ragged, encoding=read.encoding
+    )
     plain = replace(plain, split_column=_split_column(lower, rows))
     image = _image_column(lower, plain, index)
     if image is None:
@@ -247,6 +259,8 @@ def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sh
         return replace(sheet, kind="unlabelled")
     if any(sum(row[i].lstrip().startswith(("[{", "{")) for row in sheet.rows[:MAX_LOOKED]) for i in others):
         return replace(sheet, kind="unread")
+    if any(_are_texts_of_boxes([row[i] for row in sheet.rows[:MAX_LOOKED]]) for i in others):
+        return replace(sheet, kind="unread")
     if any(are_runs(_plain(lower[i]), [row[i] for row in sheet.rows[:MAX_LOOKED]]) for i in others):
         return replace(sheet, kind="runs")
     if sum(bool(GEOMETRY.match(_plain(lower[i]))) for i in others) >= MIN_GEOMETRY:
@@ -254,6 +268,12 @@ def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sh
     named = _label_of(sheet, lower)
     label = named if named is not None else others[0] if len(others) == 1 else None
     return replace(sheet, kind="images" if label is not None else "unclear", label=label)
+
+
+def _are_texts_of_boxes(values: Sequence[str]) -> bool:
+    """Return whether texts are boxes: "cat 4 4 24 14 dog ..." (ImageNet), "4 4 24 14;30 20 ..." (wheat heads)."""
+    filled = [value.strip() for value in values if value.strip()]
+    return sum(bool(TEXT_OF_BOXES.match(value)) for value in filled) > 0.5 * len(filled)
 
 
 def _are_hot(rows: Sequence[tuple[str, ...]], columns: Sequence[int]) -> bool:
@@ -275,28 +295,40 @@ def names_images(sheet: Sheet) -> bool:
     return named > 0.5 * len(looked)
 
 
-def _names_image(row: Sequence[str]) -> bool:
-    """Return whether a row that should be a header names an image."""
-    return any(Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES for cell in row if (parts := name_parts(cell)))
+def _image_in_header(header: Sequence[str], rows: Sequence[tuple[str, ...]], index: ImageIndex) -> int | None:
+    """The column where the first row names an image, so that it is no header."""
+    for i, cell in enumerate(header):
+        parts = name_parts(cell)
+        if parts and Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES:
+            return i
+        named = normal(cell.strip()) in index.stems and cell.strip().lower() not in IMAGE_COLUMNS
+        if named and _are_stems([row[i] for row in rows], index):
+            return i
+    return None
 
 
-def _named_columns(first: Sequence[str], rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def _named_columns(first: Sequence[str], rows: Sequence[tuple[str, ...]], image: int) -> tuple[str, ...]:
     """Column names for a file without a header: image and label, Keras-RetinaNet's and Google AutoML's boxes."""
     names = [f"column {i + 1}" for i in range(len(first))]
-    image = next(i for i, cell in enumerate(first) if _names_image((cell,)))
     names[image] = "image"
     left = [i for i in range(len(first)) if i != image]
     if left and all(row[left[0]].strip().upper() in AUTOML_SPLITS for row in (tuple(first), *rows)):
         names[left.pop(0)] = "split"
     if len(left) == 1:
         names[left[0]] = "label"
-    elif len(left) == 5 and _are_boxes([[row[i] for i in left[:4]] for row in (first, *rows)]):
+    elif _begin_with_boxes(left, first, rows):
         for i, name in zip(left, ("x1", "y1", "x2", "y2", "label")):
             names[i] = name
     elif len(left) == 9 and names[0] == "split":
         for i, name in zip(left, ("label", "xmin", "ymin", "", "", "xmax", "ymax", "", "")):
             names[i] = name or names[i]
     return tuple(names)
+
+
+def _begin_with_boxes(left: Sequence[int], first: Sequence[str], rows: Sequence[tuple[str, ...]]) -> bool:
+    """Return whether columns are four numbers of a box and its class, perhaps with the size of the image behind."""
+    named = len(left) == 5 or (len(left) > 5 and numbers((first[left[4]],)) is None)
+    return named and _are_boxes([[row[i] for i in left[:4]] for row in (first, *rows)])
 
 
 def _are_boxes(rows: Sequence[Sequence[str]]) -> bool:
@@ -315,7 +347,19 @@ def _image_column(lower: tuple[str, ...], sheet: Sheet, index: ImageIndex) -> in
             return i
         if lower[i] in IMAGE_COLUMNS and _found(own, index, ambiguous=True) > 0.5:
             return i
-    return next((i for i in order if lower[i] in IMAGE_COLUMNS), None) if _box_columns(lower) else None
+    by_values = next((i for i in order if _are_stems([row[i] for row in sheet.rows], index)), None)
+    if by_values is None and _box_columns(lower):
+        return next((i for i in order if lower[i] in IMAGE_COLUMNS), None)
+    return by_values
+
+
+def _are_stems(values: Sequence[str], index: ImageIndex) -> bool:
+    """Return whether values name most of the images without their endings, as the column patientId of X-rays."""
+    distinct = {normal(value.strip()) for value in values}
+    if numbers(distinct) is not None and len(distinct) < len(values):
+        return False  # numbers that recur count or measure something
+    found = distinct & index.stems
+    return len(found) >= MOST_IMAGES * max(len(distinct), len(index.stems))
 
 
 def _found(sheet: Sheet, index: ImageIndex, ambiguous: bool = False) -> float:

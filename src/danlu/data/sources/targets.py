@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.message import message
+from danlu.message import Message, message
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TaskName as Task
 from danlu.task_spec import TaskSpec, targets_of
@@ -89,15 +89,17 @@ def with_classes(spec: TaskSpec, targets: Tensor, places: Tensor, classes: int) 
     return places[targets] if spec.has_classes else targets
 
 
-def need_two(classes: Sequence[str], where: object) -> None:
-    """Raise Refusal unless there are at least two classes. where: location of the labels, for messages."""
-    if len(classes) < 2:
-        got = f"only {classes[0]!r}" if classes else "none"
-        raise Refusal(
-            message(
-                "data.refuse.least_two_classes_got",
-                "{where} must have at least two classes, got {got}",
-                where=where,
-                got=got,
-            )
-        )
+def need_two(classes: Sequence[str], where: object, advice: Callable[[], Message] | None = None) -> None:
+    """Raise Refusal unless there are at least two classes.
+
+    where: location of the labels, for messages. advice: what to do, asked for where they are refused.
+    """
+    if len(classes) >= 2:
+        return
+    got = f"only {classes[0]!r}" if classes else "none"
+    refused = message(
+        "data.refuse.least_two_classes_got", "{where} must have at least two classes, got {got}", where=where, got=got
+    )
+    if advice is None:
+        raise Refusal(refused)
+    raise Refusal(message("data.refuse.with_advice", "{refused}; {advice}", refused=refused, advice=advice()))

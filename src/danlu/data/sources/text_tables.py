@@ -6,18 +6,27 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from danlu.data.survey import File
-from danlu.data.text_files import decode_text, read_text
+from danlu.data.text_files import decode_guessed
 
 MAX_LOOKED = 200  # rows by which the content of a table is recognised
 LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
 LISTED_BOX = re.compile(r"-?[\d.]+(,-?[\d.]+){3},\d+$")  # Keras-YOLO's box: four numbers and the class
 
-# Header, rows, the line of each row, and the lines that have another number of fields than the header.
-Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...], tuple[int, ...]]
+
+class Table(NamedTuple):
+    """Rows of text. lines: of each row. ragged: lines with another number of fields than the header. encoding: where it
+    was guessed."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lines: tuple[int, ...]
+    ragged: tuple[int, ...] = ()
+    encoding: str = ""
 
 
 def is_list(lines: Sequence[str]) -> bool:
@@ -32,8 +41,10 @@ def read_list(file: File) -> Table | None:
     None for other text files, also for lists of images alone.
     """
     try:
-        text = read_text(file.path)
-    except (OSError, UnicodeDecodeError):
+        text, encoding = decode_guessed(file.path.read_bytes())
+    except OSError:
+        return None
+    if encoding and "\0" in text:
         return None
     rows: list[tuple[str, ...]] = []
     lines: list[int] = []
@@ -55,19 +66,17 @@ def read_list(file: File) -> Table | None:
             lines.append(number)
     if boxes is None or (not boxes and not all(len(row) == 2 for row in rows)):
         return None
-    return ("image", "x1", "y1", "x2", "y2", "label") if boxes else ("image", "label"), tuple(rows), tuple(lines), ()
+    header = ("image", "x1", "y1", "x2", "y2", "label") if boxes else ("image", "label")
+    return Table(header, tuple(rows), tuple(lines), encoding=encoding)
 
 
 def read_table(file: File) -> Table | None:
-    """Header, rows as long as it, their lines, and lines of other rows; None if the file is no table of text."""
+    """A csv or tsv file; None if it is no table of text."""
     try:
         data = file.path.read_bytes()
     except OSError:
         return None  # the reader of tables names it
-    try:
-        text = decode_text(data)
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
+    text, encoding = decode_guessed(data)
     first = text.lstrip().split("\n", 1)[0]
     separator = "\t" if file.suffix == ".tsv" else max(",;\t", key=first.count)
     rows, lines, ragged = [], [], []
@@ -84,7 +93,8 @@ def read_table(file: File) -> Table | None:
                 ragged.append(reader.line_num)
     except csv.Error:
         return None
-    return (header, tuple(rows), tuple(lines), tuple(ragged)) if header and (rows or len(header) > 1) else None
+    found = Table(header, tuple(rows), tuple(lines), tuple(ragged), encoding)
+    return found if header and (rows or len(header) > 1) else None
 
 
 def numbers(words: Iterable[str]) -> np.ndarray | None:

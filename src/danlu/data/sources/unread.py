@@ -15,16 +15,25 @@ from danlu.data.survey import File, Survey, sample
 from danlu.message import message
 from danlu.refuse import Refusal
 
+UNTAR = "mkdir -p {folder} && tar -xf {file} -C {folder}"
+TARS = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 ARCHIVES = {
     ".zip": "unzip {file} -d {folder}",
-    ".tar": "tar -xf {file} --one-top-level={folder}",
-    ".tgz": "tar -xf {file} --one-top-level={folder}",
-    ".tar.gz": "tar -xf {file} --one-top-level={folder}",
-    ".tar.xz": "tar -xf {file} --one-top-level={folder}",
-    ".tar.bz2": "tar -xf {file} --one-top-level={folder}",
+    **dict.fromkeys(TARS, UNTAR),
     ".7z": "7z x {file} -o{folder}",
+    ".7z.001": "7z x {file} -o{folder}",
+    ".zip.001": "7z x {file} -o{folder}",
     ".rar": "unrar x {file} {folder}/",
 }
+MARKS = {  # first bytes of archives of any name
+    b"PK\3\4": ".zip",
+    b"7z\xbc\xaf\x27\x1c": ".7z",
+    b"Rar!": ".rar",
+    b"\x1f\x8b": ".tar.gz",
+    b"BZh": ".tar.bz2",
+    b"\xfd7zXZ": ".tar.xz",
+}
+TAR_MARK = 257, b"ustar"  # its place in a tar file
 ZIPPED = (".npz", ".pt", ".pth", ".xlsx", ".docx", ".keras", ".jar")  # files that are zip archives inside
 PICKLED = "pickled Python objects, which are not read, for they could run code"
 BINARY = {
@@ -34,6 +43,8 @@ BINARY = {
     ".h5": "an HDF5 file",
     ".hdf5": "an HDF5 file",
     ".lmdb": "an LMDB database",
+    **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"), "a video, whose frames are to be saved as images"),
+    ".psd": "an image of Photoshop, to be saved as png",
     ".dcm": "DICOM images",
     ".nii": "NIfTI volumes",
     ".pkl": PICKLED,
@@ -58,9 +69,11 @@ def look_archive(survey: Survey) -> Evidence | None:
     if not packed or survey.images:
         return None
     file, ending = packed[0]
-    stem = file.path.name.removesuffix(ending)
+    stem = file.path.name[: -len(ending)] if file.path.name.lower().endswith(ending) else file.path.name
+    stem = stem if stem != file.path.name else f"{stem}_unpacked"
     beside = str(file.path.with_name(stem)) if len(survey.files) > 1 else stem
-    command = ARCHIVES[ending].format(file=shlex.quote(str(file.path)), folder=shlex.quote(beside))
+    split = ending == ".zip" and any(one.suffix == ".z01" for one in survey.files)  # a zip of several files
+    command = ARCHIVES[".7z" if split else ending].format(file=shlex.quote(str(file.path)), folder=shlex.quote(beside))
     if len(packed) > 1:
         text = "{file} and {more} more are archives: unpack them first, as with `{command}`"
         why = message("data.refuse.archives", text, file=file.relative, more=len(packed) - 1, command=command)
@@ -72,14 +85,17 @@ def look_archive(survey: Survey) -> Evidence | None:
 
 def _ending_of(file: File, alone: bool) -> str | None:
     """The ending of an archive's name. alone: the file was given, so that its first bytes may tell instead."""
-    known = next((ending for ending in ARCHIVES if file.name.lower().endswith(ending)), None)
-    if known is not None or not alone or file.suffix in ZIPPED:
-        return file.name[-len(known) :].lower() if known else None
+    known = max((ending for ending in ARCHIVES if file.name.lower().endswith(ending)), key=len, default=None)
+    if known is not None or not alone or file.suffix in (*ZIPPED, ".gz"):
+        return known
     try:
         with file.path.open("rb") as stream:
-            return ".zip" if stream.read(4) == b"PK\3\4" else None
+            start = stream.read(TAR_MARK[0] + len(TAR_MARK[1]))
     except OSError:
         return None
+    if start[TAR_MARK[0] :] == TAR_MARK[1]:
+        return ".tar"
+    return next((ending for mark, ending in MARKS.items() if start.startswith(mark)), None)
 
 
 def look_binary(survey: Survey) -> Evidence | None:

@@ -28,6 +28,7 @@ from danlu.data.sources.labelled import Labelled, Thing, relative, wanted_task
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.sources.yolo_files import (
+    check_other_yamls,
     classes_of,
     find_darknet,
     find_yaml,
@@ -101,8 +102,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     darknet = find_darknet(survey)
     if description is not None and description.suffix.lower() in (".yaml", ".yml"):
         content = load_yaml(description)
-        notes += unread_keys(description, content)
         classes = classes_of(description, content)
+        notes += unread_keys(description, content) + check_other_yamls(survey, description, classes)
         shape_of_points = "kpt_shape" in content
         listed = list(listed_images(description, content, paths))
     elif darknet is not None:

@@ -14,7 +14,7 @@ from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
 from danlu.data.sources.class_lists import names_of
 from danlu.data.sources.described_paths import DescribedPaths
 from danlu.data.survey import File, Survey
-from danlu.data.text_files import decode_text, read_lines, read_text
+from danlu.data.text_files import decode_guessed, read_lines, read_text
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 
@@ -57,10 +57,25 @@ def read_darknet(file: File, paths: DescribedPaths) -> tuple[list[str], list[tup
 
 
 def find_yaml(survey: Survey) -> File | None:
-    """Find a data.yaml at the top, or the only one in a folder below."""
+    """Find a data.yaml at the top, or the only one in a folder below. Of several at the top data.yaml is meant."""
     files = [file for file in survey.of(".yaml", ".yml") if is_yaml(file.path)]
-    top = [file for file in files if not file.folder]
+    top = sorted((file for file in files if not file.folder), key=lambda file: file.stem.lower() != "data")
     return next(iter(top or (files if len(files) == 1 else [])), None)
+
+
+def check_other_yamls(survey: Survey, chosen: Path, classes: list[str]) -> list[str]:
+    """Notes on the other descriptions beside the chosen one, where a folder was given.
+
+    Raises Refusal if they list other classes and the chosen one is not called data.yaml.
+    """
+    found = [file for file in survey.of(".yaml", ".yml") if file.path.parent == chosen.parent and file.path != chosen]
+    others = [file for file in found if not survey.is_file and is_yaml(file.path)]
+    for other in others:
+        if chosen.stem.lower() != "data" and classes_of(other.path, load_yaml(other.path)) != classes:
+            text = "{path}: {chosen} and {other} list different classes: give the one that is meant as DATA"
+            values = {"path": survey.path, "chosen": chosen.name, "other": other.name}
+            raise Refusal(message("data.refuse.several_yamls", text, **values))
+    return [f"{other.relative} is not read, as {chosen.name} is; give its path to read it" for other in others]
 
 
 def is_yaml(file: Path) -> bool:
@@ -68,10 +83,7 @@ def is_yaml(file: Path) -> bool:
         return False
     with file.open("rb") as stream:
         data = stream.read(1 << 16)
-    try:
-        lines = decode_text(data).splitlines()
-    except UnicodeDecodeError:
-        lines = data.decode("latin-1").splitlines()
+    lines = decode_guessed(data)[0].splitlines()
     return any(line.startswith("names") for line in lines) and any(line.startswith(("train", "val")) for line in lines)
 
 
