@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset as Opened
 from danlu.own.data import open_data
+from danlu.own.labels import UNKNOWN_LOSS
 from danlu.refuse import Refusal
 
 torch.manual_seed(0)
@@ -23,6 +24,8 @@ X = torch.rand(40, 1, 8, 8)
 Y = torch.arange(40) % 3
 ROWS = np.random.default_rng(0).normal(size=(40, 4))
 FRAME = pandas.DataFrame(ROWS, columns=list("abcd")).assign(price=ROWS.sum(1), kind=np.where(ROWS[:, 0] > 0, "x", "y"))
+ONE_HOT = torch.nn.functional.one_hot(Y)
+LABELS = torch.stack([torch.arange(40) % 2, torch.arange(40) % 3 == 0, torch.arange(40) % 5 == 1], 1).int()
 PIXELS = (X[:, 0] * 255).to(torch.uint8)
 
 
@@ -164,11 +167,40 @@ def test_hugging_face(tmp_path: Path) -> None:
         ((torch.arange(40) % 2).float(), {"loss": "bce_logits"}, "classify", ("0", "1")),
         ((torch.arange(40) % 2).float(), {"task": "classify"}, "classify", ("0", "1")),
         (torch.arange(40) % 2 == 0, {}, "classify", ("False", "True")),
+        (ONE_HOT, {"loss": "cross_entropy"}, "classify", ("0", "1", "2")),
+        (ONE_HOT.float(), {"task": "classify"}, "classify", ("0", "1", "2")),
+        (ONE_HOT, {"loss": UNKNOWN_LOSS}, "regress", ()),
+        (ONE_HOT, {"loss": "mse"}, "regress", ()),
+        (LABELS, {}, "multilabel", ("0", "1", "2")),
+        (LABELS.float(), {"loss": "bce_logits"}, "multilabel", ("0", "1", "2")),
+        (LABELS == 1, {"task": "multilabel"}, "multilabel", ("0", "1", "2")),
+        (LABELS, {"task": "regress"}, "regress", ()),
+        (LABELS, {"loss": "squared"}, "regress", ()),
     ],
 )
 def test_task_of_labels(labels: Any, settings: Any, task: str, classes: tuple[str, ...]) -> None:
     dataset = opened((X, labels), **settings)
     assert (dataset.task, dataset.classes) == (task, classes)
+    if labels.ndim == 2:
+        wanted = labels.int().argmax(1) if task == "classify" else labels.float()
+        assert torch.equal(dataset.targets, wanted)
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "sentence"),
+    [
+        (LABELS, {"task": "classify"}, "one label per sample to classify, got 'shape \\(40, 3\\)'"),
+        (torch.rand(40, 3), {"task": "multilabel"}, "0 or 1 for each label, of shape \\(N, K\\)"),
+        (torch.arange(40) % 2, {"task": "multilabel"}, "0 or 1 for each label, of shape \\(N, K\\)"),
+        (torch.arange(40) % 2, {"task": "semantic"}, "classify or multilabel or regress for data given in Python"),
+        (torch.arange(40) % 2, {"task": "pose"}, "pass the folder's path"),
+        (torch.arange(40) % 2, {"loss": "bce"}, "a loss of scores.*leave the sigmoid at the end of the network out"),
+        (LABELS, {"loss": "bce"}, "a loss of scores"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels: Any, settings: Any, sentence: str) -> None:
+    with pytest.raises(Refusal, match=sentence):
+        opened((X, labels), **settings)
 
 
 class Stream(IterableDataset):

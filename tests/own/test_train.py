@@ -139,6 +139,14 @@ def test_binary_losses(train: Any, outputs: int, loss: nn.Module) -> None:
     assert run.metrics.test.accuracy is not None
 
 
+def test_several_labels(train: Any) -> None:
+    labels = torch.stack([Y, 1 - Y, (X[:, 0, 0, 0] > 0.5).long()], 1)
+    run = train((X, labels), model=net(3), loss=nn.BCEWithLogitsLoss())
+    assert run.task == "multilabel"
+    assert run.metrics.test["f1_micro"] is not None
+    assert len(run.predict(X[:2])[0].probabilities) == 3
+
+
 def test_numbers_reach_the_users_loss_as_they_are(train: Any) -> None:
     values = 1000 * X.mean((1, 2, 3))
     seen: list[float] = []

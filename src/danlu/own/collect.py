@@ -10,6 +10,7 @@ from danlu.config import SHORT_FLAGS, Config, with_values
 from danlu.own.callbacks import OwnCallbacks
 from danlu.own.data import open_data
 from danlu.own.files import is_reference, load_reference
+from danlu.own.labels import UNKNOWN_LOSS
 from danlu.own.loss import OwnLoss
 from danlu.own.metrics import OwnMetrics
 from danlu.own.model import network_spec
@@ -87,7 +88,7 @@ def with_data(config: Config, data: Any, val: Any, test: Any, objects: UserObjec
     """
     if not is_data(data):
         return config, objects
-    loss = objects.loss.kind if objects.loss is not None else None
+    loss = objects.loss.kind or UNKNOWN_LOSS if objects.loss is not None else config.loss.name
     dataset, loading = open_data(data, val, test, config.data, config.task, raw=objects.model is not None, loss=loss)
     values: dict[str, Any] = {"data.path": PREFIX + dataset.path}
     if config.batch_size is None and loading.batch_size is not None:

@@ -14,7 +14,7 @@ from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Samples
 from danlu.data.sources.targets import need_two
 from danlu.message import message
 from danlu.own.inputs import ReadOptions, SplitData, read_split
-from danlu.own.labels import numbered, numbers, task_of
+from danlu.own.labels import check_scores, numbered, numbers, task_of
 from danlu.own.naming import plain_name
 from danlu.own.recognition import Loading, is_pair, splits_of, unwrapped
 from danlu.refuse import Refusal, refusal
@@ -34,8 +34,8 @@ def open_data(
 ) -> tuple[Dataset, Loading]:
     """Data given in Python as a `Dataset`, and the settings of its DataLoader.
 
-    val, test: their splits, where they are data as well. raw: the user's network takes arrays as they are. loss: kind
-    of the user's loss. classes: of a trained network, whose classes the labels must be.
+    val, test: their splits, where they are data as well. raw: the user's network takes arrays as they are. loss: see
+    `task_of`. classes: of a trained network, whose classes the labels must be.
     """
     given = splits_of(data, val, test)
     parts: dict[str, SplitData] = {}
@@ -49,8 +49,10 @@ def open_data(
     first = parts["train"]
     labels = _joined_labels(parts)
     where = f"column {first.target!r} of DATA" if first.target and _is_table(first) else "targets of DATA"
-    wanted = task or ("classify" if first.classes else None)
-    decided = task_of(labels, wanted, loss, first.target if _is_table(first) else "", where)
+    wanted = task or ("classify" if first.classes and labels.ndim == 1 else None)
+    name_of_target = first.target if _is_table(first) else ""
+    decided = task_of(labels, wanted, loss, name_of_target, where, table=_is_table(first))
+    check_scores(decided, loss)
     inputs, common = _joined_inputs(parts), _common(parts, name)
     if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8 and inputs.ndim == 5:
         common["frames"], inputs = inputs.shape[1], inputs.flatten(1, 2)
@@ -58,6 +60,10 @@ def open_data(
         targets = numbers(labels, where)
         names = (first.target or "target",) if targets.shape[1] == 1 else _columns(targets.shape[1])
         made = Dataset(task="regress", inputs=inputs, targets=targets, target_names=names, **common)
+    elif decided == "multilabel":
+        named = classes or first.classes or tuple(map(str, range(labels.shape[1])))
+        targets = torch.from_numpy(labels.astype(np.float32))
+        made = Dataset(task="multilabel", inputs=inputs, targets=targets, classes=named, **common)
     else:
         targets, found, notes = numbered(labels, first.classes or _as_trained(labels, classes), keep=raw)
         if classes is None:

@@ -12,9 +12,10 @@ from torch import Tensor
 from danlu.data.sources.targets import decide, to_classes, to_numbers
 from danlu.message import message
 from danlu.own.loss import BINARY_KINDS, CLASS_KINDS, NUMBER_KINDS
-from danlu.refuse import Refusal, refusal
-from danlu.task_spec import TASKS, TaskName, targets_of
+from danlu.refuse import Refusal, either, refusal
+from danlu.task_spec import TASKS, TaskName, label_task, targets_of
 
+UNKNOWN_LOSS = "own"  # of the user, whose targets may be anything
 MAX_INTEGER_CLASSES = 1000  # integers with at most this many distinct values, each seen twice on average, are classes
 
 
@@ -48,27 +49,25 @@ def as_labels(values: Any, where: str) -> np.ndarray:
     return array
 
 
-def task_of(labels: np.ndarray, task: TaskName | None, loss: str | None, name: str, where: str) -> TaskName:
-    """Return classify or regress.
+def task_of(
+    labels: np.ndarray, task: TaskName | None, loss: str | None, name: str, where: str, table: bool = False
+) -> TaskName:
+    """Return classify, multilabel or regress.
 
-    task: set by the user, or None. loss: kind of the user's loss. name: of the target column of a table.
-    Raises Refusal for another task, and for labels that contradict it.
+    task: set by the user, or None. loss: the doctor's name of the user's loss, UNKNOWN_LOSS if it has none, or the name of one
+    of danlu's. name: of a table's target column. table: whether the inputs are a table, which has no labels.
     """
-    if task is not None and TASKS[task].on_canvas:
+    possible = ("class", "numbers") if table else ("class", "labels", "numbers")
+    tasks = [name for name, spec in TASKS.items() if spec.targets in possible]
+    if task is not None and task not in tasks:
         raise refusal(
             "task",
-            message("own.wanted.classify_regress_data_given", "classify or regress for data given in Python"),
+            message("own.wanted.tasks_data_given", "{tasks} for data given in Python", tasks=either(tasks)),
             task,
-            do=message("own.do.pass_folder_path", "pass the folder's path"),
+            do="" if targets_of(task) == "labels" else message("own.do.pass_folder_path", "pass the folder's path"),
         )
-    if labels.ndim == 2:
-        if targets_of(task) == "class":
-            raise refusal(
-                where,
-                message("own.wanted.label_per_sample_classify", "one label per sample to classify"),
-                f"shape {labels.shape}",
-            )
-        return "regress"
+    if labels.ndim == 2 or targets_of(task) == "labels":
+        return _task_of_several(labels, task, loss, where, table)
     if task is None and loss in CLASS_KINDS:
         task = "classify"
     if task is None and loss in NUMBER_KINDS and labels.dtype.kind in "iuf":
@@ -85,12 +84,44 @@ def task_of(labels: np.ndarray, task: TaskName | None, loss: str | None, name: s
     return "classify"
 
 
+def _task_of_several(labels: np.ndarray, task: TaskName | None, loss: str | None, where: str, table: bool) -> TaskName:
+    """Task of several numbers per sample: of 0 and 1 for each label, in the place of one class, or any."""
+    binary = labels.ndim == 2 and set(np.unique(labels).tolist()) <= {0, 1}
+    if targets_of(task) == "labels" and not binary:
+        wanted = message("own.wanted.labels_multilabel", "0 or 1 for each label, of shape (N, K), to predict labels")
+        raise refusal(where, wanted, f"shape {labels.shape}")
+    if targets_of(task) == "class" or (task is None and loss in CLASS_KINDS and is_one_hot(labels)):
+        if not is_one_hot(labels):
+            wanted = message("own.wanted.label_per_sample_classify", "one label per sample to classify")
+            raise refusal(where, wanted, f"shape {labels.shape}")
+        return label_task(False)
+    if task is None and binary and not table and loss in (None, "binary-cross-entropy", *BINARY_KINDS):
+        return label_task(True)
+    return task or "regress"
+
+
+def check_scores(task: TaskName, loss: str | None) -> None:
+    """Refuse a loss of probabilities where danlu turns the outputs of the network into probabilities itself."""
+    if targets_of(task) in ("class", "labels") and loss == "bce":
+        wanted = message("own.wanted.loss_of_scores", "a loss of scores, such as nn.BCEWithLogitsLoss()")
+        do = message("own.do.leave_out_sigmoid", "leave the sigmoid at the end of the network out")
+        raise refusal("loss", wanted, message("own.got.loss_of_probabilities", "one of probabilities"), do=do)
+
+
+def is_one_hot(labels: np.ndarray) -> bool:
+    """Whether each row (N, K) is 1 for one class and 0 for all others."""
+    return labels.ndim == 2 and set(np.unique(labels).tolist()) <= {0, 1} and bool((labels.sum(1) == 1).all())
+
+
 def numbered(labels: np.ndarray, names: Sequence[str] | None, keep: bool) -> tuple[Tensor, tuple[str, ...], list[str]]:
-    """Class indices (N,), class names and notes.
+    """Class indices (N,), class names and notes. labels: (N,), or one-hot (N, K).
 
     names: of the classes 0, 1, ..., where the data have them. keep: the user's network expects the integers unchanged,
     so that integers from 0 keep their value even where some do not occur.
     """
+    if labels.ndim == 2:
+        names = names or tuple(map(str, range(labels.shape[1])))
+        labels = labels.argmax(1)  # one-hot
     if labels.dtype.kind == "f":
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "iu" and len(labels):

@@ -82,15 +82,8 @@ def _named(metrics: Any) -> dict[str, Any]:
                 ),
                 "metrics",
             )
-        if not (callable(metric) or _is_torchmetric(metric)):
-            raise refusal(
-                f"metric {name}",
-                message(
-                    "own.wanted.function_outputs_targets_torchmetrics",
-                    "a function f(outputs, targets) or a torchmetrics metric",
-                ),
-                metric,
-            )
+        if isinstance(metric, type) or not (callable(metric) or _is_torchmetric(metric)):
+            raise _no_metric(name, metric)
         needs = required(parameters_of(metric))
         if not _is_torchmetric(metric) and len(needs) > 2:
             raise Refusal(
@@ -103,6 +96,20 @@ def _named(metrics: Any) -> dict[str, Any]:
                 "metrics",
             )
     return named
+
+
+def _no_metric(name: str, metric: Any) -> Refusal:
+    """Refusal of what is neither a function nor an object with update, compute and reset."""
+    wanted = message(
+        "own.wanted.function_outputs_targets_torchmetrics", "a function f(outputs, targets) or a torchmetrics metric"
+    )
+    if isinstance(metric, str):
+        do = message("own.do.metric_measured", "{metric} is measured without being asked for", metric=metric)
+        return refusal("metrics", wanted, metric, do=do if metric in METRICS else "")
+    if isinstance(metric, type):
+        do = message("own.do.metric_object", "make an object of it: {metric}(...)", metric=metric.__name__)
+        return refusal(f"metric {name}", wanted, message("own.got.class", "a class"), do=do)
+    return refusal(f"metric {name}", wanted, metric)
 
 
 def _is_torchmetric(metric: Any) -> bool:
