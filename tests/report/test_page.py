@@ -50,6 +50,7 @@ LOOK = """(async () => {
     broken: at("img").filter((img) => !img.complete || !img.naturalWidth).map((img) => img.alt),
     width: innerWidth, wide: document.documentElement.scrollWidth,
     beyond: at("main *").filter((e) => !e.closest(".scroll, svg") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 99)),
+    settings: at(".scroll:has(.stacked)").map((e) => e.scrollWidth - e.clientWidth),
     scale: document.querySelector("[data-figure=loss]").layout.yaxis.type,
     classes: at("table.sortable")[0] && [...at("table.sortable")[0].tBodies[0].rows].map((row) => row.cells[0].title),
     text: document.querySelector("main").innerText,
@@ -91,6 +92,7 @@ def test_page_in_a_browser(kind: str, width: int, run_of: Callable[[str], Path],
     assert seen["width"] == width
     assert seen["wide"] <= width, "the page scrolls sideways"
     assert seen["beyond"] == []
+    assert seen["settings"] == [0, 0], "the tables of settings scroll sideways"
     assert seen["broken"] == []
     assert seen["images"] == (32 if kind in ("digits", "hundred", "hostile", "troubled", "troubled-zh") else 0)
     assert set(seen["first"]) == CHARTS.get(kind, CHARTS["digits"])

@@ -136,5 +136,5 @@ def _figure(row: dict[str, Any], uri: str) -> str:
     return (
         f"<figure>{image(uri, row['name'])}<figcaption>"
         f'<span class="{kind}">{escape(clip(predicted, 40))}</span>{sure}'
-        f'<span class="file"><bdi>{note}</bdi><b>{shown}</b></span></figcaption></figure>'
+        f'<span class="file"><bdi><span>{note}</span></bdi><b>{shown}</b></span></figcaption></figure>'
     )

@@ -12,7 +12,7 @@ from danlu.config import get, keys, plain
 from danlu.history.same_images import SameImages, same_images
 from danlu.message import Message, message, speaking, translated
 from danlu.refuse import refusal
-from danlu.report.charts import axis, layout
+from danlu.report.charts import axis, layout, metric_axis
 from danlu.report.document import Section, sectioned
 from danlu.report.markup import (
     Figure,
@@ -183,6 +183,6 @@ def overlay(key: str, names: Sequence[str], records: Sequence[Sequence[Mapping[s
             {"type": "scatter", "mode": "lines+markers" if len(x) == 1 else "lines", "x": x, "y": y, "line": line}
             | {"name": escape(clip(name, 40)), "marker": {"color": line["color"]}}
         )
-    y_axis = axis(tickformat=".3~p" if percent else "~g", nticks=7)
+    y_axis = metric_axis(percent, nticks=7)
     x_axis = axis(translated("history.epoch", "epoch"))
     return {"data": lines, "layout": layout(x_axis, y_axis, hovermode="x unified", showlegend=True)}

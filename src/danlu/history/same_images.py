@@ -24,7 +24,7 @@ from danlu.preparation.prepare import read, split_of
 from danlu.progress.stages import stage
 from danlu.refuse import Failure, Refusal
 from danlu.report.images import draw_objects, to_data_uri
-from danlu.report.markup import clip, escape, image, number, percent
+from danlu.report.markup import clip, escape, file_name, image, number, percent
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_WORDS
 
@@ -206,7 +206,7 @@ def _line(run: str, row: dict[str, Any]) -> str:
 
 
 def _file(name: str) -> str:
-    return f'<span class="file"><bdi>{escape(clip(name, 60))}</bdi></span>'
+    return f'<span class="file">{file_name(name, 60)}</span>'
 
 
 def _drawn(photo: Any, found: Prediction, classes: Sequence[str]) -> str:

@@ -42,6 +42,12 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
     return plain | more
 
 
+def metric_axis(percent: bool, title: str = "", **more: Any) -> dict[str, Any]:
+    """Axis of the values of a metric; a fraction has ticks in percent and ends at 100 %, even if it is constant."""
+    plain = {"tickformat": ".3~p", "maxallowed": 1.02} if percent else {"tickformat": "~g"}
+    return axis(title, **(plain | more))
+
+
 def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Plotly layout in the style of the report; `more` overrides its settings."""
     plain = {
@@ -89,7 +95,7 @@ def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> F
     if not data:
         return None
     form = ".2%" if is_percentage(metric) else ".4~g"
-    y_axis = axis(tickformat=".3~p" if is_percentage(metric) else "~g", hoverformat=form, nticks=7)
+    y_axis = metric_axis(is_percentage(metric), hoverformat=form, nticks=7)
     figure = {"data": data, "layout": layout(_epoch_axis(epochs), y_axis, hovermode="x unified", showlegend=True)}
     return _mark_best(figure, epochs, metric, best_epoch)
 

@@ -12,8 +12,8 @@ from danlu.report.markup import (
     Figures,
     card,
     chart,
-    clip,
     escape,
+    file_name,
     image,
     is_number,
     metric_value,
@@ -282,7 +282,7 @@ def _mistake(mistake: Mapping[str, Any]) -> str:
         f'<figure title="{escape(name)}">{image(mistake.get("image"), str(name))}<figcaption>'
         f'<span class="predicted">{escape(predicted)}</span><span class="true">{truth}</span>'
         f'<span class="confidence"><i style="width:{100 * width:.1f}%"></i></span>'
-        f'<span class="file"><bdi>{escape(clip(name, 80))}</bdi><b>{escape(percent(confidence, 1))}</b></span>'
+        f'<span class="file">{file_name(name)}<b>{escape(percent(confidence, 1))}</b></span>'
         f"</figcaption></figure>"
     )
 

@@ -7,7 +7,7 @@ from html import escape as plain
 from typing import Any
 
 from danlu.message import translated
-from danlu.report.charts import MUTED, SURFACE, TRAIN, VAL, axis, layout
+from danlu.report.charts import MUTED, SURFACE, TRAIN, VAL, axis, layout, metric_axis
 from danlu.report.markup import (
     MISSING,
     Figure,
@@ -132,9 +132,9 @@ def _before_and_after(attempts: Sequence[Mapping[str, Any]]) -> Figure | None:
     }
     new["error_x"] = noise
     percentage = all(is_percentage(str(a["metric"])) for a in shown)
-    across = axis(
+    across = metric_axis(
+        percentage,
         translated("report.validation_metric", "validation {metric}", metric=metric_key(str(shown[0]["metric"]))),
-        tickformat=".3~p" if percentage else "~g",
     )
     down = axis(type="category", autorange="reversed", showgrid=False)
     return {"data": [old, new], "layout": layout(across, down, shapes=lines, hovermode="closest")}

@@ -10,8 +10,8 @@ from danlu.report.evaluation import metrics_card
 from danlu.report.markup import (
     Figures,
     card,
-    clip,
     escape,
+    file_name,
     image,
     is_number,
     name_cell,
@@ -83,6 +83,6 @@ def _mistake(mistake: Mapping[str, Any]) -> str:
         f'<figure title="{escape(name)}">{image(mistake.get("image"), str(name))}<figcaption>'
         f'<span class="predicted">{escape(predicted)}</span><span class="true">{truth}</span>'
         f'<span class="confidence"><i style="width:{width:.1f}%"></i></span>'
-        f'<span class="file"><bdi>{escape(clip(name, 80))}</bdi><b>{escape(wrong)}</b></span>'
+        f'<span class="file">{file_name(name)}<b>{escape(wrong)}</b></span>'
         f"</figcaption></figure>"
     )

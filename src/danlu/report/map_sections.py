@@ -8,7 +8,19 @@ from typing import Any
 from danlu.data.label_palette import palette
 from danlu.message import translated
 from danlu.report.evaluation import metrics_card
-from danlu.report.markup import Figures, card, clip, escape, image, is_number, name_cell, number_cell, percent, table
+from danlu.report.markup import (
+    Figures,
+    card,
+    clip,
+    escape,
+    file_name,
+    image,
+    is_number,
+    name_cell,
+    number_cell,
+    percent,
+    table,
+)
 
 KEYS = ("iou", "dice", "boundary_iou", "precision", "recall", "pixels")
 
@@ -74,5 +86,5 @@ def _example(one: Mapping[str, Any], names: Sequence[str], colours: Sequence[tup
     score = escape(translated("report.map_iou", "mean IoU {value}", value=percent(iou, 1)))
     return (
         f'<figure title="{escape(name)}"><div class="layers">{views}</div><figcaption><div class="keys">{keys}</div>'
-        f'<span class="file"><bdi>{escape(clip(name, 80))}</bdi><b>{score}</b></span></figcaption></figure>'
+        f'<span class="file">{file_name(name)}<b>{score}</b></span></figcaption></figure>'
     )

@@ -106,6 +106,13 @@ def clip(value: object, length: int) -> str:
     return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
 
 
+def file_name(value: object, length: int = 80) -> str:
+    """HTML of the name of a file or sample, whose folders are cut before the name of the file itself is."""
+    folder, slash, file = clip(value, length).rpartition("/")
+    folders = f"<i>{escape(folder)}/</i>" if slash else ""
+    return f"<bdi>{folders}<span>{escape(file)}</span></bdi>"
+
+
 def is_number(value: object) -> TypeGuard[int | float]:
     """Return whether a value is a finite number (bool does not count as a number)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -224,7 +231,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 
         head: Column titles, plain text.
         rows: Rows of HTML cells (`text_cell`, `name_cell`, `number_cell`).
         numbers: Number of numeric columns, the last ones; their titles are right-aligned.
-        kind: CSS classes: "sortable", "settings", "whole" (no limit on the height).
+        kind: CSS classes: "sortable", "settings", "whole" (no limit on the height), "stacked" (on a phone, the
+            sentences of a row are below its name and value).
     """
     first = len(head) - numbers
     titles = "".join(f"<th{' class=number' if i >= first else ''}>{escape(t)}</th>" for i, t in enumerate(head))

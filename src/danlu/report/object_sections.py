@@ -14,6 +14,7 @@ from danlu.report.markup import (
     chart,
     clip,
     escape,
+    file_name,
     is_number,
     name_cell,
     number,
@@ -173,7 +174,7 @@ def _example(one: Mapping[str, Any], name: str) -> str:
     return (
         f'<figure title="{escape(file)}"><div class="pair">{left}{right}</div>{_attention(one, name)}<figcaption>'
         f'<span class="{"wrong" if wrong else "right"}">{escape(found_wrong)}</span>'
-        f'<span class="file"><bdi>{escape(clip(file, 60))}</bdi></span></figcaption></figure>'
+        f'<span class="file">{file_name(file, 60)}</span></figcaption></figure>'
     )
 
 

@@ -15,6 +15,7 @@ from danlu.report.markup import (
     chart,
     clip,
     escape,
+    file_name,
     is_number,
     name_cell,
     number,
@@ -153,8 +154,8 @@ def _example(one: Mapping[str, Any]) -> str:
     name, errors = str(one.get("name", "")), translated("report.comma", ", ").join(words)
     return (
         f'<figure title="{escape(name)}"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(errors)}">'
-        f"{image}{''.join(lines)}</svg>{_votes(one, image, width, height)}<figcaption>{escape(clip(errors, 90))}<br>"
-        f"<bdi>{escape(clip(name, 60))}</bdi></figcaption></figure>"
+        f"{image}{''.join(lines)}</svg>{_votes(one, image, width, height)}<figcaption>{escape(clip(errors, 90))}"
+        f'<span class="file">{file_name(name, 60)}</span></figcaption></figure>'
     )
 
 

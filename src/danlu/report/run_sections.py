@@ -69,9 +69,9 @@ def configuration_section(config: Config | None, choices: Sequence[Mapping[str, 
     others = translated("report.other_settings", "The other {count} settings, at their defaults", count=len(rest))
     return card(
         translated("report.settings_of_this_run", "Settings of this run"),
-        table(head, rows, kind="settings") if rows else "",
+        table(head, rows, kind="settings stacked") if rows else "",
         note=note,
-    ) + (f"<details class=card><summary>{others}</summary>{table(head, rest, kind='settings')}</details>")
+    ) + (f"<details class=card><summary>{others}</summary>{table(head, rest, kind='settings stacked')}</details>")
 
 
 def machine_section(summary: Mapping[str, Any], environment: Mapping[str, str]) -> str:
