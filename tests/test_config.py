@@ -117,6 +117,8 @@ def test_changed_names_what_differs_from_the_defaults():
         ({"val": float("inf")}, "data.val must be a fraction"),
         ({"val": -3}, "data.val must be a fraction"),
         ({"val": 1.5}, "data.val must be a fraction"),
+        ({"modle": "lenet"}, "got 'modle'; did you mean 'model'"),
+        ({"early_stopping": 3}, "did you mean 'regularise.patience'"),
         ({"precision": "bf61"}, "did you mean 'bf16'"),
         ({"augment.area": [0.1, 0.5, 1]}, "augment.area must be 2 values"),
         ({"loss.class_weights": "blanced"}, "did you mean 'balanced'"),

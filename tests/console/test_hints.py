@@ -56,3 +56,11 @@ def test_a_verb_that_is_a_flag_names_its_verb(word: str, verb: str, capsys: pyte
     error = capsys.readouterr().err
     assert f"--{word} is a flag of " in error
     assert f"danlu {verb}" in error
+
+
+@pytest.mark.parametrize("verb", ["train", "tune", "describe", "diagnose"])
+def test_flags_that_sentences_on_data_name_exist_on_every_verb_that_reads_data(verb: str) -> None:
+    flags = set(build_parsers()[1][verb].flags)
+    named = {(flag, place) for place, text in sentences() if place.startswith("data/") for flag in FLAG.findall(text)}
+    assert {flag for flag, _ in named} >= {"--format", "--task", "--target"}
+    assert not {(flag, place) for flag, place in named if flag not in flags | OF_OTHERS}

@@ -13,7 +13,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from danlu.config.refusals import sentence
-from danlu.config.settings import SHORT, SYNONYMS, keys, sections
+from danlu.config.settings import SHORT, SHORT_FLAGS, SYNONYMS, keys, sections
 from danlu.config.tree import Config
 from danlu.config.yaml_text import YamlTooLarge, read_yaml
 from danlu.message import message
@@ -115,7 +115,9 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
                         ),
                         thing,
                     )
-                raise refusal(thing, message("config.wanted.known", "a known one"), dotted, near=[*keys(), *SHORT])
+                raise refusal(
+                    thing, message("config.wanted.known", "a known one"), dotted, near=[*keys(), *SHORT_FLAGS]
+                )
             plain = str(leaf) if isinstance(leaf, Path) else leaf  # paths are text in the tree
             head, _, tail = dotted.partition(".")
             if tail:

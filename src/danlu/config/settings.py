@@ -16,6 +16,7 @@ SHORT = {
     "optimizer": "optim.name",
     "lr": "optim.lr",
     "target": "data.target",
+    "format": "data.format",
     "val": "data.val",
     "test": "data.test",
     "split": "data.split",
@@ -66,6 +67,9 @@ SYNONYMS = {
     "net": "model",
     "weights": "pretrained",
     "patience": "regularise.patience",
+    "early_stopping": "regularise.patience",
+    "wd": "optim.weight_decay",
+    "batchsize": "batch_size",
     "verbose": "console",
     "language": "lang",
 }
