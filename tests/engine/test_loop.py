@@ -271,7 +271,7 @@ def test_the_record_bears_the_names_of_the_vocabulary(tmp_path):
 
 def test_a_training_leaves_the_whole_run_folder(tmp_path):
     run = train(tmp_path)
-    wanted = "config.yaml environment.json metrics.jsonl summary.json findings.json report.html log.txt"
+    wanted = "config.yaml choices.json environment.json metrics.jsonl summary.json findings.json report.html log.txt"
     assert {*wanted.split()} <= {path.name for path in run.folder.iterdir()}
     assert "<html" in run.report.read_text()
     assert not list(run.folder.rglob("*.part"))

@@ -176,11 +176,15 @@ INTERRUPTED = "interrupted"
 
 
 class Interrupted(KeyboardInterrupt):
-    """The training was stopped by a signal after saving its state. code: exit status."""
+    """The training was stopped by a signal after saving its state.
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
+    reason: "interrupted by SIGTERM". code: exit status. command: continues the training.
+    """
+
+    def __init__(self, reason: str, code: int, command: str = "") -> None:
+        text = "{reason}; go on with `{command}`"
+        super().__init__(message("stop.go_on", text, reason=reason, command=command) if command else reason)
+        self.reason, self.code = reason, code
 
 
 class StopSignal:

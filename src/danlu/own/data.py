@@ -60,7 +60,7 @@ def open_data(
         targets = numbers(labels, where)
         names = (first.target or "target",) if targets.shape[1] == 1 else _columns(targets.shape[1])
         made = Dataset(task="regress", inputs=inputs, targets=targets, target_names=names, **common)
-    elif decided == "multilabel":
+    elif targets_of(decided) == "labels":
         named = classes or first.classes or tuple(map(str, range(labels.shape[1])))
         targets = torch.from_numpy(labels.astype(np.float32))
         made = Dataset(task="multilabel", inputs=inputs, targets=targets, classes=named, **common)

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from danlu.data.dataset import SPLITS
 from danlu.doctor.diagnose import Checked, judged, shown
-from danlu.doctor.finding import in_one_line, indented
+from danlu.doctor.finding import Finding, in_one_line, indented
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.printed import finding_line
 from danlu.doctor.terms import severity_term, term
 from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepared import Prepared
@@ -30,22 +31,8 @@ MAX_CODES = 12  # findings on a line of those that were not judged
 
 def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
     """Print the dataset and a table of the settings chosen from the data, with reasons; also to the run's log."""
-    dataset, split = prepared.dataset, prepared.split
-    sizes = {name: len(getattr(split, name)) for name in SPLITS}
-    counts = translated("report.comma", ", ").join(
-        translated("printing.count", "{count} {split}", count=f"{size:,}", split=split_key(name))
-        for name, size in sizes.items()
-        if size
-    )
-    target = (
-        translated("printing.classes", "{count} classes", count=len(dataset.classes))
-        if dataset.classes
-        else translated("printing.regression", "regression")
-    )
-    shape = " x ".join(map(str, prepared.signature.input_shape))
-    text = "{path}: {format}, {target}, input {shape}, {counts} ({split})"
-    facts = {"path": dataset.path, "format": dataset.format, "target": target, "shape": shape}
-    print_and_log(console, run, translated("printing.dataset", text, **facts, counts=counts, split=split.how))
+    dataset = prepared.dataset
+    print_and_log(console, run, data_line(prepared))
     for note in dataset.notes:
         print_and_log(console, run, translated("printing.note", "note: {note}", note=note))
     for i, problem in enumerate(dataset.problems):
@@ -85,17 +72,43 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
         console.print(table)
 
 
+def data_line(prepared: Prepared) -> str:
+    """One line on the data of a training: path, format, classes, shape of the input, samples of each split."""
+    dataset, split = prepared.dataset, prepared.split
+    sizes = {name: len(getattr(split, name)) for name in SPLITS}
+    counts = translated("report.comma", ", ").join(
+        translated("printing.count", "{count} {split}", count=f"{size:,}", split=split_key(name))
+        for name, size in sizes.items()
+        if size
+    )
+    target = (
+        translated("printing.classes", "{count} classes", count=len(dataset.classes))
+        if dataset.classes
+        else translated("printing.regression", "regression")
+    )
+    shape = " x ".join(map(str, prepared.signature.input_shape))
+    text = "{path}: {format}, {target}, input {shape}, {counts} ({split})"
+    facts = {"path": dataset.path, "format": dataset.format, "target": target, "shape": shape}
+    return translated("printing.dataset", text, **facts, counts=counts, split=split.how)
+
+
 def print_result(console: Console, run: Run, summary: Summary) -> None:
-    """Print metrics, serious findings, reason of a stop, time and report of a finished training; also to its log."""
+    """Print metrics, serious findings, reason of a stop, time and report of a finished training; also to its log.
+
+    A finding that was printed during the training is named by its title alone.
+    """
+    printed = run.logged
     for split, metrics in summary.metrics.items():
         if metrics:
             print_and_log(console, run, f"{split_key(split):>5}  {figures(metrics)}")
     for line in [*calibration_line(summary), *uncertainty(summary, run.config.data.fold)]:
         print_and_log(console, run, str(line))
-    findings = summary.findings
+    findings, language = summary.findings, run.config.doctor.language
     serious = [one for one in shown(findings)[0] if one["severity"] != "note"]
     for finding in serious:
-        print_and_log(console, run, in_one_line(finding, run.config.doctor.language))
+        known = finding["code"] in printed
+        line = finding_line(Finding.from_dict(finding), language) if known else in_one_line(finding, language)
+        print_and_log(console, run, line)
     if not serious and run.ledger.exists():
         print_and_log(console, run, checked_line(judged(Ledger.read(run.ledger)), len(findings)))
     if summary.stopped:
@@ -331,7 +344,9 @@ def print_inspection(console: Console, found: Mapping[str, Any]) -> None:
         print_line(console, sentence)
     for one in found.get("effective") or ():
         field = " x ".join(map(str, one["theoretical"]))
-        print_line(console, f"{one['layer']}: the gradient reaches {one['effective']:.0f} pixels of {field}")
+        text = "{layer}: the gradient reaches {effective:.0f} pixels of {field}"
+        facts = {"layer": one["layer"], "effective": one["effective"], "field": field}
+        print_line(console, translated("printing.effective", text, **facts))
     if timed:
         times = found["time"]
         spent = {phase: f"{1e3 * times[phase]:.1f}" for phase in ("forward", "backward", "step")}

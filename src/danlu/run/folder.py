@@ -1,12 +1,13 @@
 """The run folder: its files, written atomically, and its lock.
 
-config.yaml (resolved), environment.json, metrics.jsonl, summary.json, findings.json, weights/best.safetensors,
-weights/last.safetensors, weights/start.safetensors (initial weights of --init), weights/path/ (of some epochs, with
-`save_path`), state.pt (to resume; a finished run keeps it with `keep_state` only), state.previous.pt (the checkpoint
-before it, until the training ends), doctor.jsonl (measurements of the doctor), heal/ and heal.json (attempts of
-healing), earlier.json (runs before it on the same data), report.html, features.json (section of the report),
-landscape.html, evaluation.html, log.txt. Every file is written by `write_atomically`, so that a kill or a power cut at
-any moment leaves a complete file, old or new; `run/stage.py` defines their order.
+config.yaml (resolved), choices.json (settings that danlu chose, with reasons), environment.json, metrics.jsonl,
+summary.json, findings.json, weights/best.safetensors, weights/last.safetensors, weights/start.safetensors (initial
+weights of --init), weights/path/ (of some epochs, with `save_path`), state.pt (to resume; a finished run keeps it with
+`keep_state` only), state.previous.pt (the checkpoint before it, until the training ends), doctor.jsonl (measurements of
+the doctor), heal/ and heal.json (attempts of healing), earlier.json (runs before it on the same data), report.html,
+features.json (section of the report), landscape.html, evaluation.html, log.txt. Every file is written by
+`write_atomically`, so that a kill or a power cut at any moment leaves a complete file, old or new; `run/stage.py`
+defines their order.
 """
 
 from __future__ import annotations
@@ -276,6 +277,14 @@ class Run:
                 file.write(printable(line.rstrip("\n")) + "\n")
         except OSError:
             pass
+
+    @property
+    def logged(self) -> str:
+        """Text of log.txt; empty if it cannot be read."""
+        try:
+            return (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
 
 
 def _is_locked(path: Path) -> bool:

@@ -1,9 +1,9 @@
 """Stage of a run, read from the files of its folder; it decides where `--resume` continues.
 
-A run writes, each file atomically: config.yaml as it was asked for (ASKED); weights/start, environment.json and
-config.yaml with every setting decided (PREPARED); state.pt after the first epoch or a few minutes (TRAINING);
-summary.json (MEASURED); report.html (FINISHED). A kill at any moment leaves one of these stages,
-and what is missing is done again from there. A run that is resumed for more epochs removes its report first.
+A run writes, each file atomically: config.yaml as it was asked for (ASKED); weights/start, environment.json,
+choices.json and config.yaml with every setting decided (PREPARED); state.pt after the first epoch or a few minutes
+(TRAINING); summary.json (MEASURED); report.html (FINISHED). A kill at any moment leaves one of these stages, and what
+is missing is done again from there. A run that is resumed for more epochs removes its report first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class RunStage(IntEnum):
     FINISHED = 4
 
 
-EARLY_FILES = frozenset((".lock", "config.yaml", "environment.json", "log.txt", "start.safetensors"))
+EARLY_FILES = frozenset((".lock", "config.yaml", "choices.json", "environment.json", "log.txt", "start.safetensors"))
 
 
 def stage_of(folder: Path) -> RunStage:

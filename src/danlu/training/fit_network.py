@@ -28,6 +28,7 @@ from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.preparation.sample_facts import record_sample_facts
 from danlu.printing.console import TextConsole
+from danlu.printing.resumed import resumed_lines
 from danlu.progress.stages import showing
 from danlu.run.folder import Run
 from danlu.run.record import Record
@@ -67,6 +68,9 @@ def fit_network(
         record, watchers = _open_record(run, prepared, progress, resume), [display, saver]
         if config.save_path:
             watchers.insert(1, PathKeeper(run, prepared.signature, config.save_path))
+    if first and restored:
+        for line in resumed_lines(run, prepared, plan, progress):
+            display.say(line)
     several = fabric.world_size > 1
     agreement = Agreement(stop, saver)
     if several:

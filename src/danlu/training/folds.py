@@ -70,8 +70,7 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
                 shutil.copyfile(kept.folder / name, run.folder / name)
         _finish_folds(run, kept, folds, refit, console)
     except Interrupted as stopped:
-        reason = str(stopped).partition(";")[0]
-        raise Interrupted(f"{reason}; go on with `danlu train --resume {run.name}`", stopped.code) from None
+        raise Interrupted(stopped.reason, stopped.code, f"danlu train --resume {run.name}") from None
     except Failure:  # the metrics so far explain it
         raise
     except Exception:

@@ -18,7 +18,8 @@ from danlu.engine.loop import Watcher
 from danlu.engine.processes import launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
 from danlu.inference.loaded_run import LoadedRun, load
-from danlu.message import message
+from danlu.message import message, translated
+from danlu.preparation.choices import Choice
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.printing.lines import print_and_log, print_line
@@ -115,6 +116,7 @@ def _prepare_job(run: Run, config: Config, console: Console, guidance: Guidance 
         start = prepared.transfer.source
         save_tensors(run.weights("start"), start.state, start.signature)
     run.write_json("environment.json", describe_environment(prepared.device))
+    run.write_json("choices.json", {"choices": [vars(choice) for choice in prepared.choices]})
     run.write_text("config.yaml", dump_yaml(prepared.config))
     if guidance.remember:
         remember_earlier(run, prepared.config)
@@ -160,7 +162,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
         )
         if interrupted:
             verb = TASKS[config.task].verb
-            raise Interrupted(f"{progress.stopped}; go on with `danlu {verb} --resume {run.name}`", 128 + stop.number)
+            raise Interrupted(str(progress.stopped), 128 + stop.number, f"danlu {verb} --resume {run.name}")
         return load(run)
     except Failure:  # what was measured so far explains it
         raise
@@ -220,8 +222,8 @@ def resume_run(
         if run.stage is RunStage.MEASURED:  # killed while it wrote its report
             remove_checkpoints(run, config.keep_state)
             write_page(run.folder)
-        line = f"{run.name} has finished already; its report is {run.report}"
-        print_line(console, line)
+        text = "{run} has finished already; its report is {report}"
+        print_line(console, translated("training.finished_already", text, run=run.name, report=run.report))
         return load(run)
     if summary and _is_finished(run) and not run.state.exists():
         raise Refusal(
@@ -234,9 +236,21 @@ def resume_run(
         )
     began = time.perf_counter()
     prepared = prepare(config, run.weights("start"))
+    prepared = replace(prepared, choices=_kept_choices(run, config))
     seconds = time.perf_counter() - began
     job = TrainingJob(run, prepared, seconds, resume=True, from_folds=from_folds, guidance=guidance)
     return train_run(job, console)
+
+
+def _kept_choices(run: Run, config: Config) -> tuple[Choice, ...]:
+    """Settings chosen when the run began, with their reasons; () for runs of earlier versions.
+
+    config: with the settings changed since, whose choices are left out.
+    """
+    kept = run.read_json("choices.json", default={}).get("choices")
+    entries = [one for one in kept if isinstance(one, dict)] if isinstance(kept, list) else []
+    choices = [Choice(str(one.get("key")), one.get("value"), one.get("reason") or "") for one in entries]
+    return tuple(one for one in choices if one.key not in RESUMABLE or one.value == get(config, one.key))
 
 
 def _is_finished(run: Run) -> bool:
