@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from danlu.doctor.probes.padding import true_lengths
 from danlu.doctor.watch import Doctor, watch
 
 SAMPLES, FEATURES, CLASSES, BATCH = 96, 12, 3, 16
@@ -95,6 +96,42 @@ def test_a_recurrence_must_run_over_time_and_its_end_be_used(batch_first: bool, 
     assert found[:1] == ([code] if code else [])
 
 
+LENGTH, SHORTEST, LONGEST = 48, 3, 8
+
+
+class Summary(nn.Module):
+    """A recurrent classifier of padded sequences, which takes its last step, or that at the true length."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.rnn, self.head, self.how = nn.LSTM(2, 12, batch_first=True), nn.Linear(12, 2), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        lengths = x.abs().sum(2).ne(0).sum(1)
+        if self.how == "packed":
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            return self.head(self.rnn(packed)[1][0][-1])
+        steps = self.rnn(x)[0]
+        return self.head(steps[:, -1] if self.how == "last" else steps[torch.arange(len(x)), lengths - 1])
+
+
+@pytest.mark.parametrize(("how", "found"), [("last", True), ("packed", False), ("at length", False)])
+def test_the_last_step_of_padded_sequences_is_no_summary(how: str, found: bool) -> None:
+    torch.manual_seed(0)
+    lengths = torch.randint(SHORTEST, LONGEST, (SAMPLES,))
+    real = torch.arange(LENGTH) < lengths[:, None]
+    x = torch.randn(SAMPLES, LENGTH, 2) * real[..., None]
+    doctor = trained(Summary(how), F.cross_entropy, x, (x[..., 0].sum(1) > 0).long(), epochs=4)
+    assert (codes(doctor)[:1] == ["model.reads_padding"]) is found
+    assert "model.inputs_unused" not in codes(doctor)
+
+
+def test_lengths_end_where_the_padding_begins() -> None:
+    tokens = torch.tensor([[3, 4, 0, 0], [5, 0, 6, 0], [0, 0, 0, 0], [1, 2, 3, 4]])
+    assert true_lengths(tokens).tolist() == [2, 3, 0, 4]
+    assert true_lengths(torch.arange(12).view(3, 4)).tolist() == [4, 4, 4]  # all end differently: no padding
+
+
 class Decoder(nn.Module):
     def __init__(self, causal: bool) -> None:
         super().__init__()
@@ -113,6 +150,84 @@ def test_a_prediction_must_not_depend_on_the_item_it_predicts(causal: bool) -> N
     loss = lambda outputs, y: F.cross_entropy(outputs.reshape(-1, 8), y.reshape(-1))  # noqa: E731
     found = codes(trained(Decoder(causal), loss, items[:, :-1], items[:, 1:]))
     assert ("model.sees_future" in found) is not causal
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.items, self.rnn, self.head = nn.Embedding(8, 8), nn.GRU(8, 16, batch_first=True), nn.Linear(16, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(self.items(x))[0])
+
+
+@pytest.mark.parametrize("shifted", [True, False])
+def test_a_language_model_must_not_predict_the_item_that_it_reads(shifted: bool) -> None:
+    torch.manual_seed(0)
+    items = torch.randint(0, 8, (SAMPLES, 9))
+    loss = lambda outputs, y: F.cross_entropy(outputs.transpose(1, 2), y)  # noqa: E731
+    found = codes(trained(Recurrent(), loss, items[:, :-1], items[:, 1:] if shifted else items[:, :-1]))
+    assert ("model.sees_future" in found) is not shifted
+
+
+def test_a_layer_created_in_forward_is_found_where_the_loss_has_a_name() -> None:
+    torch.manual_seed(0)
+    (x, y), model = table(), Net("created")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with watch(model, optimizer, F.cross_entropy) as doctor:
+        for i in range(0, len(x), BATCH):
+            loss = F.cross_entropy(model(x[i : i + BATCH]), y[i : i + BATCH])  # keeps the graph until the next one
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert codes(doctor)[:1] == ["model.unregistered"]
+
+
+class Variational(nn.Module):
+    """A variational autoencoder of table rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = (
+            nn.Linear(FEATURES, 8),
+            nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, FEATURES)),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        latent = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        return self.decoder(latent), mean, log_variance
+
+
+@pytest.mark.parametrize(("weight", "found"), [(30.0, True), (0.1, False)])
+def test_reconstructions_must_depend_on_the_inputs(weight: float, found: bool) -> None:
+    torch.manual_seed(0)
+    x, model = table()[0], Variational()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with watch(model, optimizer) as doctor:
+        for _ in range(40):
+            for rows in torch.randperm(SAMPLES).split(BATCH):
+                outputs, mean, log_variance = model(x[rows])
+                divergence = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
+                loss = F.mse_loss(outputs, x[rows]) + weight * divergence
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    assert ("fit.posterior_collapse" in codes(doctor)) is found
+
+
+@pytest.mark.parametrize(("targets", "found"), [(torch.tensor([0.0, 1.0]), True), (torch.tensor([-1.0, 1.0]), False)])
+def test_labels_of_pairs_are_signs(targets: Tensor, found: bool) -> None:
+    torch.manual_seed(0)
+    x, model, loss_fn = table()[0], nn.Linear(FEATURES, 4), nn.CosineEmbeddingLoss(margin=0.2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer, loss_fn) as doctor:
+        for _ in range(8):
+            first, second = torch.randperm(SAMPLES)[:BATCH], torch.randperm(SAMPLES)[:BATCH]
+            optimizer.zero_grad()
+            loss_fn(model(x[first]), model(x[second]), targets[torch.arange(BATCH) % 2]).backward()
+            optimizer.step()
+    assert ("data.label_range" in codes(doctor)) is found
 
 
 def options() -> dict[str, nn.Module]:

@@ -157,6 +157,10 @@ CASES = {
         [("probe.mixing", 1e-7)],
     ),
     "model.sees_future": ([("probe.future", 0.05)], [("probe.future", 0.0)]),
+    "model.reads_padding": (
+        [("probe.padding", 40.0), ("probe.padded", 0.8), ("loss.chance", 0.69), ("loss.step", 0.68)],
+        [("probe.padding", 40.0), ("probe.padded", 0.8), ("loss.chance", 0.69), ("loss.step", 0.1)],
+    ),
     "model.random_in_eval": (
         [("probe.random", 0.7), ("probe.dropout", 0.3)],
         [("probe.random", 0.7)],  # the sampling of a VAE

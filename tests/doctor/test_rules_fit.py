@@ -60,8 +60,18 @@ STILL_POOR = [0.8, 0.7] + [0.6] * 8
 TO_ONE = [0.97, 0.01] + [0.0025] * 8
 LONG = [0.5, 0.3, 0.2, 0.1] + [0.1] * 26
 
+
+def reconstructed(difference: float) -> Ledger:
+    """A VAE whose reconstructions differ by this fraction of the differences between their inputs."""
+    ledger = Ledger()
+    ledger.add("probe.reconstruction", difference, "", 400)
+    ledger.add("run.finished", 400, "", 400)
+    return ledger
+
+
 # code -> (with the fault, without it, severity).
 CASES = {
+    "fit.posterior_collapse": (reconstructed(0.002), reconstructed(0.6), "error"),
     "fit.overfitting": (RISING, GOOD, "warning"),
     "fit.underfitting": (run(STILL_POOR, STILL_POOR), GOOD, "note"),
     "fit.one_class": (run([1.0] * 6, [1.0] * 6, predicted=[0.99] + [0.01 / 9] * 9), GOOD, "error"),

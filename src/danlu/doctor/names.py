@@ -307,6 +307,20 @@ NAMES: dict[str, Name] = {
     "probe.future": Name(
         "once", "", "", "change of the predictions of next items when these items are replaced, relative as above"
     ),
+    "probe.reconstruction": Name(
+        "once",
+        "",
+        "",
+        "of a model that samples: differences between its reconstructions over those between their inputs, at the end",
+    ),
+    "probe.padded": Name("once", "", "", "fraction of the items of the input sequences that is padding at their end"),
+    "probe.padding": Name(
+        "once",
+        "",
+        "",
+        "change of the outputs of a sequence without its padding, relative to the differences between sequences",
+    ),
+    "probe.copies": Name("once", "", "", "the same, where the targets are the items of the inputs themselves"),
     "probe.used_inputs": Name("once", "", "", "fraction of the input positions that an output depends on"),
     "probe.cut_output": Name(
         "once",

@@ -1,8 +1,9 @@
 """Behaviour of the model on a few samples of one training batch, run again in eval mode after the first steps.
 
 Each test needs no list of patterns: outputs that differ between two runs are random, outputs of a sample that depend on
-its neighbours in the batch mix samples, predictions of the next item that depend on that item see the answer, and input
-positions without a gradient are not used.
+its neighbours in the batch mix samples, predictions of the next item that depend on that item see the answer, outputs
+that change without the padding read it, and input positions without a gradient are not used. A model that samples is
+run again at the end of the training, to see whether what it reconstructs still depends on its inputs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import may_replay, undisturbed
 from danlu.doctor.probes.future import future_effect
 from danlu.doctor.probes.mixing import mixing
+from danlu.doctor.probes.padding import padding_effect
 from danlu.doctor.probes.randomness import DropoutCalls
+from danlu.doctor.probes.reconstruction import reconstruction
 from danlu.doctor.probes.sample import Sample, first_tensor
 from danlu.doctor.probes.unused_inputs import unused_inputs
 from danlu.doctor.watched_model import Pass, WatchedModel
@@ -30,10 +33,11 @@ class Behaviour(Instrument):
     """Write probe.*"""
 
     name = "behaviour"
-    kept = ("_done",)
+    kept = ("_done", "_samples")
 
     def start(self, watched: WatchedModel) -> None:
         self._done = False
+        self._samples = False  # the model draws random numbers in eval mode, as a VAE does
         self._last: tuple[Pass, Any] | None = None  # the last training pass with the targets of its loss
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
@@ -41,7 +45,7 @@ class Behaviour(Instrument):
             call.notes["targets"] = targets.detach() if isinstance(targets, Tensor) else None
 
     def settled(self, watched: WatchedModel, call: Pass) -> None:
-        if not self._done and call.kind == "train":
+        if (not self._done or self._samples) and call.kind == "train":
             self._last = (call, call.notes.pop("targets", None))
 
     def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
@@ -51,7 +55,14 @@ class Behaviour(Instrument):
         return None if self._done or watched.steps_done < 1 else self._probe(watched)
 
     def finish(self, watched: WatchedModel) -> None:
-        self._last = None
+        last, self._last = self._last, None
+        sample = Sample.of(watched.inner, last[0], None) if last and self._samples else None
+        if sample is None or not watched.replayable or not may_replay(watched.inner):
+            return
+        with undisturbed(watched):
+            watched.inner.eval()
+            for name, value, where in reconstruction(sample):
+                watched.write(name, value, where)
 
     def _probe(self, watched: WatchedModel) -> bool | None:
         self._done = True
@@ -80,10 +91,12 @@ class Behaviour(Instrument):
             return
         noise = float((base - again).float().abs().mean()) / scale
         watched.write("probe.random", noise)
+        self._samples = noise > NOISE and not dropout.active
         if dropout.active:
             watched.write("probe.dropout", max(dropout.active))
         if noise <= NOISE:
-            for name, value, where in (*mixing(sample, base, scale), *future_effect(sample, base, scale)):
+            found = (*mixing(sample, base, scale), *future_effect(sample, base, scale), *padding_effect(sample, base))
+            for name, value, where in found:
                 watched.write(name, value, where)
         for name, value, where in unused_inputs(sample):
             watched.write(name, value, where)

@@ -16,6 +16,7 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 MEASURED_PASSES = (2, 4)  # training passes; two, to distinguish tensors created in each pass from lasting ones
+FREED_WITHIN = 3  # passes, for a parameter that was created in one
 MAX_NODES = 50_000
 MAX_WRITTEN = 16  # leaves
 
@@ -32,6 +33,7 @@ class GraphLeaves(Instrument):
         self._found: list[tuple[weakref.ref, str, int]] = []  # tensor, name, number of elements
         self._created = 0  # elements of parameters created anew in each pass
         self._new: list[tuple[weakref.ref, int]] = []  # parameters of the second pass alone
+        self._waits = 0  # passes after it in which they may still be freed
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         if not call.grad or loss.grad_fn is None:
@@ -39,6 +41,8 @@ class GraphLeaves(Instrument):
         self._passes += 1
         if self._new:
             self._count_created()
+            self._waits -= 1
+            self._new = self._new if self._waits else []
         if self._passes not in MEASURED_PASSES:
             return
         known = watched.parameter_names.keys() | {id(t) for t in tensors_in((call.args, call.kwargs))}
@@ -53,11 +57,15 @@ class GraphLeaves(Instrument):
                 self._found.append((weakref.ref(leaf), names[id(leaf)], leaf.numel()))
             elif id(leaf) not in lasting and isinstance(leaf, nn.Parameter):
                 self._new.append((weakref.ref(leaf), leaf.numel()))
+                self._waits = FREED_WITHIN
 
     def _count_created(self) -> None:
-        """Count the new parameters that are gone; one that is still there belongs to another model of the program."""
+        """Count the new parameters that are gone; one that stays belongs to another model of the program.
+
+        The graph of a pass may live until the loss of the next one replaces it.
+        """
         self._created += sum(size for ref, size in self._new if ref() is None)
-        self._new = []
+        self._new = [one for one in self._new if one[0]() is not None]
 
     def finish(self, watched: WatchedModel) -> None:
         if not len(watched.optimizers):

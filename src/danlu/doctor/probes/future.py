@@ -13,9 +13,13 @@ MIN_LENGTH = 4  # items of a sequence
 
 
 def future_effect(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
-    """Yield probe.future: change of the outputs before a position when the items from there on are replaced."""
+    """Yield probe.future: change of the outputs before a position when the items from there on are replaced.
+
+    Where the targets are not the next items but the items themselves, the name is probe.copies.
+    """
     inputs = sample.inputs
-    if not predicts_next(sample) or base.shape[:2] != inputs.shape[:2]:
+    copies = repeats_inputs(sample)
+    if not (copies or predicts_next(sample)) or base.shape[:2] != inputs.shape[:2]:
         return
     middle = inputs.shape[1] // 2
     changed = inputs.clone()
@@ -24,7 +28,18 @@ def future_effect(sample: Sample, base: Tensor, scale: float) -> Iterator[Record
         return
     found = first_tensor(sample.run(inputs=changed))
     if found is not None and found.shape == base.shape:
-        yield "probe.future", float((found - base)[:, :middle].float().abs().mean()) / scale, ""
+        name = "probe.copies" if copies else "probe.future"
+        yield name, float((found - base)[:, :middle].float().abs().mean()) / scale, ""
+
+
+def repeats_inputs(sample: Sample) -> bool:
+    """Whether the targets are the items of the inputs themselves, at the same positions."""
+    inputs, targets = sample.inputs, sample.targets
+    if targets is None or inputs.dim() != 2 or inputs.shape[1] < MIN_LENGTH or inputs.is_floating_point():
+        return False
+    if targets.is_floating_point() or targets.numel() < inputs.numel():
+        return False
+    return bool((targets.reshape(-1)[: inputs.numel()].reshape(inputs.shape) == inputs).float().mean() > 0.98)
 
 
 def predicts_next(sample: Sample) -> bool:

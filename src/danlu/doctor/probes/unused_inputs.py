@@ -39,6 +39,7 @@ def unused_inputs(sample: Sample) -> Iterator[Record]:
     yield "probe.used_inputs", float(used.float().mean()), ""
     if not bool(used.any()):
         return
+    used |= (inputs == inputs[:1]).all(0)  # padding, which a model may leave out
     for axis in range(used.dim()):
         rest = [other for other in range(used.dim()) if other != axis]
         along = used.any(rest[0]) if len(rest) == 1 else used.flatten() if not rest else used.any(rest[1]).any(rest[0])

@@ -11,13 +11,32 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
 MIN_CHANGE = 0.01  # relative to the deviation of the outputs
+MASK = message(
+    "finding.model.sees_future.mask",
+    "Give attention a causal mask, use no bidirectional layers, and pad convolutions on the left only.",
+)
+SAME = message(
+    "finding.model.sees_future.same",
+    "The targets are the items of the inputs at the same positions, not the next ones, and the model reads from left to right.",
+)
+SHIFT = message("finding.model.sees_future.shift", "Shift the targets by one: each prediction is of the next item.")
 
 
 def sees_future(ledger: Ledger) -> Iterable[Finding]:
-    """Targets are the inputs one item later, and a prediction changes with the item that it should predict."""
-    change = ledger.last("probe.future", default=0.0)
+    """A prediction changes with the item that it should predict, or that item is at the same place of the inputs."""
+    change, copies = ledger.last("probe.future", default=0.0), ledger.last("probe.copies")
     if change > MIN_CHANGE:
-        yield Finding("model.sees_future", "error", 0.97, "", {"change": change, "threshold": MIN_CHANGE})
+        facts = {"change": change, "threshold": MIN_CHANGE, "fix": "mask", "do": MASK}
+        facts["seen"] = message(
+            "finding.model.sees_future.later",
+            "The targets are the inputs shifted by one. When the second half of the sequences was replaced, "
+            "the predictions for the first half changed by {change:%} of their standard deviation.",
+            change=change,
+        )
+        yield Finding("model.sees_future", "error", 0.97, "", facts)
+    elif copies is not None and copies <= MIN_CHANGE:  # a causal model; others may reconstruct a sequence on purpose
+        facts = {"change": copies, "threshold": MIN_CHANGE, "fix": "shift", "do": SHIFT, "seen": SAME}
+        yield Finding("model.sees_future", "error", 0.95, "", facts)
 
 
 SPEC = FindingSpec(
@@ -27,13 +46,12 @@ SPEC = FindingSpec(
     rule=sees_future,
     words=Words(
         title="The model sees the items that it should predict",
-        cause=(
-            "The targets are the inputs shifted by one. When the second half of the sequences was replaced, "
-            "the predictions for the first half changed by {change:%} of their standard deviation. The "
-            "answer is among the inputs, so that a low loss says nothing about predicting."
-        ),
-        fix=("Give attention a causal mask, use no bidirectional layers, and pad convolutions on the left only."),
-        snippet="mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])",
+        cause="{seen} The answer is among the inputs, so that a low loss says nothing about predicting.",
+        fix="{do}",
+        snippet={
+            "mask": "mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])",
+            "shift": "inputs, targets = x[:, :-1], x[:, 1:]",
+        },
     ),
     charts=(
         counts(
@@ -46,6 +64,6 @@ SPEC = FindingSpec(
         ),
     ),
     explains=("fit.*", "optim.*", "data.leak"),
-    needs=("probe.future",),
-    concerns=lambda ledger: ledger.has("probe.future"),
+    needs=("input.shape",),
+    concerns=lambda ledger: ledger.has("probe.future") or ledger.has("probe.copies"),
 )
