@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -80,6 +81,30 @@ def test_agent_acting_on_its_training_data_is_not_a_leak() -> None:
     assert doctor.ledger.values("run.steps") == [24]  # one epoch: no pass ended another
     assert doctor.ledger.values("run.forwards", "train") == [24]
     assert doctor.ledger.last("run.forwards", "val") == 0
+
+
+@pytest.mark.parametrize("updated", [True, False])
+@pytest.mark.parametrize("by_loss", [True, False])
+def test_an_average_of_the_weights_that_is_evaluated_must_be_updated(updated: bool, by_loss: bool) -> None:
+    model = network()
+    average, scores = copy.deepcopy(model), []
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    with danlu.watch(model, optimizer, budget=math.inf) as doctor:
+        for _ in range(8):
+            for rows in torch.randperm(256).split(32):
+                optimizer.zero_grad()
+                classify(model, rows).backward()
+                optimizer.step()
+                with torch.no_grad():
+                    for averaged, trained in zip(average.parameters(), model.parameters() if updated else ()):
+                        averaged.lerp_(trained, 0.2)
+            with torch.no_grad():
+                if by_loss:
+                    classify(average, torch.arange(256))
+                else:
+                    scores.append((average(X).argmax(1) == Y).float().mean().item())
+                    doctor.epoch(val_accuracy=scores[-1])
+    assert ("loop.stale_evaluation" in alarms(doctor)) is not updated
 
 
 def test_the_loss_of_a_pass_with_gradients_is_its_own_though_a_teacher_answers_in_between() -> None:

@@ -75,6 +75,10 @@ def modes(train: list[float], evaluated: list[float]) -> list[tuple]:
     return found + [("mode.loss_eval", v, "", e) for e, v in enumerate(evaluated, 1)]
 
 
+def falling_loss() -> list[tuple]:
+    return [("loss.step", 2.0 / step, "", step) for step in range(1, 41)]
+
+
 def times(step: float, wait: float) -> list[tuple]:
     return [(f"time.{n}", v, "", s) for s in range(1, 31) for n, v in (("step", step), ("wait", wait))]
 
@@ -147,6 +151,10 @@ CASES = {
     "loop.metric_wrong": (
         [(name, v, where, e) for e in range(1, 7) for name, v, where in told_and_seen(0.39, 0.95)],
         [(name, v, where, e) for e in range(1, 7) for name, v, where in told_and_seen(0.93, 0.95)],
+    ),
+    "loop.stale_evaluation": (
+        [*falling_loss(), *[("loss.of_others", 2.31, "", 10 * e) for e in range(1, 5) for _ in range(2)]],
+        [*falling_loss(), *[("loss.of_others", 2.31 / e, "", 10 * e) for e in range(1, 5) for _ in range(2)]],
     ),
     "model.unregistered": (
         [("parameter.size", 400, "out.weight"), ("leaf.unregistered", 900, "model.layers[0].weight")],

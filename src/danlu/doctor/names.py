@@ -185,6 +185,9 @@ NAMES: dict[str, Name] = {
         "loss of the best constant answer, measured by calling the loss; only where options or kind of the loss "
         "leave no formula for it",
     ),
+    "loss.of_others": Name(
+        "step", "", "", "losses computed without gradients from something else than the model's last outputs"
+    ),
     "loss.initial": Name("once", "", "", "loss of the first training pass"),
     "output.shape": Name("once", "", "", "shape of what is given to the loss, a list"),
     "output.count": Name("once", "", "", "number of outputs: size of dimension 1 (1 where there is none)"),

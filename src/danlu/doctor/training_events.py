@@ -170,6 +170,8 @@ class TrainingEvents:
         if call is None or self.watched.paused:
             return
         if call.loss is not None:
+            if by in ("module", "function") and not torch.is_grad_enabled() and not loss.requires_grad:
+                self.watched.write_deferred("loss.of_others", loss.detach().mean())
             if by == "backward" and self.watched.step <= FREE_STEPS and not self.watched.ledger.has("loss.terms"):
                 self.watched.write("loss.terms", terms_of(loss.grad_fn))
             return

@@ -1,0 +1,87 @@
+"""Finding loop.stale_evaluation: rule, wording and chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import groupby
+from statistics import fmean
+
+from danlu.doctor.derived.labels import late_accuracy
+from danlu.doctor.derived.progress import accuracies, loss_blocks
+from danlu.doctor.drawings.over_time import loss_and_chance
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.message import Message
+
+MIN_EVALUATIONS = 3
+LEARNT = 0.8  # of the first training loss; below it the weights have changed enough to be seen in any evaluation
+EXACT = 1e-6  # relative range of figures that are the same up to rounding
+MIN_GAP = 0.2  # of a constant accuracy below that of training; a small validation set may give the same accuracy twice
+
+
+def stale_evaluation(ledger: Ledger) -> Iterable[Finding]:
+    """A figure of the evaluation is exactly the same each time while the training loss falls: other weights are evaluated."""
+    blocks = loss_blocks(ledger)
+    if len(blocks) < 2 or not all(map(math.isfinite, blocks)) or blocks[-1] > LEARNT * blocks[0] or blocks[0] <= 0:
+        return
+    found = next((one for one in evaluations(ledger) if is_constant(one[1])), None)
+    if found is not None:
+        what, values = found
+        facts = {"what": what, "value": values[-1], "times": len(values), "first": blocks[0], "late": blocks[-1]}
+        yield Finding("loop.stale_evaluation", "error", 0.9, "", facts)
+
+
+def evaluations(ledger: Ledger) -> Iterable[tuple[Message | str, list[float]]]:
+    """Names and values of the figures of the evaluation that the outputs of the watched model do not explain."""
+    by_step = groupby(zip(*ledger.series("loss.of_others")), key=lambda pair: pair[0])
+    others = [fmean(loss for _, loss in group) for _, group in by_step]
+    yield message("finding.loop.stale_evaluation.loss", "The loss computed without gradients"), others
+    if ledger.has("loss.mean", "val") or ledger.has("accuracy.mean", "val"):
+        return  # of the watched model
+    fitted = late_accuracy(ledger, "train")
+    for metric in ledger.wheres("user.metric"):
+        values, low = ledger.values("user.metric", metric), metric.lower()
+        if ("loss" in low and "train" not in low) or (
+            fitted is not None and max(values) < fitted - MIN_GAP and metric_is_of_validation(ledger, metric)
+        ):
+            yield metric, values
+
+
+def metric_is_of_validation(ledger: Ledger, metric: str) -> bool:
+    """Whether a figure that the loop reported is an accuracy, and not that of training."""
+    told = ledger.values("user.metric", metric)
+    return "acc" in metric.lower() and list(accuracies(ledger, "val").values())[-1:] == told[-1:]
+
+
+def is_constant(values: list[float]) -> bool:
+    """Whether figures are the same each time, up to rounding."""
+    if len(values) < MIN_EVALUATIONS or not all(map(math.isfinite, values)):
+        return False
+    return max(values) > 0 and max(values) - min(values) <= EXACT * max(values)
+
+
+SPEC = FindingSpec(
+    code="loop.stale_evaluation",
+    order=306,
+    severities=("error",),
+    rule=stale_evaluation,
+    words=Words(
+        title="The evaluated weights are never updated",
+        cause=(
+            "{what} was exactly {value} in each of {times} evaluations, while the training loss fell from {first} to "
+            "{late}. So another model is evaluated, such as a copy or an average of the weights (EMA) that is never "
+            "updated, or the figure does not depend on the predictions."
+        ),
+        fix=(
+            "Evaluate the model that is trained, or update the copy after each step of the optimiser, as AveragedModel does."
+        ),
+        snippet="ema = torch.optim.swa_utils.AveragedModel(model)\nema.update_parameters(model)  # after optimizer.step()",
+    ),
+    charts=(loss_and_chance,),
+    explains=("fit.*", "loop.metric_wrong"),
+    needs=("loss.step",),
+    concerns=lambda ledger: ledger.has("loss.of_others") or ledger.has("user.metric"),
+)
