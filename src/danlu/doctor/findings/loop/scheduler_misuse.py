@@ -37,7 +37,11 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
         elif len(rates) < 5 or not ends or max(rates) <= 0:
             continue
         else:
-            found = _lr_vanishes(steps, rates, ends) or _warmup_unfinished(ledger, steps, rates, ends)
+            found = (
+                _lr_vanishes(steps, rates, ends)
+                or _cycles(steps, rates, ends)
+                or _warmup_unfinished(ledger, steps, rates, ends)
+            )
         if found:
             facts = {"problem": found[1], "do": found[2], "fix": found[0], "group": group}
             facts |= {"changes": len(rates), "epochs": len(ends)}
@@ -54,7 +58,8 @@ def _lr_vanishes(steps: list[int], rates: list[float], ends: list[int]) -> tuple
     inside = [r for s, r in zip(steps, rates) if s <= ends[0]]
     fallen = inside[-1] / max(inside)
     falls = all(b <= a for a, b in pairwise(inside))
-    if falls and len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * ends[0]:
+    returns = max((r for s, r in zip(steps, rates) if s > ends[0]), default=0.0) > 0.5 * max(inside)  # warm restarts
+    if falls and not returns and len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * ends[0]:
         return (
             "per_epoch",
             message(
@@ -84,13 +89,49 @@ def _lr_vanishes(steps: list[int], rates: list[float], ends: list[int]) -> tuple
     return None
 
 
+MIN_CYCLES = 2
+BOTTOM = 0.02  # of the largest learning rate; schedules that cycle on purpose stay above it or jump back at once
+
+
+def _cycles(steps: list[int], rates: list[float], ends: list[int]) -> tuple[str, Message, Message] | None:
+    """The learning rate falls to nearly zero and climbs back in small steps, again and again."""
+    low = BOTTOM * max(rates)
+    bottoms = [
+        i for i in range(1, len(rates) - 2) if rates[i - 1] >= rates[i] < rates[i + 1] < rates[i + 2] and rates[i] < low
+    ]
+    if len(bottoms) < MIN_CYCLES:
+        return None
+    if all(s - 1 in ends for s in steps[2:]):
+        return None  # stepped per epoch
+    period = (steps[bottoms[-1]] - steps[bottoms[0]]) / (len(bottoms) - 1)
+    return (
+        "per_epoch",
+        message(
+            "finding.loop.scheduler_misuse.cycles",
+            "The learning rate fell to nearly 0 and climbed back {times} times, every {period:.0f} steps, where an epoch has {epoch}: scheduler.step() runs once per batch, while its numbers count epochs",
+            times=len(bottoms),
+            period=period,
+            epoch=ends[0],
+        ),
+        message(
+            "finding.loop.scheduler_misuse.fix_fast",
+            "Call scheduler.step() once per epoch, or give the schedule epochs * len(loader) steps.",
+        ),
+    )
+
+
+MIN_RISING_STEPS = 200
+
+
 def _warmup_unfinished(
     ledger: Ledger, steps: list[int], rates: list[float], ends: list[int]
 ) -> tuple[str, Message, Message] | None:
     """The learning rate changed only between epochs and was still in its warm-up when the run ended."""
     upward = all(b >= a for a, b in pairwise(rates))
-    if not ledger.has("run.finished") or len(ends) < 5 or not upward or not all(s - 1 in ends for s in steps[2:]):
+    if not ledger.has("run.finished") or len(ends) < 5 or not upward:
         return None
+    if not all(s - 1 in ends for s in steps[2:]):
+        return _rising_to_the_end(steps, rates, ends)
     if rates[0] < rates[-1] < 2 * rates[0]:
         return (
             "per_batch",
@@ -106,6 +147,27 @@ def _warmup_unfinished(
             ),
         )
     return None
+
+
+def _rising_to_the_end(steps: list[int], rates: list[float], ends: list[int]) -> tuple[str, Message, Message] | None:
+    """The learning rate changed from batch to batch and rose until the last step."""
+    late = [rate for step, rate in zip(steps, rates) if step >= 0.8 * ends[-1]]
+    if ends[-1] < MIN_RISING_STEPS or not late or late[-1] <= late[0] or rates[-1] < 1.2 * rates[0]:
+        return None
+    return (
+        "per_batch",
+        message(
+            "finding.loop.scheduler_misuse.never_fell",
+            "The learning rate rose from {start:.3g} to {end:.3g} until the training ended: the schedule is made for more steps than the {steps} that were taken",
+            start=rates[0],
+            end=rates[-1],
+            steps=ends[-1],
+        ),
+        message(
+            "finding.loop.scheduler_misuse.fix_total",
+            "Give the schedule the number of steps of the training: epochs * len(loader).",
+        ),
+    )
 
 
 MIN_CURVE = 10  # points of a curve of learning rates
