@@ -98,6 +98,85 @@ def test_a_likelihood_that_is_minimised_is_found(end: float, found: bool) -> Non
     assert (first(made) == "loop.wrong_sign") is found
 
 
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"loss__kind": "kl", "output__activation": "softmax"}, "model.output_mismatch"),
+        ({"loss__kind": "kl", "output__activation": "log_softmax"}, ""),
+        ({"loss__kind": "bce", "output__activation": "softmax", "target__kind": "binary"}, "model.output_mismatch"),
+        ({"loss__kind": "bce", "output__activation": "softmax", "target__kind": "one_hot"}, ""),
+        (
+            {"loss__kind": "cross_entropy", "target__kind": "binary", "target__dtype": "torch.float32"},
+            "model.loss_mismatch",
+        ),
+        ({"loss__kind": "cross_entropy", "target__kind": "one_hot", "target__dtype": "torch.float32"}, ""),
+    ],
+)
+def test_outputs_and_loss_must_fit_targets_of_several_labels(facts: dict[str, str], code: str) -> None:
+    assert first(ledger(**facts, output__count=2, target__distinct=2)) == code
+
+
+def with_dropout(places: tuple[str, ...]) -> Ledger:
+    """Layers in the order of their calls: hidden, head and dropout layers."""
+    made = ledger()
+    for number, layer in enumerate(places):
+        made.add("layer.order", number, layer, 1)
+        made.add("layer.follows", places[number - 1] if number else "", layer, 1)
+    made.add("layer.last", 1, "head", 1)
+    made.add("layer.dropout", 0.5, "drop", 1)
+    return made
+
+
+@pytest.mark.parametrize(("places", "found"), [(("hidden", "head", "drop"), True), (("hidden", "drop", "head"), False)])
+def test_dropout_of_the_outputs_is_found(places: tuple[str, ...], found: bool) -> None:
+    assert (first(with_dropout(places)) == "model.output_mismatch") is found
+
+
+def rates(values: list[float], epoch: int) -> Ledger:
+    """A schedule that is stepped per batch, over six epochs."""
+    made = ledger(run__finished=len(values))
+    for step, value in enumerate(values, 1):
+        made.add("optimizer.lr", value, "optimizer0.group0", step)
+    for number in range(1, len(values) // epoch + 1):
+        made.add("run.steps", number * epoch, "", number)
+    return made
+
+
+SCHEDULES = {
+    "cosine of 12 steps": ([0.05 * (1 + math.cos(math.pi * s / 12)) for s in range(240)], True),
+    "cosine of all steps": ([0.05 * (1 + math.cos(math.pi * s / 240)) for s in range(240)], False),
+    "warm restarts": ([0.05 * (1 + math.cos(math.pi * (s % 40) / 40)) for s in range(240)], False),
+    "triangles": ([0.01 + 0.09 * abs((s % 80) / 40 - 1) for s in range(240)], False),
+    "one cycle of too many steps": ([0.01 + 0.09 * s / 2400 for s in range(240)], True),
+    "warm-up": ([0.1 * min(1.0, (s + 1) / 60) for s in range(240)], False),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_that_count_other_steps_are_found(name: str) -> None:
+    values, found = SCHEDULES[name]
+    assert (first(rates(values, 40)) == "loop.scheduler_misuse") is found
+
+
+def drawn(distinct: list[int], checked: int) -> Ledger:
+    """Epochs of 100 samples, of which the first was checked to `checked`, a third of them repeated."""
+    made = ledger(run__epoch_by="epoch()")
+    for epoch, count in enumerate(distinct, 1):
+        for name, value in {"hashed": count, "repeated": 0.3, "samples": checked if epoch == 1 else 40}.items():
+            made.add(f"input.{name}", value, "train", epoch)
+        made.add("epoch.samples", 100, "train", epoch)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [(drawn([70, 85, 92], 100), False), (drawn([70, 70, 70], 100), True), (drawn([40, 60, 70], 50), True)],
+    ids=["with replacement", "copies", "copies, checked in part"],
+)
+def test_draws_with_replacement_are_no_copies(made: Ledger, found: bool) -> None:
+    assert bool(list(duplicates(made))) is found
+
+
 def one_batch(size: int, seen: int, loaded: int = 0) -> Ledger:
     made = ledger(batch__size=size, run__finished=200)
     made.add("input.hashed", seen, "train", 1)

@@ -21,7 +21,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
 from danlu.doctor.calls import Observer, kwargs_of_call, observe
-from danlu.doctor.losses import FUNCTIONS, kind_of
+from danlu.doctor.losses import FUNCTIONS, PAIRS, kind_of
 from danlu.doctor.optimizer_closures import run_when_gradient_is_ready
 from danlu.doctor.step_hooks import StepHooks
 from danlu.doctor.training_events import TrainingEvents
@@ -218,6 +218,8 @@ class Hooks:
             return
         tensors = list(tensors_in((args, kwargs)))
         outputs, targets = ([*tensors, None, None])[:2]
+        if kind_of(function) in PAIRS and len(tensors) > 2:
+            targets = tensors[2]
         if self.events.current is not None and self.events.current.loss is None:
             # Without the first argument, the outputs: they would keep the graph alive.
             if args:

@@ -19,13 +19,15 @@ MODULES: dict[str, str] = {
     "HuberLoss": "huber",
     "KLDivLoss": "kl",
     "MultiMarginLoss": "hinge",
-    "HingeEmbeddingLoss": "hinge",
     "MultiLabelSoftMarginLoss": "bce_logits",
     "PoissonNLLLoss": "poisson",
     "GaussianNLLLoss": "gaussian",
     "CTCLoss": "ctc",
     "TripletMarginLoss": "triplet",
     "CosineEmbeddingLoss": "cosine",
+    "HingeEmbeddingLoss": "hinge_embedding",
+    "SoftMarginLoss": "soft_margin",
+    "MarginRankingLoss": "ranking",
 }
 # Public function -> kind.
 FUNCTIONS: dict[Any, str] = {
@@ -42,7 +44,14 @@ FUNCTIONS: dict[Any, str] = {
     F.poisson_nll_loss: "poisson",
     F.gaussian_nll_loss: "gaussian",
     F.ctc_loss: "ctc",
+    F.cosine_embedding_loss: "cosine",
+    F.hinge_embedding_loss: "hinge_embedding",
+    F.soft_margin_loss: "soft_margin",
+    F.margin_ranking_loss: "ranking",
 }
+# Kinds whose labels are -1 and 1; those of the first two come after two tensors.
+PAIRS = ("cosine", "ranking")
+SIGNED = (*PAIRS, "hinge_embedding", "soft_margin")
 # Node of autograd's graph -> kind.
 NODES: dict[str, str] = {
     "NllLossBackward0": "nll",

@@ -213,6 +213,7 @@ NAMES: dict[str, Name] = {
     ),
     "target.kind": Name("once", "", "", "classes (integers), one_hot, binary (only 0 and 1), or values"),
     "target.distinct": Name("once", "", "", "number of different target values in the first batch"),
+    "target.signed": Name("once", "", "0/1", "labels of a loss that expects -1 and 1: some are negative"),
     "target.whole": Name("once", "", "0/1", "1 if all targets of the first batch are integers"),
     "target.min": Name("epoch", "phase", "", "smallest target"),
     "target.max": Name("epoch", "phase", "", "largest target"),

@@ -19,7 +19,7 @@ from danlu.doctor.graph import (
 )
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.loss_options import loss_options, summands
-from danlu.doctor.losses import kind_by_graph, kind_of
+from danlu.doctor.losses import SIGNED, kind_by_graph, kind_of
 from danlu.doctor.predictions import IGNORED, measured, target_kind
 from danlu.doctor.watched_model import Pass, WatchedModel
 
@@ -180,6 +180,8 @@ class LossAndAccuracy(Instrument):
         watched.write("target.kind", target_kind(targets))
         values = targets.detach().float()
         watched.write("target.distinct", int(values.unique().numel()))
+        if kind in SIGNED:
+            watched.write("target.signed", int(bool((values < 0).any())))
         watched.write("target.whole", int(bool((values == values.round()).all())))
         alike = kind in ("mse", "l1", "smooth_l1", "huber", "bce_logits")
         if outputs is not None and alike and outputs.shape != targets.shape:

@@ -11,6 +11,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.model.loss_mismatch import is_regression
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.losses import SIGNED, loss_name
 from danlu.doctor.phrase import message
 
 MIN_LABELS_PER_CLASS = 5  # with fewer, the first class may be missing by chance
@@ -36,6 +37,14 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
         )
         facts["fix"] = "sign" if low == -1 and high == 1 else "map"
         yield Finding("data.label_range", "error", 0.95, "", facts)
+    elif kind in SIGNED and ledger.last("target.signed") == 0 and ledger.last("target.distinct") == 2:
+        facts["problem"] = message("finding.data.label_range.unsigned", "labels of this loss must be -1 or 1")
+        facts["seen"] = message(
+            "finding.data.label_range.pairs",
+            "The labels have two values and none is negative, while {loss} expects -1 and 1",
+            loss=loss_name(kind),
+        )
+        yield Finding("data.label_range", "error", 0.95, "", facts | {"fix": "unsigned"})
     elif kind in ("cross_entropy", "nll"):
         shares = mean_rows(ledger.values("class.actual", "train"))
         held = mean_rows(ledger.values("class.actual", "val"))
@@ -90,6 +99,7 @@ SPEC = FindingSpec(
             "map": ('classes, y_train = torch.unique(y_train, return_inverse=True)\nprint(len(classes), "classes")'),
             "from_one": "y_train = y_train - 1",
             "sign": "y_train = (y_train + 1) / 2",
+            "unsigned": "y_train = 2 * y_train - 1",
         },
     ),
     charts=(label_span,),

@@ -20,6 +20,7 @@ KINDS = {
     "values": message("finding.model.loss_mismatch.values", "real numbers"),
     "none": message("finding.model.loss_mismatch.none", "not known"),
 }
+SEVERAL = message("finding.model.loss_mismatch.several", "vectors with any number of ones")
 
 
 def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
@@ -30,6 +31,9 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
     facts |= {"name": loss_name(kind), "fix": "one_output" if outputs == 1 else ""}
     if kind == "cross_entropy" and outputs == 1 and len(ledger.last("output.shape", default=[])) > 1:
         yield Finding("model.loss_mismatch", "error", 0.99, LOSS, facts | {"better": "BCEWithLogitsLoss"})
+    elif kind == "cross_entropy" and targets == "binary" and (outputs or 0) > 1 and has_float_targets(ledger):
+        facts |= {"targets": SEVERAL, "better": "BCEWithLogitsLoss"}
+        yield Finding("model.loss_mismatch", "error", 0.93, LOSS, facts)
     elif kind in ("bce", "bce_logits") and is_regression(ledger):
         yield Finding("model.loss_mismatch", "error", 0.96, LOSS, facts | {"better": "MSELoss"})
     elif kind in SQUARED and ledger.last("loss.terms", default=1) > 1:
@@ -43,6 +47,11 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("model.loss_mismatch", "warning", 0.75, LOSS, facts | {"better": "CrossEntropyLoss"})
     elif kind in ("bce", "bce_logits") and targets == "one_hot" and (outputs or 0) > 2:
         yield Finding("model.loss_mismatch", "warning", 0.7, LOSS, facts | {"better": "CrossEntropyLoss"})
+
+
+def has_float_targets(ledger: Ledger) -> bool:
+    """Whether targets are floating-point numbers, which cross entropy takes for probabilities of the classes."""
+    return "float" in str(ledger.last("target.dtype"))
 
 
 def is_regression(ledger: Ledger) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from danlu.doctor.derived.dropout_at_end import dropout_at_end
 from danlu.doctor.derived.progress import SQUARED, epoch_samples
 from danlu.doctor.derived.softmax_axis import wrong_axis
 from danlu.doctor.drawings.over_layers import outputs_and_loss
@@ -28,6 +29,10 @@ COSINE_WANTED = message(
 COSINE_FIX = message(
     "finding.model.output_mismatch.temperature",
     "Divide the similarities by a temperature of 0.03 to 0.2, or multiply them by a learnable scale.",
+)
+ONE_EACH = message(
+    "finding.model.output_mismatch.one_each",
+    "one sigmoid for each label, where a sample has any number of labels: those of softmax sum to 1",
 )
 
 
@@ -59,6 +64,10 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     axis = wrong_axis(ledger)
     if axis is not None:
         yield axis
+        return
+    dropped = dropout_at_end(ledger)
+    if dropped is not None:
+        yield dropped
         return
     problem = _activation_problem(ledger, kind, last)
     if problem:
@@ -113,6 +122,7 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
         "cross_entropy": {"softmax": 0.97, "sigmoid": 0.95, "relu": 0.93, "tanh": 0.85, "cosine": 0.9},
         "nll": {"none": 0.97, "cosine": 0.97, "softmax": 0.97, "sigmoid": 0.95, "relu": 0.95, "tanh": 0.95},
         "bce": {"none": 0.95, "cosine": 0.95, "relu": 0.95, "tanh": 0.95},
+        "kl": {"softmax": 0.97, "sigmoid": 0.95, "relu": 0.95},
         "bce_logits": {"sigmoid": 0.97, "softmax": 0.95, "relu": 0.93, "tanh": 0.85},
     }
     wanted = {
@@ -120,9 +130,13 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
         "nll": "log_softmax",
         "bce": message("finding.model.output_mismatch.sigmoid", "sigmoid (or bce_with_logits without it)"),
         "bce_logits": message("finding.model.output_mismatch.scores", "plain scores (logits)"),
+        "kl": "log_softmax",
     }
+    if (ledger.last("output.count") or 1) > 1 and ledger.last("target.kind") == "binary":
+        table["bce"]["softmax"] = 0.93
     if kind in table and last in table[kind]:
-        return "error", table[kind][last], COSINE_WANTED if last == "cosine" else wanted[kind]
+        special = {"cosine": COSINE_WANTED, "softmax": ONE_EACH if kind == "bce" else wanted[kind]}
+        return "error", table[kind][last], special.get(last, wanted[kind])
     before = ledger.last("output.activation_before")
     if kind == "nll" and last == "log_softmax" and before in table["cross_entropy"]:
         return "error", table["cross_entropy"][before], wanted["cross_entropy"]
@@ -170,7 +184,7 @@ def _snippet(kind: str, last: str, layer: str) -> str:
         return {"bce": "bce_scores", "nll": "nll_scores"}.get(kind, "")
     if last == "cosine":
         return "cosine"
-    return "last_layer" if layer.isdigit() and kind not in ("bce", "nll") else ""
+    return "last_layer" if layer.isdigit() and kind not in ("bce", "nll", "kl") else ""
 
 
 def _before(last: str, kind: str) -> Message:
@@ -232,7 +246,7 @@ def _line_to_change(ledger: Ledger, kind: str, last: str, layer: str) -> Message
             "finding.model.output_mismatch.fix_nll_scores",
             "Use nn.CrossEntropyLoss in place of nn.NLLLoss; or return torch.log_softmax(x, dim=1).",
         )
-    if kind == "nll":
+    if kind in ("nll", "kl"):
         return message(
             "finding.model.output_mismatch.fix_nll",
             "Delete {layer} at the end of the model and use nn.CrossEntropyLoss(); or put nn.LogSoftmax(dim=1) in its "
