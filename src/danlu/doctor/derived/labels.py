@@ -58,4 +58,5 @@ def balanced_accuracy(ledger: Ledger, phase: str) -> float | None:
 
 def chance_accuracy(ledger: Ledger) -> float:
     """Accuracy of always predicting the most frequent class."""
-    return max(mean_rows(ledger.values("class.actual", "val")) or [0.5])
+    shares = mean_rows(ledger.values("class.actual", "val")) or mean_rows(ledger.values("class.actual", "train"))
+    return max(shares or [0.5])

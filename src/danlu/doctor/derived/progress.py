@@ -13,6 +13,8 @@ from statistics import fmean, median
 
 from danlu.doctor.ledger import Ledger
 
+EARLY_BLOCKS = 20  # equal intervals of the steps
+EARLY_LEVEL = 0.8  # of the loss at chance level
 MIN_RISE = 2.0  # times the start; less may be noise of the batches
 CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits")
 SQUARED = ("mse", "half_mse", "l1", "smooth_l1", "huber")
@@ -139,6 +141,18 @@ def loss_blocks(ledger: Ledger, blocks: int = 10) -> list[float]:
     losses = ledger.values("loss.step")
     size = max(1, len(losses) // blocks)
     return [sum(losses[i : i + size]) / size for i in range(0, len(losses) - size + 1, size)]
+
+
+def reached_early(ledger: Ledger) -> bool:
+    """Whether the loss was clearly below chance level after the first tenth of the steps, and stayed there.
+
+    A bad start did no harm then. False while the training has hardly begun.
+    """
+    chance, blocks = chance_loss(ledger), loss_blocks(ledger, EARLY_BLOCKS)
+    if not chance or len(blocks) < EARLY_BLOCKS:
+        return False
+    later = blocks[EARLY_BLOCKS // 10 :]
+    return all(map(math.isfinite, later)) and max(later) < EARLY_LEVEL * chance
 
 
 def finite_median(values: list[float]) -> float | None:

@@ -76,5 +76,5 @@ SPEC = FindingSpec(
         "optim.plateau_saddle",
     ),
     needs=("activation.std",),
-    overcome_at=0.9,
+    overcome_at=0.6,
 )

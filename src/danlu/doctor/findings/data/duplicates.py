@@ -20,6 +20,9 @@ from danlu.message import Message
 MIN_STEPS = 50  # training steps on one batch; fewer may be a test that the model can memorise it
 MIN_DISTINCT = 17  # samples; rows of a few binary columns are no more than 16 different ones
 MIN_BATCH, MAX_BATCH = 8, 64  # usual batch sizes; any other one batch may be the whole training set
+CONFLICTS = 0.005  # of the samples, with different labels
+COMPLETE = 0.98  # of the samples of the first epoch
+NEW = 1.03  # distinct samples after all epochs over those of the first
 REPEATED = message("finding.data.duplicates.repeated", "Samples occur more than once")
 DROP = message(
     "finding.data.duplicates.drop",
@@ -38,6 +41,8 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
         yield from same
         return
     conflicts, hashed = ledger.last("input.label_conflicts", default=0), ledger.last("input.hashed", "train", 0)
+    if conflicts <= CONFLICTS * hashed and is_drawn_with_replacement(ledger):
+        return
     known_epochs = (
         ledger.last("run.epoch_by", default="") != "none"
     )  # otherwise the whole run is one epoch, and all samples repeat
@@ -61,10 +66,17 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     )
     facts["do"] = DROP
     facts["names"] = names_text(ledger.last("input.copies"))
-    if conflicts >= 2 and conflicts > 0.005 * hashed:
+    if conflicts >= 2 and conflicts > CONFLICTS * hashed:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
     elif share > 0.05:
         yield Finding("data.duplicates", "warning", 0.75, TRAINING, facts)
+
+
+def is_drawn_with_replacement(ledger: Ledger) -> bool:
+    """Whether later epochs hold samples that the first one did not hold, which was checked completely."""
+    seen = ledger.values("input.hashed", "train")
+    checked, samples = (ledger.first(f"{name}.samples", "train", 0) for name in ("input", "epoch"))
+    return len(seen) > 1 and checked >= COMPLETE * samples and seen[-1] > NEW * seen[0]
 
 
 def names_text(names: list[str] | None) -> Message | str:

@@ -45,10 +45,12 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     chance = chance_accuracy(ledger)
     losses, held_losses = (ledger.values("loss.mean", phase) for phase in ("train", "val"))
-    if fitted is not None and held is not None and len(losses) >= 2 and len(held_losses) >= 2:
+    # Accuracies that the loop reports may be computed wrongly: without validation losses the labels must be unrelated.
+    judged = len(held_losses) >= 2 or (unrelated and not held_losses)
+    if fitted is not None and held is not None and len(losses) >= 2 and judged:
         best = max(accuracies(ledger, "val").values())
         learning = losses[-1] < 0.97 * losses[0]
-        worse = held_losses[-1] > min(held_losses) * 1.02
+        worse = not held_losses or held_losses[-1] > min(held_losses) * 1.02
         facts = _course({"train": fitted, "val": held, "best": best, "chance": chance} | _kin(kin, noise))
         # On few validation samples an accuracy at chance level may be chance itself.
         enough = ledger.last("epoch.samples", "val", MIN_SAMPLES) >= MIN_SAMPLES

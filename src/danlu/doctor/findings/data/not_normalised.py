@@ -22,10 +22,11 @@ UNEVEN = message(
 BYTES = message("finding.data.not_normalised.bytes", "divide images of 0 to 255 by 255 first")
 TOO_SMALL = message(
     "finding.data.not_normalised.too_small",
-    "Inputs this small hardly change the outputs of the first layer, so that all samples look alike to the network.",
+    "Differences this small hardly change the outputs of the first layer, so that all samples look alike to the network.",
 )
 SCALED_TWICE = message("finding.data.not_normalised.scaled_twice", "check that they are not divided by 255 twice")
 TINY = 0.01  # standard deviation of inputs that hardly change the outputs of a fresh layer
+NARROW = 5.0  # mean over standard deviation, of inputs that are nearly the same number
 MIN_SKILL = 0.5  # fraction of the loss at chance level explained; above it small inputs did no harm
 
 
@@ -44,7 +45,8 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
     offset = abs(mean) / max(std, 1e-12)
     facts: dict[str, Any] = {"mean": mean, "std": std, "spread": spread, "offset": offset}
     facts["columns"] = _columns_text(ledger) if spread > 10 else ""
-    tiny, skill = std < TINY and abs(mean) < 10 * TINY, final_skill(ledger)
+    tiny = std < TINY or (std < NARROW * TINY and offset > NARROW)
+    skill = final_skill(ledger)
     facts |= {"effect": TOO_SMALL, "first": SCALED_TWICE} if tiny else {"effect": UNEVEN, "first": BYTES}
     images = len(ledger.last("input.shape", default=[])) > 2
     if std > 15 or abs(mean) > 15 or std < 1e-3:

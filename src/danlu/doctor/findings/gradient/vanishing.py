@@ -84,5 +84,5 @@ SPEC = FindingSpec(
         "model.too_small",
     ),
     needs=("layer.gradient",),
-    overcome_at=0.9,
+    overcome_at=0.6,
 )

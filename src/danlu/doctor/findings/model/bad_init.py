@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.layers import linear_layers
+from danlu.doctor.derived.learning import final_skill
+from danlu.doctor.derived.progress import reached_early
 from danlu.doctor.drawings.over_layers import scale_over_depth
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -21,6 +23,8 @@ SPREAD = message(
     "finding.model.bad_init.spread",
     "Initialise the weights at random with a scale that depth keeps (He for ReLU), and standardise the inputs.",
 )
+VANISHED = 1e-4  # scale of the last hidden outputs over that of the first, too small however many layers share it
+GOOD_SKILL = 0.6  # fraction of the loss at chance level explained in the end, from which the start did little harm
 
 
 def bad_init(ledger: Ledger) -> Iterable[Finding]:
@@ -41,7 +45,8 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
     if len(scales) >= 4 and min(scale for _, scale in scales) >= 0:
         first, last = max(scales[0][1], 1e-30), max(scales[-2][1], 1e-30)
         factor = (last / first) ** (1 / (len(scales) - 2))
-        if (factor < 0.55 and last / first < 3e-3) or (factor > 2 and last / first > 300):
+        shrinks_away = last / first < (3e-3 if factor < 0.55 else VANISHED)
+        if shrinks_away or (factor > 2 and last / first > 300):
             shrinks = message("finding.model.bad_init.shrinks", "the outputs shrink from layer to layer")
             grows = message("finding.model.bad_init.grows", "the outputs grow from layer to layer")
             facts = {"problem": shrinks if factor < 1 else grows, "factor": factor}
@@ -55,7 +60,8 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
                 last=last,
                 layers=len(scales) - 1,
             )
-            yield Finding("model.bad_init", "warning", 0.9, scales[-2][0], facts)
+            severity = "note" if (final_skill(ledger) or 0.0) >= GOOD_SKILL else "warning"
+            yield Finding("model.bad_init", severity, 0.9, scales[-2][0], facts)
             return
     loss, outputs = ledger.last("loss.initial"), ledger.last("output.count", default=0)
     if (
@@ -88,7 +94,8 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
                 ),
                 "fix": "head",
             }
-            yield Finding("model.bad_init", "warning", min(0.9, 0.5 + 0.05 * loss / expected), OUTPUT, facts)
+            severity = "note" if reached_early(ledger) else "warning"
+            yield Finding("model.bad_init", severity, min(0.9, 0.5 + 0.05 * loss / expected), OUTPUT, facts)
 
 
 def _constant_weights(ledger: Ledger) -> list[str]:
@@ -122,6 +129,7 @@ SPEC = FindingSpec(
     severities=(
         "error",
         "warning",
+        "note",
     ),
     rule=bad_init,
     words=Words(
