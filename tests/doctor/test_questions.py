@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from danlu.doctor.derived.inputs import input_shift
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.not_normalised import not_normalised
 from danlu.doctor.findings.fit.not_learning import not_learning
 from danlu.doctor.findings.loop.graph_kept import graph_kept
-from danlu.doctor.graph import is_cosine, softmax_in_loss
+from danlu.doctor.graph import is_cosine, softmax_in_loss, takes_log_of
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.losses import terms_of
 from danlu.doctor.script.loader_key import LoaderKey
@@ -98,11 +99,58 @@ def test_a_likelihood_that_is_minimised_is_found(end: float, found: bool) -> Non
     assert (first(made) == "loop.wrong_sign") is found
 
 
+class LossOfProbabilities(nn.Module):
+    """A loss of the user that takes the logarithm itself, of probabilities that it makes sum to 1."""
+
+    def forward(self, chances: Tensor, labels: Tensor) -> Tensor:
+        return F.nll_loss((chances / chances.sum(1, keepdim=True)).clamp(1e-7).log(), labels)
+
+
+@pytest.mark.parametrize(("end", "found"), [(nn.Softmax(dim=1), False), (nn.Sigmoid(), True)])
+def test_a_loss_of_the_user_is_judged_by_what_it_gives_to_torch(end: nn.Module, found: bool) -> None:
+    torch.manual_seed(0)
+    model, loss_fn = nn.Sequential(nn.Linear(8, CLASSES), end), LossOfProbabilities()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer, loss_fn) as doctor:
+        for _ in range(4):
+            optimizer.zero_grad()
+            loss_fn(model(torch.randn(16, 8)), torch.arange(16) % CLASSES).backward()
+            optimizer.step()
+    assert ("model.output_mismatch" in [one.code for one in doctor.findings]) is found
+
+
+LOGARITHMS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "clamped scores": (lambda z: -z.clamp(1e-7, 1 - 1e-7).log().mean(), True),
+    "one minus scores": (lambda z: -(1 - z + 1e-9).log().mean(), True),
+    "probabilities": (lambda z: -z.sigmoid().clamp(min=1e-7).log().mean(), False),
+    "sum of exponentials": (lambda z: z.exp().sum(1).log().mean(), False),
+}
+
+
+@pytest.mark.parametrize("name", LOGARITHMS)
+def test_the_logarithm_of_plain_scores_is_found(name: str) -> None:
+    loss, found = LOGARITHMS[name]
+    outputs = scores()
+    assert takes_log_of(loss(outputs).grad_fn, outputs.grad_fn) is found
+
+
+@pytest.mark.parametrize(("measured", "found"), [(34, False), (2000, True)])
+def test_the_mean_of_a_few_validation_samples_may_be_another(measured: int, found: bool) -> None:
+    made = ledger(input__shape=[32, 1])
+    for epoch in range(1, 61):
+        for phase, mean, rows in (("train", 0.01, 800), ("val", -0.4, measured)):
+            for name, value in {"mean": mean, "std": 0.56, "measured": rows, "samples": 800}.items():
+                made.add(f"input.{name}", value, phase, epoch)
+    assert (input_shift(made) is not None) is found
+
+
 @pytest.mark.parametrize(
     ("facts", "code"),
     [
         ({"loss__kind": "kl", "output__activation": "softmax"}, "model.output_mismatch"),
         ({"loss__kind": "kl", "output__activation": "log_softmax"}, ""),
+        ({"loss__log_of_negative": 1, "output__activation": "none"}, "model.output_mismatch"),
+        ({"loss__log_of_negative": 0, "output__activation": "none"}, ""),
         ({"loss__kind": "bce", "output__activation": "softmax", "target__kind": "binary"}, "model.output_mismatch"),
         ({"loss__kind": "bce", "output__activation": "softmax", "target__kind": "one_hot"}, ""),
         (

@@ -40,7 +40,14 @@ def _previous(node: Any) -> Any:
     sources = [n for n, _ in node.next_functions if n is not None]
     if node.name() in BATCH_NORM:
         return node.next_functions[0][0]
+    if node.name() == "DivBackward0" and len(sources) == 2 and _is_sum_of(sources[1], sources[0]):
+        return sources[0]  # probabilities that are made to sum to 1
     return sources[0] if len(sources) == 1 else None
+
+
+def _is_sum_of(node: Any, of: Any) -> bool:
+    """Whether a node sums the tensor of another node."""
+    return node.name().startswith("SumBackward") and node.next_functions[0][0] is of
 
 
 def behind(node: Any, *, norms: bool = False, max_pooling: bool = False, limit: int = 24) -> Iterator[Any]:
@@ -192,6 +199,23 @@ def softmax_in_loss(loss: Any, outputs: Any, limit: int = 64) -> Any | None:
         if ACTIVATIONS.get(node.name()) in ("softmax", "log_softmax"):
             return node if any(one is outputs for one in behind(node.next_functions[0][0])) else None
     return None
+
+
+def takes_log_of(loss: Any, outputs: Any, limit: int = 64) -> bool:
+    """Whether a loss written by hand takes the logarithm of the outputs themselves, past clamps and an added constant.
+
+    Args:
+        loss, outputs: grad_fn of both.
+        limit: max number of nodes.
+    """
+    for node in between(loss, outputs, limit):
+        if node.name() == "LogBackward0":
+            inner = _unclamped(_previous(node))
+            while inner is not None and inner is not outputs and inner.name() in (*SCALING, "RsubBackward1"):
+                inner = _unclamped(_previous(inner))
+            if inner is outputs:
+                return True
+    return False
 
 
 def broadcast_pairs(loss: Any, outputs: Any, limit: int = 64) -> list[int]:

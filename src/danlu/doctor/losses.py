@@ -91,6 +91,11 @@ def kind_of(callable_: Any) -> str | None:
 
 def kind_by_graph(loss: Tensor, depth: int = 8) -> str | None:
     """Kind of a loss by the last operations of its graph: cross entropy is log_softmax followed by nll."""
+    return kind_and_node(loss, depth)[0]
+
+
+def kind_and_node(loss: Tensor, depth: int = 8) -> tuple[str | None, Any]:
+    """Kind of a loss by its graph, and the node of the loss function; (None, None) if there is none."""
     level = [loss.grad_fn] if loss.grad_fn is not None else []
     for _ in range(depth):
         for node in level:
@@ -98,13 +103,13 @@ def kind_by_graph(loss: Tensor, depth: int = 8) -> str | None:
             if kind == "nll" and any(
                 n is not None and n.name() == "LogSoftmaxBackward0" for n, _ in node.next_functions
             ):
-                return "cross_entropy"
+                return "cross_entropy", node
             if kind:
-                return kind
+                return kind, node
             if node.name() in SUMS and sum(n is not None for n, _ in node.next_functions) > 1:
-                return None
+                return None, None
         level = [n for node in level for n, _ in node.next_functions if n is not None][:16]
-    return None
+    return None, None
 
 
 def terms_of(node: Any, limit: int = 64) -> int:

@@ -185,6 +185,12 @@ NAMES: dict[str, Name] = {
         "loss of the best constant answer, measured by calling the loss; only where options or kind of the loss "
         "leave no formula for it",
     ),
+    "loss.log_of_negative": Name(
+        "once",
+        "",
+        "0/1",
+        "a loss written by hand takes the logarithm of the outputs, and some of them are not positive",
+    ),
     "loss.of_others": Name(
         "step", "", "", "losses computed without gradients from something else than the model's last outputs"
     ),
@@ -353,6 +359,7 @@ NAMES: dict[str, Name] = {
     ),
     "input.feature_stds": Name("epoch", "phase", "", "standard deviation per channel or column, a list of at most 256"),
     "input.samples": Name("epoch", "phase", "samples", "samples these are taken over"),
+    "input.measured": Name("epoch", "phase", "samples", "samples that the mean and the standard deviation rest on"),
     "input.constant": Name("epoch", "phase", "samples", "samples whose values are all equal (blank)"),
     "input.nonfinite": Name("epoch", "phase", "samples", "samples with NaN or inf"),
     "input.val_redrawn": Name(

@@ -8,6 +8,8 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.message import Message
 
+MAX_INDEPENDENT = 16  # values of a sample that count as independent of each other
+
 
 def input_shift(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
     """Compare the input statistics of training and validation.
@@ -19,14 +21,25 @@ def input_shift(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
     means, stds = ([value for value in pair if value is not None] for pair in known)
     if len(means) < 2 or len(stds) < 2 or min(stds) <= 0:
         return None
-    seen = [sum(ledger.values("input.samples", phase)) for phase in ("train", "val")]
-    slack = 3 / math.sqrt(max(1, min(seen)))
+    slack = 3 / math.sqrt(max(1, min(independent_values(ledger, phase) for phase in ("train", "val"))))
     moved, scaled = abs(means[1] - means[0]) / stds[0], abs(math.log(stds[1] / stds[0]))
     if moved <= 0.4 + slack and scaled <= 0.35 + slack:
         return None
     odd = [abs(mean) + abs(math.log(std)) for mean, std in zip(means, stds)]
     facts = {"train_mean": means[0], "val_mean": means[1], "train_std": stds[0], "val_std": stds[1]}
     return ("train" if odd[0] > odd[1] else "val"), facts
+
+
+def independent_values(ledger: Ledger, phase: str) -> int:
+    """Number of values that the mean of the inputs rests on, of one epoch: validation sees the same samples in each.
+
+    The columns or channels of a sample count up to MAX_INDEPENDENT; the many values of an image depend on each other.
+    """
+    rows = ledger.values("input.measured", phase) or ledger.values("input.samples", phase)
+    columns = len(ledger.last("input.feature_means", phase, [0]))
+    shape = ledger.last("input.shape", default=[])
+    each = MAX_INDEPENDENT if len(shape) > 2 else min(columns, MAX_INDEPENDENT)
+    return int(max(rows, default=0)) * each
 
 
 def input_shift_text(facts: dict[str, float]) -> Message:

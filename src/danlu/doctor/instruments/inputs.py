@@ -11,6 +11,8 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_FEATURES = 256
+NARROW = 64  # values of a sample, at most, of which many samples are measured
+MAX_NARROW, MAX_WIDE = 256, 32  # samples of a batch that are measured
 MAX_POSITIONS = 64  # positions of an image used for the moments
 MAX_HASHED = 512  # values per sample used for the hash
 GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -100,7 +102,7 @@ class Inputs(Instrument):
         picked = first.detach()
         rows = picked.reshape(picked.shape[0], -1) if picked.dim() > 1 else picked[:, None]
         blank = (rows.amax(1) == rows.amin(1)).sum() if rows.shape[1] > 1 else rows.new_zeros(())
-        subset = picked[:: max(1, picked.shape[0] // 32)]
+        subset = picked[:: stride(picked.shape[0], rows.shape[1])]
         if subset.dim() >= 3:
             subset = subset.flatten(2)
             places = scattered(subset.shape[2], MAX_POSITIONS).to(subset.device)
@@ -165,10 +167,16 @@ class Inputs(Instrument):
             ("input.constant", int(sum(r[2] for _, r in rows))),
             ("input.nonfinite", int(sum(r[3] for _, r in rows))),
             ("input.samples", total),
+            ("input.measured", sum(len(range(0, samples, stride(samples, count))) for samples, _ in rows)),
             ("input.feature_means", means),
             ("input.feature_stds", stds),
         ):
             watched.write(name, value, phase, watched.epoch)
+
+
+def stride(samples: int, values: int) -> int:
+    """Distance of the samples of a batch whose values are measured: few where a sample holds many values."""
+    return max(1, samples // (MAX_NARROW if values <= NARROW else MAX_WIDE))
 
 
 def scattered(count: int, max_count: int) -> Tensor:

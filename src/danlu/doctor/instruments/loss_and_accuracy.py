@@ -16,10 +16,11 @@ from danlu.doctor.graph import (
     shape_of,
     softmax_axis,
     softmax_in_loss,
+    takes_log_of,
 )
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.loss_options import loss_options, summands
-from danlu.doctor.losses import SIGNED, kind_by_graph, kind_of
+from danlu.doctor.losses import SIGNED, kind_and_node, kind_by_graph, kind_of
 from danlu.doctor.predictions import IGNORED, measured, target_kind
 from danlu.doctor.watched_model import Pass, WatchedModel
 
@@ -144,7 +145,7 @@ class LossAndAccuracy(Instrument):
         self._known = 1 + call.grad
         function = watched.last_call[0] if watched.last_call else None
         by = call.notes.get("loss_by", "")
-        kind = watched.ledger.last("loss.kind")
+        kind, known = watched.ledger.last("loss.kind"), kind_of(function) is not None
         if kind is None and (call.grad or kind_of(function)):
             kind = kind_of(function) or kind_by_graph(loss) or getattr(function, "__name__", type(function).__name__)
             watched.write("loss.kind", str(kind))
@@ -165,11 +166,13 @@ class LossAndAccuracy(Instrument):
             watched.write("output.shape", list(outputs.shape))
             watched.write("output.count", outputs.shape[1] if outputs.dim() > 1 else 1)
             if outputs.grad_fn is not None:  # without a graph the activation is unknown
-                self._write_activation(watched, outputs)
+                self._write_activation(watched, outputs.grad_fn if known else given_to_loss(loss, outputs))
             watched.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
         node = call.notes.pop("output_node", None) or getattr(outputs, "grad_fn", None)
         if by == "backward" and node is not None and loss.grad_fn is not None:
             self._write_softmax_in_loss(watched, loss, node)
+            if outputs is not None and takes_log_of(loss.grad_fn, node):
+                watched.write("loss.log_of_negative", int(bool((outputs <= 0).any())))
         pairs = broadcast_pairs(loss.grad_fn, node) if node is not None and loss.grad_fn is not None else []
         if pairs and not watched.ledger.has("target.broadcast"):
             watched.write("target.broadcast", f"{shape_of(node)} against {[1, pairs[0]]}")
@@ -187,12 +190,12 @@ class LossAndAccuracy(Instrument):
         if outputs is not None and alike and outputs.shape != targets.shape:
             watched.write("target.broadcast", f"{list(outputs.shape)} against {list(targets.shape)}")
 
-    def _write_activation(self, watched: WatchedModel, outputs: Tensor) -> None:
-        """Record the last activation of the outputs, the axis of a softmax, and an activation right before it."""
-        found = last_activation(outputs.grad_fn)
-        cosine = found is None and is_cosine(outputs.grad_fn)
+    def _write_activation(self, watched: WatchedModel, node: Any) -> None:
+        """Record the last activation of what the loss is given, the axis of a softmax, and an activation before it."""
+        found = last_activation(node)
+        cosine = found is None and is_cosine(node)
         watched.write("output.activation", found[0] if found else "cosine" if cosine else "none")
-        watched.write("output.scaled", int(is_scaled(outputs.grad_fn)))
+        watched.write("output.scaled", int(is_scaled(node)))
         if found is None or found[0] not in ("softmax", "log_softmax"):
             return
         earlier = last_activation(found[1].next_functions[0][0])
@@ -224,6 +227,14 @@ class LossAndAccuracy(Instrument):
                 watched.write("loss.option", value, name)
             elif name == "pos_weight":
                 watched.write("loss.option", value.flatten().tolist()[:100], name)
+
+
+def given_to_loss(loss: Tensor, outputs: Tensor) -> Any:
+    """Node of what a loss of the user gives to a loss function of torch, else that of the outputs."""
+    kind, node = kind_and_node(loss)
+    if kind not in ("nll", "bce") or node is None:
+        return outputs.grad_fn
+    return node.next_functions[0][0] or outputs.grad_fn
 
 
 class EpochSums:

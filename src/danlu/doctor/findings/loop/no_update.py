@@ -68,6 +68,8 @@ def no_update(ledger: Ledger) -> Iterable[Finding]:
         rates = [max(ledger.values("optimizer.lr", group)) for group in ledger.wheres("optimizer.lr")]
         zero = max(ledger.values("gradient.norm"), default=1.0) == 0
         case, confidence = "zero_lr" if rates and max(rates) == 0 else "zero_gradient" if zero else "unchanged", 0.95
+        if case == "zero_gradient":
+            confidence = 0.6  # dead units, or outputs that do not fit the loss, are its cause where they are found
     if case is not None:
         facts |= {"reason": REASONS[case], "do": FIXES.get(case, IN_ORDER), "fix": case if case in FIXES else "order"}
         yield Finding("loop.no_update", "error", confidence, "", facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.derived.dropout_at_end import dropout_at_end
 from danlu.doctor.derived.progress import SQUARED, epoch_samples
@@ -69,6 +70,9 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     if dropped is not None:
         yield dropped
         return
+    if ledger.last("loss.log_of_negative") and last == "none":
+        yield Finding("model.output_mismatch", "error", 0.96, OUTPUT, _logarithm_of_scores(kind))
+        return
     problem = _activation_problem(ledger, kind, last)
     if problem:
         severity, confidence, wanted = problem
@@ -115,12 +119,41 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("model.output_mismatch", "note", 0.6, OUTPUT, facts)
 
 
+def _logarithm_of_scores(kind: str | None) -> dict[str, Any]:
+    """Evidence of a loss written by hand that takes the logarithm of plain scores."""
+    return {
+        "loss": kind,
+        "activation": "none",
+        "problem": message(
+            "finding.model.output_mismatch.log_of_scores", "the loss takes the logarithm of plain scores"
+        ),
+        "why": message(
+            "finding.model.output_mismatch.no_probabilities",
+            "The loss takes the logarithm of the outputs, which are no probabilities: some are 0 or less. Where they are "
+            "clamped the gradient is exactly 0, elsewhere the logarithm is not a number",
+        ),
+        "do": message(
+            "finding.model.output_mismatch.fix_logarithm",
+            "Use nn.CrossEntropyLoss or nn.BCEWithLogitsLoss, which take plain scores, or apply softmax or sigmoid first.",
+        ),
+        "fix": "",
+    }
+
+
 def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> tuple[str, float, Message | str] | None:
     if kind is None or last is None or _is_of_chosen_range(ledger, last):
         return None
     table = {
         "cross_entropy": {"softmax": 0.97, "sigmoid": 0.95, "relu": 0.93, "tanh": 0.85, "cosine": 0.9},
-        "nll": {"none": 0.97, "cosine": 0.97, "softmax": 0.97, "sigmoid": 0.95, "relu": 0.95, "tanh": 0.95},
+        "nll": {
+            "none": 0.97,
+            "cosine": 0.97,
+            "softmax": 0.97,
+            "sigmoid": 0.95,
+            "relu": 0.95,
+            "tanh": 0.95,
+            "log_sigmoid": 0.85,
+        },
         "bce": {"none": 0.95, "cosine": 0.95, "relu": 0.95, "tanh": 0.95},
         "kl": {"softmax": 0.97, "sigmoid": 0.95, "relu": 0.95},
         "bce_logits": {"sigmoid": 0.97, "softmax": 0.95, "relu": 0.93, "tanh": 0.85},
