@@ -144,6 +144,9 @@ def test_the_mean_of_a_few_validation_samples_may_be_another(measured: int, foun
     assert (input_shift(made) is not None) is found
 
 
+SEVERAL: dict[str, object] = {"output__activation": "softmax", "output__shape": [16, 2], "target__shape": [16, 2]}
+
+
 @pytest.mark.parametrize(
     ("facts", "code"),
     [
@@ -151,8 +154,10 @@ def test_the_mean_of_a_few_validation_samples_may_be_another(measured: int, foun
         ({"loss__kind": "kl", "output__activation": "log_softmax"}, ""),
         ({"loss__log_of_negative": 1, "output__activation": "none"}, "model.output_mismatch"),
         ({"loss__log_of_negative": 0, "output__activation": "none"}, ""),
-        ({"loss__kind": "bce", "output__activation": "softmax", "target__kind": "binary"}, "model.output_mismatch"),
-        ({"loss__kind": "bce", "output__activation": "softmax", "target__kind": "one_hot"}, ""),
+        (SEVERAL | {"loss__kind": "bce", "target__kind": "binary"}, "model.output_mismatch"),
+        (SEVERAL | {"loss__kind": "MyLoss", "target__kind": "binary"}, "model.output_mismatch"),
+        (SEVERAL | {"loss__kind": "bce", "target__kind": "one_hot"}, ""),
+        (SEVERAL | {"loss__kind": "MyLoss", "target__kind": "binary", "output__shape": [16, 2, 8, 8]}, ""),
         (
             {"loss__kind": "cross_entropy", "target__kind": "binary", "target__dtype": "torch.float32"},
             "model.loss_mismatch",
@@ -160,7 +165,7 @@ def test_the_mean_of_a_few_validation_samples_may_be_another(measured: int, foun
         ({"loss__kind": "cross_entropy", "target__kind": "one_hot", "target__dtype": "torch.float32"}, ""),
     ],
 )
-def test_outputs_and_loss_must_fit_targets_of_several_labels(facts: dict[str, str], code: str) -> None:
+def test_outputs_and_loss_must_fit_targets_of_several_labels(facts: dict[str, object], code: str) -> None:
     assert first(ledger(**facts, output__count=2, target__distinct=2)) == code
 
 
@@ -223,6 +228,32 @@ def drawn(distinct: list[int], checked: int) -> Ledger:
 )
 def test_draws_with_replacement_are_no_copies(made: Ledger, found: bool) -> None:
     assert bool(list(duplicates(made))) is found
+
+
+def labelled(shares: list[float], recalls: list[float], **facts: object) -> Ledger:
+    """Label maps: frequencies of the classes and their recall in validation."""
+    made = ledger(
+        loss__kind="cross_entropy", output__shape=[8, len(shares), 16, 16], output__count=len(shares), **facts
+    )
+    made.add("class.actual", shares, "train", 1)
+    made.add("class.correct", recalls, "val", 1)
+    made.add("epoch.samples", 20 * len(shares), "train", 1)
+    return made
+
+
+WITH_VOID = [0.5, 0.3] + [0.0] * 253 + [0.2]
+MAPS = {
+    "255 as a class": (labelled(WITH_VOID, [0.9, 0.9]), "data.label_range"),
+    "256 classes": (labelled([1 / 256] * 256, [0.9] * 256), ""),
+    "swallowed": (labelled([0.8, 0.15, 0.05], [0.99, 0.2, 0.0]), "data.imbalance"),
+    "background": (labelled([0.8, 0.15, 0.05], [0.99, 0.9, 0.4]), ""),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_unlabelled_places_that_are_counted_are_found(name: str) -> None:
+    made, code = MAPS[name]
+    assert ([one.code for one in diagnose(made) if one.severity != "note"] or [""])[0] == code
 
 
 def one_batch(size: int, seen: int, loaded: int = 0) -> Ledger:

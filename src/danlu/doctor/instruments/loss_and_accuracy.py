@@ -171,8 +171,8 @@ class LossAndAccuracy(Instrument):
         node = call.notes.pop("output_node", None) or getattr(outputs, "grad_fn", None)
         if by == "backward" and node is not None and loss.grad_fn is not None:
             self._write_softmax_in_loss(watched, loss, node)
-            if outputs is not None and takes_log_of(loss.grad_fn, node):
-                watched.write("loss.log_of_negative", int(bool((outputs <= 0).any())))
+        if not known and outputs is not None and node is not None and takes_log_of(loss.grad_fn, node):
+            watched.write("loss.log_of_negative", int(bool((outputs <= 0).any())))
         pairs = broadcast_pairs(loss.grad_fn, node) if node is not None and loss.grad_fn is not None else []
         if pairs and not watched.ledger.has("target.broadcast"):
             watched.write("target.broadcast", f"{shape_of(node)} against {[1, pairs[0]]}")

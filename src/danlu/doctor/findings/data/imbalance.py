@@ -17,6 +17,8 @@ from danlu.doctor.phrase import message
 from danlu.doctor.places import class_label, class_place
 from danlu.message import Message
 
+MIN_RECALL = 0.5  # of each rarer class of places; where none reaches it, the most frequent class swallows them
+
 
 def imbalance(ledger: Ledger) -> Iterable[Finding]:
     """A class so rare that accuracy hides its errors (He and Garcia 2009); a warning where its recall is lower."""
@@ -40,9 +42,25 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
         badly = 0 <= found[0] < found[1] - 0.1
         places = ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
         weighed = _is_weighed(ledger, k, most)
+        swallowed = places and is_swallowed(held, most) and shares[most] > 0.5
+        if swallowed:
+            facts["fix"] = "places"
+            facts["recall"] = message(
+                "finding.data.imbalance.swallowed",
+                " In validation the recall of every class but {common} is below {below:%}. Where class {common} stands for "
+                "padding or unlabelled pixels, the loss has to leave it out.",
+                common=class_label(ledger, most),
+                below=MIN_RECALL,
+            )
         # Most places are background.
-        severity = "warning" if (badly or hidden) and not places and not weighed else "note"
+        severity = "warning" if ((badly or hidden) and not places or swallowed) and not weighed else "note"
         yield Finding("data.imbalance", severity, 0.8 if badly else 0.7, class_place(facts["name"]), facts)
+
+
+def is_swallowed(recalls: list[float], most: int) -> bool:
+    """Whether nearly all places are predicted to be of the most frequent class; -1 marks a class without labels."""
+    others = [recall for k, recall in enumerate(recalls) if k != most and recall >= 0]
+    return bool(others) and max(others) < MIN_RECALL and recalls[most] > 0.9
 
 
 def recall_text(found: tuple[float, float]) -> Message:
@@ -82,6 +100,7 @@ SPEC = FindingSpec(
             "{name}."
         ),
         snippet={
+            "places": "loss_fn = nn.CrossEntropyLoss(ignore_index=0)  # class 0: padding or unlabelled",
             "": (
                 "counts = torch.bincount(y_train).clamp(min=1)\n"
                 "loss_fn = nn.CrossEntropyLoss(weight=len(y_train) / (len(counts) * counts))"

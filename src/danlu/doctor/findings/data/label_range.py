@@ -14,6 +14,8 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.losses import SIGNED, loss_name
 from danlu.doctor.phrase import message
 
+VOID = 255  # label of pixels without a class in the masks of most data sets
+MIN_GAP = 50  # labels below it that never occur
 MIN_LABELS_PER_CLASS = 5  # with fewer, the first class may be missing by chance
 
 
@@ -47,6 +49,17 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("data.label_range", "error", 0.95, "", facts | {"fix": "unsigned"})
     elif kind in ("cross_entropy", "nll"):
         shares = mean_rows(ledger.values("class.actual", "train"))
+        if marks_unlabelled(ledger, shares):
+            facts["problem"] = message("finding.data.label_range.unlabelled", "255 marks what has no label")
+            facts["seen"] = message(
+                "finding.data.label_range.void",
+                "{share:%} of the labels are 255 and none lies between {next} and 254: 255 is the usual mark of unlabelled "
+                "pixels, which the model now learns as a class",
+                share=shares[VOID],
+                next=max(k for k, one in enumerate(shares[:VOID]) if one > 0) + 1,
+            )
+            yield Finding("data.label_range", "error", 0.93, "", facts | {"fix": "void"})
+            return
         held = mean_rows(ledger.values("class.actual", "val"))
         absent = len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0 and not (held and held[0])
         absent = absent and ledger.last("loss.option", "ignore_index") != 0
@@ -59,6 +72,14 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
                 high=len(shares) - 1,
             )
             yield Finding("data.label_range", "error", 0.9, "", facts | {"fix": "from_one"})
+
+
+def marks_unlabelled(ledger: Ledger, shares: list[float]) -> bool:
+    """Whether the label 255 occurs, far above all others, and the loss does not leave it out."""
+    if len(shares) <= VOID or shares[VOID] == 0 or ledger.last("loss.option", "ignore_index") == VOID:
+        return False
+    used = [k for k, share in enumerate(shares[:VOID]) if share > 0]
+    return bool(used) and used[-1] < VOID - MIN_GAP
 
 
 def _outside(low: float | None, high: float | None, outputs: int) -> dict[str, Any]:
@@ -99,6 +120,7 @@ SPEC = FindingSpec(
             "map": ('classes, y_train = torch.unique(y_train, return_inverse=True)\nprint(len(classes), "classes")'),
             "from_one": "y_train = y_train - 1",
             "sign": "y_train = (y_train + 1) / 2",
+            "void": "loss_fn = nn.CrossEntropyLoss(ignore_index=255)",
             "unsigned": "y_train = 2 * y_train - 1",
         },
     ),

@@ -37,6 +37,7 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
         facts = {"problem": problem, "parameters": constant[:8], "why": ALIKE, "do": SPREAD, "fix": "spread"}
         yield Finding("model.bad_init", "error", 0.95, constant[0], facts)
         return
+    good = (final_skill(ledger) or 0.0) >= GOOD_SKILL
     owners = ledger.facts("parameter.layer")
     zero = {owners.get(name) for name, flat in ledger.facts("parameter.constant").items() if flat and "weight" in name}
     layers = [layer for layer in linear_layers(ledger) if layer not in zero]
@@ -60,8 +61,7 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
                 last=last,
                 layers=len(scales) - 1,
             )
-            severity = "note" if (final_skill(ledger) or 0.0) >= GOOD_SKILL else "warning"
-            yield Finding("model.bad_init", severity, 0.9, scales[-2][0], facts)
+            yield Finding("model.bad_init", "note" if good else "warning", 0.9, scales[-2][0], facts)
             return
     loss, outputs = ledger.last("loss.initial"), ledger.last("output.count", default=0)
     if (
@@ -94,7 +94,7 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
                 ),
                 "fix": "head",
             }
-            severity = "note" if reached_early(ledger) else "warning"
+            severity = "note" if good or reached_early(ledger) else "warning"
             yield Finding("model.bad_init", severity, min(0.9, 0.5 + 0.05 * loss / expected), OUTPUT, facts)
 
 

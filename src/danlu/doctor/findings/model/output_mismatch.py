@@ -14,7 +14,7 @@ from danlu.doctor.drawings.over_time import loss_and_floor
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.losses import loss_name
+from danlu.doctor.losses import NAMES, loss_name
 from danlu.doctor.phrase import message
 from danlu.doctor.places import OUTPUT, layer_place
 from danlu.message import Message
@@ -165,17 +165,17 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
         "bce_logits": message("finding.model.output_mismatch.scores", "plain scores (logits)"),
         "kl": "log_softmax",
     }
-    if (ledger.last("output.count") or 1) > 1 and ledger.last("target.kind") == "binary":
-        table["bce"]["softmax"] = 0.93
+    if last in ("softmax", "log_softmax") and has_any_number_of_labels(ledger):
+        return "error", 0.93, ONE_EACH
     if kind in table and last in table[kind]:
-        special = {"cosine": COSINE_WANTED, "softmax": ONE_EACH if kind == "bce" else wanted[kind]}
-        return "error", table[kind][last], special.get(last, wanted[kind])
+        return "error", table[kind][last], COSINE_WANTED if last == "cosine" else wanted[kind]
     before = ledger.last("output.activation_before")
     if kind == "nll" and last == "log_softmax" and before in table["cross_entropy"]:
         return "error", table["cross_entropy"][before], wanted["cross_entropy"]
     if ledger.last("output.scaled"):
         return None
-    if kind in SQUARED and last in RANGES and ledger.last("target.kind") == "values":
+    own = kind not in NAMES and ledger.last("target.shape") == ledger.last("output.shape")  # a loss of the user
+    if (kind in SQUARED or own) and last in RANGES and ledger.last("target.kind") == "values":
         low, high = RANGES[last]
         smallest, largest = ledger.last("target.min", "train"), ledger.last("target.max", "train")
         if smallest is not None and (smallest < low - 1e-3 or largest > high + 1e-3):
@@ -191,6 +191,17 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
                 ),
             )
     return None
+
+
+def has_any_number_of_labels(ledger: Ledger) -> bool:
+    """Whether targets are rows of 0 and 1, one for each output, with other sums than 1."""
+    shape = ledger.last("output.shape", default=[])
+    return (
+        len(shape) == 2
+        and shape[1] > 1
+        and ledger.last("target.kind") == "binary"
+        and (ledger.last("target.shape") == shape)
+    )
 
 
 def _is_of_chosen_range(ledger: Ledger, last: str) -> bool:
