@@ -41,6 +41,7 @@ SPEC = FindingSpec(
     severities=(
         "error",
         "warning",
+        "note",
     ),
     rule=dead_relu,
     words=Words(
@@ -80,4 +81,5 @@ SPEC = FindingSpec(
         "optim.plateau_minimum",
     ),
     needs=("activation.std",),
+    overcome_at=0.9,
 )
