@@ -39,13 +39,20 @@ def unused_inputs(sample: Sample) -> Iterator[Record]:
     yield "probe.used_inputs", float(used.float().mean()), ""
     if not bool(used.any()):
         return
-    used |= (inputs == inputs[:1]).all(0)  # padding, which a model may leave out
+    varies = (inputs != inputs[:1]).any(0)  # not so in padding, which a model may leave out
     for axis in range(used.dim()):
         rest = [other for other in range(used.dim()) if other != axis]
-        along = used.any(rest[0]) if len(rest) == 1 else used.flatten() if not rest else used.any(rest[1]).any(rest[0])
         if len(rest) > 2 or used.shape[axis] < 2:
             continue
-        yield "probe.unused_inputs", float((~along).float().mean()), f"axis{axis + 1}"
+        unused = any_along(varies, rest) & ~any_along(used, rest)
+        yield "probe.unused_inputs", float(unused.float().mean()), f"axis{axis + 1}"
+
+
+def any_along(values: Tensor, axes: list[int]) -> Tensor:
+    """Whether any value is true along these axes."""
+    for axis in sorted(axes, reverse=True):
+        values = values.any(axis)
+    return values
 
 
 def changes_with_inputs(sample: Sample) -> bool:
