@@ -256,6 +256,21 @@ def test_unlabelled_places_that_are_counted_are_found(name: str) -> None:
     assert ([one.code for one in diagnose(made) if one.severity != "note"] or [""])[0] == code
 
 
+@pytest.mark.parametrize(("epochs", "code"), [(1, "data.not_shuffled"), (4, "data.split_shift")])
+def test_labels_of_one_class_are_no_matter_of_order(epochs: int, code: str) -> None:
+    """Sorted data whose first batches alone were measured, and training labels that are all 0."""
+    made = ledger(batch__size=32, target__kind="classes")
+    for step in range(1, 9):
+        made.add("batch.label_distance", 0.0, "", step)
+        made.add("batch.label_distance_expected", 0.0, "", step)
+    made.add("class.actual", [0.1] * 10, "val", 1)
+    for epoch in range(1, epochs + 1):
+        made.add("class.actual", [1.0] + [0.0] * 9, "train", epoch)
+        for name, value in {"measured": 8, "batches": 30, "samples": 960}.items():
+            made.add(f"epoch.{name}", value, "train", epoch)
+    assert first(made) == code
+
+
 def one_batch(size: int, seen: int, loaded: int = 0) -> Ledger:
     made = ledger(batch__size=size, run__finished=200)
     made.add("input.hashed", seen, "train", 1)

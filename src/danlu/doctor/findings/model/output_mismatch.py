@@ -172,10 +172,9 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
     before = ledger.last("output.activation_before")
     if kind == "nll" and last == "log_softmax" and before in table["cross_entropy"]:
         return "error", table["cross_entropy"][before], wanted["cross_entropy"]
-    if ledger.last("output.scaled"):
-        return None
     own = kind not in NAMES and ledger.last("target.shape") == ledger.last("output.shape")  # a loss of the user
-    if (kind in SQUARED or own) and last in RANGES and ledger.last("target.kind") == "values":
+    as_it_is = last in RANGES and not ledger.last("output.scaled")
+    if as_it_is and (kind in SQUARED or own) and ledger.last("target.kind") == "values":
         low, high = RANGES[last]
         smallest, largest = ledger.last("target.min", "train"), ledger.last("target.max", "train")
         if smallest is not None and (smallest < low - 1e-3 or largest > high + 1e-3):
