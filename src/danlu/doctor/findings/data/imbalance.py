@@ -53,7 +53,7 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
                 below=MIN_RECALL,
             )
         # Most places are background.
-        severity = "warning" if ((badly or hidden) and not places or swallowed) and not weighed else "note"
+        severity = "warning" if (((badly or hidden) and not places) or swallowed) and not weighed else "note"
         yield Finding("data.imbalance", severity, 0.8 if badly else 0.7, class_place(facts["name"]), facts)
 
 

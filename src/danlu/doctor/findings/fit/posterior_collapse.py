@@ -54,7 +54,7 @@ SPEC = FindingSpec(
             log=True,
         ),
     ),
-    explains=("activation.*", "gradient.vanishing", "model.inputs_unused", "optim.*", "fit.stopped_early"),
+    explains=("activation.*", "gradient.vanishing", "optim.*", "fit.stopped_early"),
     needs=("probe.reconstruction",),
     concerns=lambda ledger: ledger.has("probe.reconstruction"),
 )
