@@ -1,7 +1,8 @@
 """Check the messages of the source against the tables of translations.
 
 Fails when an id has two texts, a translation uses other fields than its message, a translation belongs to no message,
-or an error has a plain sentence instead of a message. Lists the messages without a translation, without failing.
+or an error or a printed line has a plain sentence instead of a message. Lists the messages without a translation,
+without failing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ DOCS = SOURCE.parents[1] / "docs"
 SITE = SOURCE.parents[1] / "tools" / "docs_site"
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 MAKERS = ("message", "translated", "Message")
+# Functions that print a line, and Interrupted, whose text is printed -> position of the text among their arguments.
+PRINTERS = {"print_line": 1, "print_and_log": 2, "say": 0, "Interrupted": 0}
 
 
 def main() -> int:
@@ -31,7 +34,7 @@ def main() -> int:
     for folder in sorted(path for path in TRANSLATIONS.iterdir() if path.is_dir()):
         errors += compared(folder.name, found, families)
     print_missing_titles()
-    errors += [f"{place}: a plain sentence in an error, not a message" for place in plain_errors(SOURCE)]
+    errors += [f"{place}: a plain sentence instead of a message" for place in plain_errors(SOURCE)]
     for error in errors:
         print(f"error: {error}")
     return 1 if errors else 0
@@ -84,7 +87,7 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def plain_errors(source: Path) -> Iterator[str]:
-    """Places (file:line) of errors that have a sentence in English alone, also through a variable of their function."""
+    """Places (file:line) of errors and printed lines in English alone, also through a variable of their function."""
     for path in sorted(source.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]:
@@ -101,10 +104,12 @@ def is_name(node: ast.AST) -> TypeGuard[ast.Name]:
 
 
 def sentences(call: ast.Call) -> list[ast.expr]:
-    """Arguments of a call that become sentences of an error; none for other calls."""
+    """Arguments of a call that become sentences of an error or printed lines; none for other calls."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if name in ("Refusal", "Failure"):
         return call.args[:1]
+    if name in PRINTERS:
+        return call.args[PRINTERS[name] : PRINTERS[name] + 1]
     if name in ("refusal", "one_of"):
         first = call.args[1:2] if name == "refusal" else call.args[3:4]
         return [*first, *(one.value for one in call.keywords if one.arg in ("wanted", "what", "do"))]

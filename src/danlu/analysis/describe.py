@@ -23,7 +23,7 @@ from danlu.data.label_maps import IGNORE, LabelMap
 from danlu.data.split import Split, split_dataset
 from danlu.message import Message, message
 from danlu.preparation.prepare import read
-from danlu.refuse import Refusal
+from danlu.refuse import Refusal, either
 
 STATISTICS_IMAGES = 2_000  # max images whose mean and standard deviation are computed
 
@@ -101,7 +101,7 @@ def _understood(dataset: Dataset) -> Message:
         "data.understood.path",
         "{data} is understood as {format} ({seen}), task {task}: {goal}; if that is wrong, use {flags}",
         data=dataset.path, format=dataset.format, seen=dataset.seen, task=dataset.task, goal=goal,
-        flags=" or ".join(flags),
+        flags=either(flags),
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def pretrain_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     except Interrupted as stopped:
         print_line(console, f"danlu: {stopped}")
         return {"interrupted": str(stopped)}, stopped.code
-    print_line(console, f"next: danlu train DATA --init {run.folder}")
+    print_line(console, translated("console.after_pretrain", "next: danlu train DATA --init {run}", run=run.folder))
     return run.summary.public(), 0
 
 

@@ -19,7 +19,7 @@ from danlu.data.formats import open_dataset
 from danlu.data.sources.audit import IGNORED
 from danlu.message import message
 from danlu.printing.console import TextConsole
-from danlu.refuse import Refusal, blame, one_of, refusal
+from danlu.refuse import Refusal, blame, either, one_of, refusal
 from danlu.run.result import Result
 from danlu.task_spec import TASKS, TaskName, object_task
 
@@ -130,12 +130,12 @@ def _check_target(dataset: Dataset, to: str, target: Target) -> None:
                 "alone, --to {fitting} keeps the masks",
                 to=to,
                 path=dataset.path,
-                fitting=" or ".join(fitting),
+                fitting=either(fitting),
             )
         )
-    holds = " or ".join(str(TASKS[task].reason) for task in target.tasks)
+    holds = either([TASKS[task].reason for task in target.tasks])
     do = (
-        message("conversion.do.use", "; use --to {fitting}", fitting=" or ".join(fitting))
+        message("conversion.do.use", "; use --to {fitting}", fitting=either(fitting))
         if fitting
         else message("conversion.do.format_can_written_holds", "; no format that can be written holds these")
     )

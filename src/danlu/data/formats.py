@@ -26,7 +26,7 @@ from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.sources.unread_labels import advice_on_labels
 from danlu.data.survey import Survey, survey
 from danlu.message import message, unicode_text
-from danlu.refuse import Refusal, nearest, refusal
+from danlu.refuse import Refusal, either, nearest, refusal
 from danlu.task_spec import TASKS, object_task
 
 
@@ -95,7 +95,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
         wanted = "csv images"
     name, notes, seen = choose_format(data, wanted)
     if task and not FORMATS[name].can_serve(task):
-        raise _other_task(str(path), " or ".join(FORMATS[name].tasks), task)
+        raise _other_task(str(path), either(FORMATS[name].tasks), task)
     drawn = as_map and FORMATS[name].outlines
     dataset = FORMATS[name].open(data, config, object_task(True) if drawn else task)
     if drawn:
@@ -203,7 +203,7 @@ def _no_such_data(name: str) -> Refusal:
     files = nearest(path.name, {os.path.basename(entry) for entry in beside})
     near = nearest(name, known_names()) + [e for file in files for e in beside if os.path.basename(e) == file]
     do = (
-        message("data.do.did_you_mean", "did you mean {listed}?", listed=" or ".join(repr(n) for n in near[:4]))
+        message("data.do.did_you_mean", "did you mean {listed}?", listed=either([repr(n) for n in near[:4]]))
         if near
         else message("data.do.known_datasets", "known datasets: {listed}", listed=", ".join(known_names()))
     )

@@ -15,7 +15,7 @@ from danlu.data.sources import unread
 from danlu.data.sources.folder import class_layout
 from danlu.data.survey import Survey, survey
 from danlu.message import Message, message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, either, refusal
 
 
 def recognise(path: Path) -> str | None:
@@ -60,8 +60,8 @@ def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message],
 
 
 def _ambiguous(data: Survey, found: dict[str, Evidence]) -> Refusal:
-    seen = ", and ".join(f"as {name} ({one.seen})" for name, one in found.items())
-    flags = " or ".join(f"--format {name.replace(' ', '-')}" for name in found)
+    seen = [message("data.seen.as", "as {name} ({seen})", name=name, seen=one.seen) for name, one in found.items()]
+    flags = either([f"--format {name.replace(' ', '-')}" for name in found])
     return Refusal(
         message(
             "data.refuse.can_read_ways_choose",

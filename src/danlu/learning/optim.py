@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from danlu.config import OptimConfig
 from danlu.message import message
-from danlu.refuse import one_of, refusal
+from danlu.refuse import either, one_of, refusal
 from danlu.user_objects import find, is_own
 
 Groups = list[dict[str, Any]]
@@ -277,7 +277,7 @@ def build_optimizer(
         "optim.name", str(config.name), OPTIMIZERS, message("learning.wanted.known_optimiser", "a known optimiser")
     )
     if config.form != "torch" and not OPTIMIZERS[name].forms:
-        with_forms = " or ".join(known for known, spec in OPTIMIZERS.items() if spec.forms)
+        with_forms = either([known for known, spec in OPTIMIZERS.items() if spec.forms])
         raise refusal(
             "optim.form",
             message("learning.wanted.torch", "torch with {name}", name=name),

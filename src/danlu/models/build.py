@@ -19,7 +19,7 @@ from danlu.models.frame_mean import FrameMean
 from danlu.models.library import defining_module, timm_backbone, timm_model, torchvision_model
 from danlu.models.parts import initialise, normalise_weights
 from danlu.models.spec import NetworkSpec
-from danlu.refuse import refusal
+from danlu.refuse import either, refusal
 from danlu.user_objects import find, is_own
 
 # Name -> its spec, from the files in networks/. Adding a file adds its networks.
@@ -205,7 +205,7 @@ def _check_size(name: str, spec: NetworkSpec, size: int) -> None:
     if spec.sizes and size not in spec.sizes:
         raise refusal(
             "data.size",
-            message("models.wanted.build", "{listed} for {name}", listed=" or ".join(map(str, spec.sizes)), name=name),
+            message("models.wanted.build", "{listed} for {name}", listed=either([*map(str, spec.sizes)]), name=name),
             size,
         )
     if size < spec.min_size:

@@ -63,7 +63,7 @@ def open_data(
     elif targets_of(decided) == "labels":
         named = classes or first.classes or tuple(map(str, range(labels.shape[1])))
         targets = torch.from_numpy(labels.astype(np.float32))
-        made = Dataset(task="multilabel", inputs=inputs, targets=targets, classes=named, **common)
+        made = Dataset(task=decided, inputs=inputs, targets=targets, classes=named, **common)
     else:
         targets, found, notes = numbered(labels, first.classes or _as_trained(labels, classes), keep=raw)
         if classes is None:
