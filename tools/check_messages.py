@@ -16,9 +16,20 @@ from typing import TypeGuard
 
 from danlu.config import keys
 from danlu.console.parser import VERBS, build_parsers
+from danlu.data.format_table import readable_formats
+from danlu.detection.build import DETECTORS
 from danlu.doctor.findings.table import FINDINGS
 from danlu.message import TRANSLATIONS, fields, table
+from danlu.models.build import MODELS
+from danlu.segmentation.build import SEGMENTERS
 
+# Entries with a description, which `danlu networks` and `danlu formats` list.
+ENTRIES = {
+    "network": MODELS,
+    "detector": DETECTORS,
+    "segmenter": SEGMENTERS,
+    "format": {name.replace(" ", "-"): form for name, form in readable_formats().items()},
+}
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "danlu"
 DOCS = SOURCE.parents[1] / "docs"
 SITE = SOURCE.parents[1] / "tools" / "docs_site"
@@ -54,6 +65,8 @@ def collected() -> tuple[dict[str, set[str]], tuple[str, ...]]:
             found.setdefault(id, set()).add(text)
     for name, verb in VERBS.items():
         found[f"help.verb.{name}"] = {verb.text}
+    for kind, entries in ENTRIES.items():
+        found |= {f"{kind}.{name}": {entry.description} for name, entry in entries.items()}
     families = {"doctor.recorded."}  # sentences of ledgers, of which old ones are known to the table alone
     for path in sorted([*SOURCE.rglob("*.py"), *EXPERIMENTS.glob("*.py")]):
         for call in calls(ast.parse(path.read_text(encoding="utf-8"))):

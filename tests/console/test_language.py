@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -109,3 +110,19 @@ def test_chinese_help_is_wrapped_by_the_width_of_its_characters() -> None:
 def test_every_chinese_text_has_chinese() -> None:
     chinese = table("zh")
     assert len([text for text in chinese.values() if CHINESE.search(text)]) > 0.9 * len(chinese)
+
+
+@pytest.mark.parametrize(
+    ("verb", "kinds"), [("networks", ("network", "detector", "segmenter")), ("formats", ("format",))]
+)
+def test_lists_of_entries_are_in_chinese(verb: str, kinds: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert main(["--lang", "zh", verb]) == 0
+    printed = re.sub(r"\s", "", "".join(capsys.readouterr()))
+    for kind, named in zip(kinds, listed.values(), strict=True):
+        for name, description in named.items():
+            chinese = table("zh")[f"{kind}.{name}"]
+            assert CHINESE.search(chinese)
+            assert sorted(re.findall(r"\d+", chinese)) == sorted(re.findall(r"\d+", description))
+            assert name + re.sub(r"\s", "", chinese) in printed

@@ -215,7 +215,7 @@ def serve_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 
 def formats_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     named = {name.replace(" ", "-"): form.description for name, form in readable_formats().items()}
-    _print_names(console, translated("console.column.format", "format"), named)
+    _print_names(console, translated("console.column.format", "format"), named, "format")
     return {"formats": named}, 0
 
 
@@ -223,17 +223,18 @@ def networks_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     networks = {name: spec.description for name, spec in MODELS.items()}
     detectors = {name: spec.description for name, spec in DETECTORS.items()}
     segmenters = {name: spec.description for name, spec in SEGMENTERS.items()}
-    _print_names(console, translated("console.column.network", "network"), networks)
-    _print_names(console, translated("console.column.detector", "detector"), detectors)
-    _print_names(console, translated("console.column.segmenter", "semantic segmentation"), segmenters)
+    _print_names(console, translated("console.column.network", "network"), networks, "network")
+    _print_names(console, translated("console.column.detector", "detector"), detectors, "detector")
+    _print_names(console, translated("console.column.segmenter", "semantic segmentation"), segmenters, "segmenter")
     print_line(console, translated("console.other_networks", "also timm/NAME and torchvision/NAME"))
     return {"networks": networks, "detectors": detectors, "segmenters": segmenters}, 0
 
 
-def _print_names(console: Console, what: str, named: dict[str, str]) -> None:
+def _print_names(console: Console, what: str, named: dict[str, str], kind: str) -> None:
+    """Print names and descriptions. kind: of the entries, in the ids of the translated descriptions."""
     table = plain_table((what, translated("console.column.description", "description")), whole=(what,))
     for name, description in named.items():
-        table.add_row(name, description)
+        table.add_row(name, translated(f"{kind}.{name}", description))
     console.print(table)
 
 

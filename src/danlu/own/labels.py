@@ -54,8 +54,8 @@ def task_of(
 ) -> TaskName:
     """Return classify, multilabel or regress.
 
-    task: set by the user, or None. loss: the doctor's name of the user's loss, UNKNOWN_LOSS if it has none, or the name of one
-    of danlu's. name: of a table's target column. table: whether the inputs are a table, which has no labels.
+    task: set by the user, or None. loss: the doctor's name of the user's loss, UNKNOWN_LOSS if it has none, or the name
+    of one of danlu's. name: of a table's target column. table: whether the inputs are a table, which has no labels.
     """
     possible = ("class", "numbers") if table else ("class", "labels", "numbers")
     tasks = [name for name, spec in TASKS.items() if spec.targets in possible]
