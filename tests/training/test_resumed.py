@@ -71,3 +71,14 @@ def test_a_resumed_run_says_where_it_stands(stopped: Path, language: str, data: 
     assert lines[1].startswith(standing.format(run=stopped, done=done))
     assert lines[2] == best.format(done=done)
     assert re.search(r"T.*optim\.lr_too_high.*C\..*R\.", lines[3])
+
+
+def test_a_run_killed_before_its_first_checkpoint_says_so(stopped: Path) -> None:
+    for name in ("state.pt", "state.previous.pt", "summary.json", "metrics.jsonl", "findings.json"):
+        (stopped / name).unlink(missing_ok=True)
+    printed = io.StringIO()
+    danlu.train(resume=stopped, console=Console(file=printed, width=200))
+    lines = printed.getvalue().splitlines()
+    assert lines[0].startswith("digits: ")
+    assert lines[1] == f"resuming {stopped} after 0 of 4 epochs: 0 steps in 0 s"
+    assert lines[2].startswith("epoch 1/4")

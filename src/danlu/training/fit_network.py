@@ -68,7 +68,7 @@ def fit_network(
         record, watchers = _open_record(run, prepared, progress, resume), [display, saver]
         if config.save_path:
             watchers.insert(1, PathKeeper(run, prepared.signature, config.save_path))
-    if first and restored:
+    if first and resume:
         for line in resumed_lines(run, prepared, plan, progress):
             display.say(line)
     several = fabric.world_size > 1
