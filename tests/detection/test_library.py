@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from danlu.detection.build import DETECTORS, build_detector
-from danlu.detection.library import LOSSES, MASKED, NAMES, LibraryDetector
+from danlu.detection.library import LIBRARY_DETECTORS, LOSSES, LibraryDetector
 from danlu.objects import ObjectBatch, Objects, collate
 from danlu.refuse import Refusal
 
@@ -30,8 +30,8 @@ def objects_of_two(masks: bool = False) -> ObjectBatch:
 
 
 def test_every_name_is_one_of_torchvision() -> None:
-    assert all(callable(getattr(torchvision.models.detection, name)) for name in NAMES)
-    assert {f"torchvision/{name}" for name in NAMES} <= DETECTORS.keys()
+    assert all(callable(getattr(torchvision.models.detection, name)) for name in LIBRARY_DETECTORS)
+    assert {f"torchvision/{name}" for name in LIBRARY_DETECTORS} <= DETECTORS.keys()
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -39,7 +39,7 @@ def test_same_losses_and_detections_as_torchvision_directly(name: str) -> None:
     torch.manual_seed(0)
     ours = LibraryDetector(name, CLASSES, SIDE).eval()
     images, objects = torch.randn(2, 3, SIDE, SIDE), objects_of_two()
-    shift = int(NAMES[name])
+    shift = int(LIBRARY_DETECTORS[name].background)
     targets = [
         {"boxes": objects.boxes[0, :1], "labels": objects.labels[0, :1] + shift},
         {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
@@ -92,7 +92,7 @@ def test_without_any_objects() -> None:
 
 @pytest.mark.slow
 def test_masks() -> None:
-    model = LibraryDetector(MASKED[0], CLASSES, SIDE).eval()
+    model = LibraryDetector("maskrcnn_resnet50_fpn", CLASSES, SIDE).eval()
     with torch.no_grad():
         outputs = model(torch.randn(2, 3, SIDE, SIDE))
         losses = model.losses(outputs, objects_of_two(masks=True))

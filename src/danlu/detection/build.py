@@ -13,7 +13,7 @@ from danlu.detection.detr import DETR
 from danlu.detection.detr_small import SmallDETR
 from danlu.detection.fast_rcnn import FastRCNN
 from danlu.detection.faster_rcnn import FasterRCNN
-from danlu.detection.library import MASKED, NAMES, TWO_STAGES, builder
+from danlu.detection.library import LIBRARY_DETECTORS, builder
 from danlu.detection.mask_rcnn import MaskRCNN
 from danlu.detection.pose_crop import PoseCrop
 from danlu.detection.posecnn import PoseCNN, PoseCNNSmall
@@ -217,12 +217,12 @@ DETECTORS: dict[str, DetectorSpec] = {
             builder(name),
             "torchvision's implementation",
             None,
-            masks=name in MASKED,
+            masks=spec.masks,
             multiple=1,
-            two_stages=name in TWO_STAGES,
-            training_images=6_000 if name in TWO_STAGES else 12_000,
+            two_stages=spec.two_stages,
+            training_images=6_000 if spec.two_stages else 12_000,
         )
-        for name in NAMES
+        for name, spec in LIBRARY_DETECTORS.items()
     },
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,28 +20,34 @@ from danlu.message import message
 from danlu.objects import PADDING, Detections, ObjectBatch
 from danlu.refuse import one_of
 
-# Name -> class 0 is background.
-NAMES = {
-    "fasterrcnn_resnet50_fpn": True,
-    "fasterrcnn_resnet50_fpn_v2": True,
-    "fasterrcnn_mobilenet_v3_large_fpn": True,
-    "fasterrcnn_mobilenet_v3_large_320_fpn": True,
-    "maskrcnn_resnet50_fpn": True,
-    "maskrcnn_resnet50_fpn_v2": True,
-    "ssd300_vgg16": True,
-    "ssdlite320_mobilenet_v3_large": True,
-    "retinanet_resnet50_fpn": False,
-    "retinanet_resnet50_fpn_v2": False,
-    "fcos_resnet50_fpn": False,
+
+@dataclass(frozen=True)
+class LibrarySpec:
+    """Facts about one detector of torchvision.
+
+    background: class 0 is background. masks: predicts masks too. two_stages: proposes regions, then classifies them.
+    resizes: resizes every image to a size of its own.
+    """
+
+    background: bool = True
+    masks: bool = False
+    two_stages: bool = False
+    resizes: bool = False
+
+
+LIBRARY_DETECTORS = {
+    "fasterrcnn_resnet50_fpn": LibrarySpec(two_stages=True),
+    "fasterrcnn_resnet50_fpn_v2": LibrarySpec(two_stages=True),
+    "fasterrcnn_mobilenet_v3_large_fpn": LibrarySpec(two_stages=True),
+    "fasterrcnn_mobilenet_v3_large_320_fpn": LibrarySpec(two_stages=True),
+    "maskrcnn_resnet50_fpn": LibrarySpec(masks=True, two_stages=True),
+    "maskrcnn_resnet50_fpn_v2": LibrarySpec(masks=True, two_stages=True),
+    "ssd300_vgg16": LibrarySpec(resizes=True),
+    "ssdlite320_mobilenet_v3_large": LibrarySpec(resizes=True),
+    "retinanet_resnet50_fpn": LibrarySpec(background=False),
+    "retinanet_resnet50_fpn_v2": LibrarySpec(background=False),
+    "fcos_resnet50_fpn": LibrarySpec(background=False),
 }
-MASKED = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
-TWO_STAGES = (
-    "fasterrcnn_resnet50_fpn",
-    "fasterrcnn_resnet50_fpn_v2",
-    "fasterrcnn_mobilenet_v3_large_fpn",
-    "fasterrcnn_mobilenet_v3_large_320_fpn",
-    *MASKED,
-)
 # torchvision's losses -> danlu's names. FCOS has a centre-ness where others have an objectness.
 LOSSES = {
     "classification": "class",
@@ -78,7 +85,7 @@ class LastMap(nn.Module):
 
 
 class LibraryDetector(Detector):
-    """A torchvision detector for `classes` classes; raises Refusal if `name` is not in NAMES.
+    """A torchvision detector for `classes` classes; raises Refusal if `name` is not in LIBRARY_DETECTORS.
 
     pretrained: load ImageNet weights into the backbone and freeze its batch norms.
     SSDs resize every image to their fixed size, other detectors use images as they are.
@@ -88,10 +95,11 @@ class LibraryDetector(Detector):
         super().__init__()
         import torchvision
 
-        one_of("--model", name, NAMES, message("detection.wanted.detector_torchvision", "a detector of torchvision"))
-        self.shift, self.masked = int(NAMES[name]), name in MASKED
+        wanted = message("detection.wanted.detector_torchvision", "a detector of torchvision")
+        spec = LIBRARY_DETECTORS[one_of("--model", name, LIBRARY_DETECTORS, wanted)]
+        self.shift, self.masked = int(spec.background), spec.masks
         build: Callable[..., Any] = getattr(torchvision.models.detection, name)
-        own_size = {} if name.startswith("ssd") else {"min_size": size, "max_size": size, "_skip_resize": True}
+        own_size = {} if spec.resizes else {"min_size": size, "max_size": size, "_skip_resize": True}
         self.model = build(
             weights=None,
             weights_backbone="DEFAULT" if pretrained else None,
