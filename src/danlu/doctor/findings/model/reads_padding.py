@@ -43,9 +43,7 @@ SPEC = FindingSpec(
         ),
         snippet=(
             "lengths = (x != 0).sum(1).clamp(min=1).cpu()\n"
-            "packed = nn.utils.rnn.pack_padded_sequence(\n"
-            "    x.unsqueeze(-1), lengths, batch_first=True, enforce_sorted=False\n"
-            ")"
+            "packed = nn.utils.rnn.pack_padded_sequence(x.unsqueeze(-1), lengths, batch_first=True, enforce_sorted=False)"
         ),
     ),
     charts=(
