@@ -64,8 +64,8 @@ def fit_head(model: nn.Module, batches: Batches, prepared: Prepared, augmented: 
                 model(view)
                 labels.append(batch.targets.cpu())
         samples = sum(map(len, labels))
-        for epoch in range(min(AUGMENTED_VIEWS, MAX_SAMPLES // samples) if augmented is not None else 0):
-            for batch in augmented.epoch(epoch):
+        for epoch in range(min(AUGMENTED_VIEWS, MAX_SAMPLES // samples)):
+            for batch in augmented.epoch(epoch) if augmented is not None else ():
                 model(batch.inputs)
                 labels.append(batch.targets.cpu())
     finally:

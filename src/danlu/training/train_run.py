@@ -18,7 +18,7 @@ from danlu.engine.loop import Watcher
 from danlu.engine.processes import launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
 from danlu.inference.loaded_run import LoadedRun, load
-from danlu.message import message, translated
+from danlu.message import Message, message, translated
 from danlu.preparation.choices import Choice
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
@@ -73,6 +73,7 @@ class FromFolds:
 
 
 NO_FOLDS = FromFolds()
+NO_REASON = Message("", "")  # of a choice whose file was damaged
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def _kept_choices(run: Run, config: Config) -> tuple[Choice, ...]:
     """
     kept = run.read_json("choices.json", default={}).get("choices")
     entries = [one for one in kept if isinstance(one, dict)] if isinstance(kept, list) else []
-    choices = [Choice(str(one.get("key")), one.get("value"), one.get("reason") or "") for one in entries]
+    choices = [Choice(str(one.get("key")), one.get("value"), one.get("reason") or NO_REASON) for one in entries]
     return tuple(one for one in choices if one.key not in RESUMABLE or one.value == get(config, one.key))
 
 

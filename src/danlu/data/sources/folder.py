@@ -105,8 +105,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     found = of_one_depth(check_images(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers))
     for i, other in _of_two_classes(listing).items():
         where = _relative(listing.paths[other], path)
-        found[i] = f"the same file as {where}, so that it has the classes {listing.classes[i]!r} and "
-        found[i] += repr(listing.classes[other])
+        both = f"{listing.classes[i]!r} and {listing.classes[other]!r}"
+        found[i] = f"the same file as {where}, so that it has the classes {both}"
     problems, strays = [], 0
     for file, info in zip(listing.paths, found, strict=True):
         if isinstance(info, str):
