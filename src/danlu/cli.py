@@ -123,6 +123,8 @@ def _run(argv: list[str], flag: str | None, chosen: str | None) -> int:
     with showing(StageLines(console)):
         with stage(translated("stage.start", "starting danlu"), delay=START_DELAY_SECONDS):
             from danlu.console.commands import COMMANDS
+            from danlu.printing.edited import print_edited
+        print_edited(console, values)
         result, code = COMMANDS[verb](values, console)
     if as_json:
         print(_json_line(result, sys.stdout.encoding))

@@ -45,7 +45,7 @@ def copied(run: Run, folder: Path, rows: int | None = None) -> Run:
         for name in ("summary.json", "report.html"):
             (folder / name).unlink()
         record = folder / "metrics.jsonl"
-        record.write_text("".join(record.read_text().splitlines(keepends=True)[:rows]))
+        copy.write_text(record.name, "".join(record.read_text().splitlines(keepends=True)[:rows]))
     return copy
 
 

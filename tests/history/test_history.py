@@ -26,7 +26,7 @@ def two(digits_run, tmp_path) -> Path:
         (tmp_path / "2" / name).unlink()
     rows = (tmp_path / "2" / "metrics.jsonl").read_text().splitlines()
     kept = [row for row in rows if json.loads(row)["epoch"] <= 2]
-    (tmp_path / "2" / "metrics.jsonl").write_text("\n".join(kept) + "\n")
+    killed.write_text("metrics.jsonl", "\n".join(kept) + "\n")
     return tmp_path
 
 

@@ -113,9 +113,12 @@ def test_a_flipped_byte_of_the_features_is_found(seed, whole, tmp_path):
     danlu.load(run.folder).predict(image)
 
 
+@pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("damage", ["last row lost", "empty", "missing", "a figure changed"])
-def test_rows_of_the_record_are_those_of_the_checkpoint(damage, run):
+def test_rows_of_the_record_are_those_of_the_checkpoint(damage, listed, run):
     path = run.folder / "metrics.jsonl"
+    if not listed:  # a run of an earlier version
+        (run.folder / "checksums.txt").unlink()
     lines = path.read_text().splitlines(keepends=True)
     if damage == "missing":
         path.unlink()
@@ -124,7 +127,8 @@ def test_rows_of_the_record_are_those_of_the_checkpoint(damage, run):
         path.write_text("".join([lines[0], json.dumps(row) + "\n", *lines[2:]]))
     else:
         path.write_text("".join(lines[:-1] if damage == "last row lost" else []))
-    with pytest.raises(Refusal, match=r"metrics\.jsonl .*put the file back as it was, or train it again"):
+    other = r"delete .*checksums\.txt" if listed else "train it again"
+    with pytest.raises(Refusal, match=rf"metrics\.jsonl .*put the file back as it was, or {other}"):
         resumed(run)
 
 
@@ -169,6 +173,16 @@ def test_an_edited_setting_is_named(key, value, says, run):
     run.write_text("config.yaml", dump_yaml(with_values(run.config, {key: value})))
     with pytest.raises(Refusal, match=says):
         resumed(run)
+
+
+def test_an_edit_that_changes_no_weights_is_carried_out_and_told(run, capsys):
+    path = run.folder / "config.yaml"
+    path.write_text(dump_yaml(with_values(run.config, {"log_every": 3})))
+    danlu.train(resume=run.folder, console=Console(width=400))
+    told = capsys.readouterr().out
+    assert f"note: {path} was edited since danlu wrote it; it is read as it is now" in told
+    assert "config.yaml was edited: log_every is 3, and was 2" in told
+    assert not run.edited
 
 
 def test_another_number_of_threads_is_told(run, capsys):

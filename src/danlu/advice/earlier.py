@@ -84,10 +84,13 @@ def remember_earlier(run: Run, config: Config) -> None:
 
 
 def earlier_runs(run: Run) -> list[EarlierRun]:
-    """The runs that a run remembers; none where its file is missing or of another version."""
+    """The runs that a run remembers; none where its file is missing or of another version.
+
+    Raises Refusal for a damaged file.
+    """
     try:
         return [EarlierRun(**kept) for kept in run.read_json(FILE, default=[])]
-    except (Refusal, TypeError):
+    except TypeError:
         return []
 
 

@@ -162,7 +162,7 @@ def _training_samples(run: Run) -> int:
     """Size of the training set, from the summary, or from the ledger of a run that failed."""
     if count := run.summary.data.counts.get("train"):
         return count
-    return (epoch_samples(Ledger.read(run.ledger)) if run.ledger.exists() else 0) or 1
+    return (epoch_samples(Ledger.read(run.checked(run.ledger))) if run.ledger.exists() else 0) or 1
 
 
 def _data_findings(prepared: Prepared, language: str) -> list[Finding]:

@@ -87,7 +87,7 @@ def share(
         WEIGHTS: loaded.weights(loaded.weights_used),
     }
     if (record := loaded.folder / "metrics.jsonl").is_file():
-        contents["metrics.jsonl"] = record
+        contents["metrics.jsonl"] = loaded.checked(record)
     write_atomically(file, lambda part: write_archive(part, contents))
     return Share(
         file=str(file),

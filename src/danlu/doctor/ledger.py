@@ -135,13 +135,17 @@ class Ledger:
             one = self._records[name][where] = _Series()
             one.stride, one.written, one.pairs = stride, written, [(step, value) for step, value in pairs]
 
+    def lines(self) -> Iterator[str]:
+        """One line of JSON per record."""
+        for record in self:
+            yield json.dumps(record._asdict(), ensure_ascii=False) + "\n"
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one JSON line per record, {"name", "where", "step", "value"}, atomically."""
         path = Path(path)
         temporary = path.with_name(path.name + ".tmp")
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for record in self:
-                file.write(json.dumps(record._asdict(), ensure_ascii=False) + "\n")
+            file.writelines(self.lines())
         temporary.replace(path)
         return path
 

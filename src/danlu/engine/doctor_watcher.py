@@ -19,6 +19,7 @@ from danlu.doctor.static_checks import MAX_NAMED
 from danlu.doctor.watch import Doctor, watch
 from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.pretraining.methods import METHODS
+from danlu.refuse import Failure
 from danlu.run.folder import Run
 from danlu.task_spec import TASKS
 from danlu.tasks.task import Evaluation, RecordedTask
@@ -90,8 +91,8 @@ class DoctorWatcher(Watcher):
 
     def __exit__(self, *error: object) -> None:
         self.doctor.close()
-        with suppress(OSError):  # a full disk must not hide the error of the run itself
-            self.doctor.ledger.save(self.run.ledger)
+        with suppress(Failure):  # a full disk must not hide the error of the run itself
+            self.run.write_text(self.run.ledger.name, "".join(self.doctor.ledger.lines()))
         if error[0] is not None:  # the training failed: print the findings so far
             self.doctor.say_new(self.say, self.fix)
         elif not self.interrupted:
@@ -177,5 +178,5 @@ def findings_of(
     """Findings of a run from its ledger as plain values, most severe and most confident first; [] without a ledger."""
     if not run.ledger.exists():
         return []
-    found = diagnose(Ledger.read(run.ledger), language)
+    found = diagnose(Ledger.read(run.checked(run.ledger)), language)
     return [(fix(finding) if fix else finding).to_dict() for finding in found]

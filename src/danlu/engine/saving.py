@@ -18,6 +18,7 @@ from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.message import Message, message, translated
 from danlu.refuse import Refusal
 from danlu.run.atomic import sync
+from danlu.run.checksums import expect_beginning
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
 
@@ -82,6 +83,8 @@ class Saver(Watcher):
         metrics = self.run.folder / "metrics.jsonl"
         if metrics.exists():  # a state must never be newer on the disk than the rows that it counts
             sync(metrics)
+            if progress.rows_checksum is not None:
+                expect_beginning(metrics, progress.rows_checksum, metrics.stat().st_size)
         save_state(self.run.state, self._state(plan, progress) | {"others": list(others)})
         self._saved = time.monotonic()
 

@@ -36,7 +36,7 @@ def measurements_of(run: Run) -> Measurements:
     """Read state.pt while there is one, else doctor.jsonl."""
     state = _state(run.state)
     if state is None:
-        return Measurements(Ledger.read(run.ledger) if run.ledger.exists() else Ledger(), None)
+        return Measurements(Ledger.read(run.checked(run.ledger)) if run.ledger.exists() else Ledger(), None)
     ledger, doctor, progress = Ledger(), state.get("doctor"), state.get("progress") or {}
     if doctor:
         ledger.restore(doctor["ledger"])

@@ -110,7 +110,7 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
         line = finding_line(Finding.from_dict(finding), language) if known else in_one_line(finding, language)
         print_and_log(console, run, line)
     if not serious and run.ledger.exists():
-        print_and_log(console, run, checked_line(judged(Ledger.read(run.ledger)), len(findings)))
+        print_and_log(console, run, checked_line(judged(Ledger.read(run.checked(run.ledger))), len(findings)))
     if summary.stopped:
         print_and_log(console, run, translated("printing.stopped", "stopped: {reason}", reason=summary.stopped))
     text = "{epochs} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {report}"

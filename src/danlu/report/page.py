@@ -190,10 +190,13 @@ def _no_findings(ledger: Ledger | None) -> str:
 
 
 def _ledger(run: Run) -> Ledger:
-    """Read the doctor's measurements; an empty ledger when the file is missing or truncated."""
+    """Read the doctor's measurements; an empty ledger when the file is missing, or cut and without a checksum."""
+    if not run.ledger.exists():
+        return Ledger()
+    path = run.checked(run.ledger)
     try:
-        return Ledger.read(run.ledger)
-    except (OSError, ValueError, KeyError, TypeError):
+        return Ledger.read(path)
+    except ValueError:
         return Ledger()
 
 

@@ -5,8 +5,8 @@ summary.json, findings.json, weights/best.safetensors, weights/last.safetensors,
 weights of --init), weights/path/ (of some epochs, with `save_path`), state.pt (to resume; a finished run keeps it with
 `keep_state` only), state.previous.pt (the checkpoint before it, until the training ends), doctor.jsonl (measurements of
 the doctor), heal/ and heal.json (attempts of healing), earlier.json (runs before it on the same data), report.html,
-features.json (section of the report), landscape.html, evaluation.html, log.txt. Every file is written by
-`write_atomically`, so that a kill or a power cut at any moment leaves a complete file, old or new; `run/stage.py`
+features.json (section of the report), landscape.html, evaluation.html, log.txt, checksums.txt (see
+`run/checksums.py`). Every file is written by `write_atomically`, so that a kill or a power cut at any moment leaves a complete file, old or new; `run/stage.py`
 defines their order.
 """
 
@@ -27,6 +27,7 @@ from danlu.message import message, messages_in, printable, with_messages
 from danlu.refuse import Refusal, refusal
 from danlu.run.archive import is_archive, opened_archive
 from danlu.run.atomic import remove_unfinished, write_atomically
+from danlu.run.checksums import check, expect, is_intact
 from danlu.run.record import Record
 from danlu.run.result import Result
 from danlu.run.stage import RunStage, can_be_taken, stage_of
@@ -240,9 +241,29 @@ class Run:
 
         Bytes of names that are not UTF-8 are written as escapes, which JSON reads back as the same name.
         """
-        write_atomically(
-            self.folder / name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace")
-        )
+        self.write_bytes(name, text.encode("utf-8", "backslashreplace"))
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file of the folder, its checksum first. Raises Failure if the disk does not take it."""
+        path = self.folder / name
+        expect(path, content)
+        write_atomically(path, lambda part: part.write_bytes(content))
+
+    def checked(self, path: Path) -> Path:
+        """Return the path of an existing file, after its checksum. Raises Refusal if the file is damaged."""
+        check(path, path.read_bytes())
+        return path
+
+    def check(self) -> None:
+        """Compare all texts of the folder but config.yaml with their checksums. Raises Refusal for a damaged one."""
+        for path in sorted(self.folder.glob("*.json*")):
+            self.checked(path)
+
+    @property
+    def edited(self) -> bool:
+        """Whether config.yaml is not as danlu wrote it."""
+        path = self.folder / "config.yaml"
+        return path.is_file() and not is_intact(path, path.read_bytes())
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON. Messages in a dict are kept as English text, and under "messages" with their id and values."""
@@ -255,9 +276,13 @@ class Run:
         """Read a file of `write_json`; returns `default` if it does not exist. Raises Refusal for an invalid file."""
         path = self.folder / name
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
+            check(path, content)
+            value = json.loads(content.decode("utf-8"))
         except FileNotFoundError:
             return default
+        except Refusal:
+            raise
         except (OSError, ValueError, RecursionError) as error:
             raise Refusal(
                 message(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from danlu.message import message
 from danlu.refuse import Failure, Refusal, refusal
 from danlu.run.atomic import write_atomically
+from danlu.run.checksums import check, expect
 from danlu.run.quantities import VOCABULARY
 from danlu.user_objects import current
 
@@ -93,7 +94,9 @@ class Record:
             )
         self.rows, self.checksum = self.rows[:count], found
         if self.path is not None:
-            write_atomically(self.path, lambda path: path.write_bytes(b"".join(lines)))
+            content = b"".join(lines)
+            expect(self.path, content)
+            write_atomically(self.path, lambda path: path.write_bytes(content))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of one kind, "epoch" or "step"."""
@@ -110,13 +113,15 @@ class Record:
         """
         record = cls(path)
         try:
-            lines = path.read_bytes().splitlines() if path.exists() else []
+            content = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise Refusal(
                 message(
                     "run.refuse.readable_text", "{path} must be readable text: {error}", path=path, error=str(error)
                 )
             ) from None
+        check(path, content)
+        lines = content.splitlines()
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)

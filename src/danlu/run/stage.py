@@ -24,7 +24,9 @@ class RunStage(IntEnum):
     FINISHED = 4
 
 
-EARLY_FILES = frozenset((".lock", "config.yaml", "choices.json", "environment.json", "log.txt", "start.safetensors"))
+EARLY_FILES = frozenset(
+    (".lock", "config.yaml", "checksums.txt", "choices.json", "environment.json", "log.txt", "start.safetensors")
+)
 
 
 def stage_of(folder: Path) -> RunStage:
@@ -45,4 +47,4 @@ def can_be_taken(folder: Path) -> bool:
         if path.name not in EARLY_FILES and not path.name.endswith(".part"):
             return False  # at the first one: the folder may be large
         names.add(path.name)
-    return stage_of(folder) is RunStage.ASKED if "config.yaml" in names else names <= {".lock"}
+    return stage_of(folder) is RunStage.ASKED if "config.yaml" in names else names <= {".lock", "checksums.txt"}

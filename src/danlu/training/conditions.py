@@ -72,5 +72,16 @@ def check_conditions(kept: Mapping[str, Any], config: Config, run: str) -> list[
     return notes
 
 
+def edits(kept: Mapping[str, Any], config: Config) -> list[Message]:
+    """The settings of an edited config.yaml that differ from those of a checkpoint, each with both values."""
+    before, now = kept.get("settings", {}), conditions(config)["settings"]
+    text = "config.yaml was edited: {key} is {value}, and was {before}"
+    return [
+        message("resume.edited", text, key=key, value=value, before=before[key])
+        for key, value in now.items()
+        if key in before and before[key] != value
+    ]
+
+
 def _may_change(key: str) -> bool:
     return key in RESUMABLE or key in HARMLESS or key.partition(".")[0] in HARMLESS

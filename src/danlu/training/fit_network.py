@@ -32,7 +32,7 @@ from danlu.printing.resumed import resumed_lines
 from danlu.progress.stages import showing
 from danlu.run.folder import Run
 from danlu.run.record import Record
-from danlu.training.conditions import check_conditions, conditions
+from danlu.training.conditions import check_conditions, conditions, edits
 from danlu.user_objects import UserObjects, current, using
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def _has_checkpoint(run: Run) -> bool:
 def _read_state(run: Run, config: Config, display: Display) -> dict[str, Any]:
     """Read the checkpoint; print its conditions where they differ from the present ones."""
     state = read_state(run.state)
-    for note in check_conditions(state.get("conditions", {}), config, run.name):
+    kept = state.get("conditions", {})
+    for note in check_conditions(kept, config, run.name) + (edits(kept, config) if run.edited else []):
         display.say(str(note))
     return state
 

@@ -6,6 +6,7 @@ import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.printing.lines import print_line
 from danlu.refuse import Failure
+from danlu.run.atomic import write_atomically
 from danlu.run.folder import Run
 from danlu.run.names import metric_key
 from danlu.training.choose_thresholds import mean_thresholds
@@ -28,14 +30,8 @@ from danlu.training.finish import finish_run, write_results
 from danlu.training.live_page import follow
 from danlu.training.train_run import NO_FOLDS, FromFolds, new_job, resume_run, train_run
 
-WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start"))
-# From the run of the final model to the parent run.
-COPIED = (
-    "environment.json",
-    "metrics.jsonl",
-    *WEIGHTS,
-    "weights/features.safetensors",
-)
+WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start", "features"))
+COPIED = ("environment.json", "metrics.jsonl")  # from the run of the final model to the parent run
 
 
 def train_folds(config: Config, console: Console, run: Run | None = None) -> LoadedRun:
@@ -66,8 +62,10 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
             settings = with_values(single, {"data.val": 0, "epochs": max(1, round(statistics.mean(epochs)))})
             kept = _train_part(run, "refit", settings, console, _means(folds))
         for name in COPIED:
-            if (kept.folder / name).exists():  # weights/start only with --init
-                shutil.copyfile(kept.folder / name, run.folder / name)
+            run.write_bytes(name, kept.checked(kept.folder / name).read_bytes())
+        for name in WEIGHTS:
+            if (source := kept.folder / name).exists():  # weights/start only with --init
+                write_atomically(run.folder / name, partial(shutil.copyfile, source))
         _finish_folds(run, kept, folds, refit, console)
     except Interrupted as stopped:
         raise Interrupted(stopped.reason, stopped.code, f"danlu train --resume {run.name}") from None

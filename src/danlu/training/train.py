@@ -17,6 +17,7 @@ from danlu.own.collect import collect, with_data
 from danlu.own.naming import check_sendable
 from danlu.own.recognition import WANTED, is_data, is_pair
 from danlu.printing.console import TextConsole
+from danlu.printing.edited import print_if_edited
 from danlu.printing.lines import print_line
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing
@@ -203,6 +204,8 @@ def _resume(
     """Continue a run, or a cross-validation. data: training, validation and test data given in Python."""
     run = Run.open(folder)
     with speaking(with_values(run.config, settings).doctor.language), run.locked():
+        print_if_edited(console, run)
+        run.check()
         config = resumed_config(run, settings)
         check_loggers(config.log)
         if config.callbacks and objects.callbacks is None:
