@@ -23,22 +23,23 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MAX_KILLS = 3  # per trial
+MAX_KILLS = 4  # per trial
 ORPHAN_SECONDS = 60.0  # a process that is importing torch ends after it: 4 s, or much more on a busy machine
 TIMED = ("seconds", "samples_per_second")  # fields of metrics.jsonl that differ from run to run
 COMPARED = ("metrics", "epochs", "best_epoch", "test_looks", "evaluation", "fold_mean", "fold_std")  # of summary.json
 PLAIN = "--precision fp32 --channels-last false --device cpu --save-every 1e-9"  # a checkpoint after every step
 COMMANDS = {
     "small": f"train digits --model softmax --epochs 2 --data.limit 100 {PLAIN}",  # for the tests
-    "classify": f"train digits --model small-cnn --epochs 3 --data.limit 200 --batch-size 32 --optim.ema 0.9 {PLAIN}",
-    "detect": f"train {{objects}} --task detect --size 64 --epochs 2 --val 4 --test 4 --batch-size 8 {PLAIN}",
-    "folds": f"train digits --model mlp --folds 3 --refit all --epochs 2 --test 0.2 --batch-size 128 {PLAIN}",
-    "processes": f"train digits --model mlp --devices 2 --epochs 3 --data.limit 300 --batch-size 32 {PLAIN}",
-    "heal": f"train digits --model mlp --lr 1e-6 --epochs 3 --schedule constant {PLAIN}",
+    "classify": f"train digits --model small-cnn --epochs 3 --data.limit 64 --batch-size 32 --optim.ema 0.9 {PLAIN}",
+    "detect": f"train {{objects}} --task detect --size 64 --epochs 2 --val 4 --test 4 --batch-size 4 {PLAIN}",
+    "folds": f"train digits --model mlp --folds 3 --refit all --epochs 2 --test 0.2 --data.limit 256 {PLAIN}",
+    "processes": f"train digits --model mlp --devices 2 --epochs 2 --data.limit 128 --batch-size 32 {PLAIN}",
+    "heal": f"train digits --model softmax --lr 1e-6 --epochs 2 --data.limit 200 --schedule constant {PLAIN}",
 }
 HEAL = "--heal --seeds 2 --budget 6"
 CONTEXT = multiprocessing.get_context("forkserver")  # a fresh process in milliseconds: the server has imported torch
-CONTEXT.set_forkserver_preload(["danlu.cli", "danlu.console.commands", "sklearn.datasets", "plotly.graph_objects"])
+PRELOADED = ("danlu.cli", "danlu.console.commands", "lightning_fabric", "torch._dynamo", "torch._inductor.config")
+CONTEXT.set_forkserver_preload([*PRELOADED, "sklearn.datasets", "plotly.graph_objects", "plotly.offline"])
 
 
 @dataclass
@@ -132,13 +133,13 @@ class Undisturbed:
 
 
 def write_objects(folder: Path) -> None:
-    """Write 24 images of shapes with boxes, in COCO's form."""
+    """Write 16 images of shapes with boxes, in COCO's form."""
     from PIL import Image
 
     from danlu.data.sources.shapes import CLASSES, draw
 
     (folder / "images").mkdir(parents=True)
-    images, annotations = draw(24, 64)
+    images, annotations = draw(16, 64)
     boxes = []
     for number, (image, one) in enumerate(zip(images, annotations)):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / "images" / f"{number}.png")
@@ -195,6 +196,8 @@ def trial(kind: str, seed: int, whole: Undisturbed, folder: Path) -> Trial:
                 os.kill(pid, signal.SIGKILL)
     process = start(_command(kind, run), log)
     process.join()
+    if any(word in log.read_text(errors="replace") for word in ("internal error", "Traceback")):
+        done.faults.append("an internal error or a traceback")
     if process.exitcode != 0:
         done.faults.append(f"exit code {process.exitcode} at last")
     else:
