@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from PIL import Image
 from rich.console import Console
 
 import danlu
+from danlu.console.errors import unexpected
 from danlu.data.sources.shapes import CLASSES, draw
 from danlu.engine.saving import StopSignal
 from danlu.metrics.detection import run_lengths
+from danlu.refuse import Failure
 
 QUIET = Console(quiet=True)
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever the terminal is set to
@@ -48,6 +50,22 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(folder)
             done.touch()
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_internal_errors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test in which danlu reports an "internal error", whatever the test itself looks at."""
+    found: list[str] = []
+
+    def recorded(error: Exception, argv: Sequence[str]) -> Failure:
+        failure = unexpected(error, argv)
+        if "internal error" in failure.args[0]:  # in English in every language
+            found.append(failure.args[0])
+        return failure
+
+    monkeypatch.setattr("danlu.cli.unexpected", recorded)
+    yield
+    assert not found or request.node.get_closest_marker("internal_errors"), found
 
 
 @pytest.fixture(scope="session")

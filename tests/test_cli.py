@@ -213,6 +213,7 @@ def test_underscores_may_stand_for_dashes(capsys, monkeypatch):
     assert (seen["batch_size"], seen["optim.weight_decay"], seen["out"]) == ("32", "0.1", "my_run")
 
 
+@pytest.mark.internal_errors
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [

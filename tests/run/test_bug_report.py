@@ -13,6 +13,9 @@ from danlu.training import finish, train_run
 TRAIN = "train digits --model softmax --epochs 1 --data.limit 100 --precision fp32 --channels-last false --out r"
 
 
+pytestmark = pytest.mark.internal_errors
+
+
 def broken(*args: object, **named: object) -> None:
     raise KeyError("colour")
 
