@@ -16,6 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 import danlu
+from danlu.engine.checkpoint import read_weights
 from danlu.engine.saving import Interrupted
 from danlu.printing.edited import print_if_edited
 from danlu.refuse import Refusal
@@ -94,13 +95,13 @@ def results(run: Run) -> dict[str, Any]:
     }
 
 
-def use(run: Run, finished: bool, console: Console) -> dict[str, Any]:
+def use(run: Run, console: Console) -> dict[str, Any]:
     """Report a run, resume it, and use it."""
     print_if_edited(console, run)
     page = write_page(run.folder).read_text()
     danlu.train(resume=run.folder, console=console)
     for snapshot in run.snapshots().values():
-        danlu.engine.checkpoint.read_weights(snapshot)
+        read_weights(snapshot)
     return results(run) | {"page": page}
 
 
@@ -119,13 +120,14 @@ def outcome(home: Path, place: Path, finished: bool, name: str, flips: random.Ra
     text = io.StringIO()
     told = ""
     try:
-        found = use(run, finished, Console(file=text, width=10_000))
+        found = use(run, Console(file=text, width=10_000))
     except Refusal as refused:
         told, found = str(refused), None
     except Exception as error:
         return f"{name} byte {at} ^ {bits}: {type(error).__name__}: {error}"
     finally:
-        path.write_bytes(kept) if cached else None
+        if cached:
+            path.write_bytes(kept)
     told = " ".join((text.getvalue() + told).split())
     if path.name in told and WAY_BACK.search(told) and (found is None or name == "config.yaml"):
         return "noticed"
@@ -142,7 +144,7 @@ def attack(home: Path, place: Path, count: int, seed: int) -> Counter[str]:
     for finished in (True, False):
         shutil.rmtree(place, ignore_errors=True)
         run = Run.open(shutil.copytree(home / ("finished" if finished else "unfinished"), place))
-        wholes[finished] = use(run, finished, Console(quiet=True))
+        wholes[finished] = use(run, Console(quiet=True))
     targets = [(True, name) for name in files(home / "finished")]
     targets += [(False, name) for name in files(home / "unfinished")]
     targets += [(False, f"cache/{name}") for name in files(home / "cache")]
