@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import struct
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -103,9 +104,12 @@ def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
             return ImageInfo(pixels.shape[0], pixels.shape[1], False, True, levels, found.channels)
         with open_image(path) as image:
             deep = image.mode in DEEP_MODES
+            size = upright_size(image) if image.format == "JPEG" else None
             if decode or deep or not _ends_well(path, image.format or ""):
+                if size is not None:  # damage shows at 1/8 of the size as well, in a third of the time
+                    image.draft(image.mode, (1, 1))
                 image.load()
-            height, width = upright_size(image)
+            height, width = size or upright_size(image)
             named = extensions().get(os.path.splitext(path)[1].lower())
             kind = "JPEG" if image.format == "MPO" else image.format
             levels = _levels(np.asarray(image)) if deep else None
@@ -129,7 +133,10 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def open_image(path: str | Path) -> Image.Image:
-    return Image.open(path, formats=formats())
+    """Open an image without decoding it, and without PIL's warning about half of the pixels that it refuses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path, formats=formats())
 
 
 def _ends_well(path: str | Path, kind: str) -> bool:

@@ -15,7 +15,7 @@ from danlu.refuse import Refusal, blame
 
 # Bytes of memory, at least, of the list, object, entry of a list or entry of an object that a character of json starts.
 BYTES_PER_MARK = {b"[": 64, b"{": 64, b",": 8, b":": 64}
-MAX_VALUE_BYTES = 1 << 30  # smaller ones are read
+MAX_VALUE_BYTES = 1 << 28  # smaller ones are read
 MAX_JSON_RATIO = 16  # memory per byte of json; annotations of COCO, LVIS and Objects365 have 3 to 8
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 # Characters of Chinese text in GBK are pairs of bytes from 161 on, which letters with accents in Latin-1 hardly form.
@@ -83,13 +83,18 @@ def parse_json(data: bytes) -> Any:
             )
         )
     # json detects the encoding of bytes, except for UTF-16 with a byte-order mark, which Windows tools write.
-    return json.loads(decode_text(data) if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else data)
+    text = decode_text(data) if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else data
+    collects = gc.isenabled()
+    gc.disable()  # there is no garbage among the parsed objects, and searching millions of them takes most of the time
+    try:
+        return json.loads(text)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def read_json(file: Path, thing: str) -> Any:
     """Parse a json file. Raises Refusal if it cannot be read or parsed; `thing` names the file in the message."""
-    collects = gc.isenabled()
-    gc.disable()  # there is no garbage among the parsed objects, and searching millions of them doubles the time
     try:
         return parse_json(file.read_bytes())
     except OSError as error:
@@ -123,6 +128,3 @@ def read_json(file: Path, thing: str) -> Any:
                 error=str(error),
             )
         ) from None
-    finally:
-        if collects:
-            gc.enable()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.data.annotations import Polygons, RunLengths, Shape, decode_runs, parse_runs
+from danlu.data.annotations import MAX_MASK_PIXELS, Polygons, RunLengths, Shape, decode_runs, parse_runs
 from danlu.data.sources.reading import box_of
 
 
@@ -115,12 +115,13 @@ def area_of_corners(entry: dict[str, Any]) -> bool:
 
 def _box_of_runs(runs: RunLengths) -> tuple[float, float, float, float]:
     height, width = runs.size
-    if not runs.counts.size or int(runs.counts.sum()) != height * width or height * width > 1 << 28:
+    if not runs.counts.size or int(runs.counts.sum()) != height * width or height * width > MAX_MASK_PIXELS:
         return 0.0, 0.0, 0.0, 0.0
-    rows, columns = np.nonzero(decode_runs(runs))
+    mask = decode_runs(runs)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return 0.0, 0.0, 0.0, 0.0
-    return float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def size_of(entry: dict[str, Any]) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from danlu.config import DataConfig
-from danlu.data.annotations import Polygons, Raster, Shape
+from danlu.data.annotations import MAX_MASK_PIXELS, Polygons, Raster, Shape
 from danlu.data.dataset import UNASSIGNED, Dataset
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.labelled import wanted_task
@@ -132,8 +132,7 @@ def _shape(shape: ElementTree.Element) -> tuple[Shape | None, tuple[float, float
         ring = _rotated(rectangle(x1, y1, x2, y2), angle)
         return Polygons((ring,)), box_of(Polygons((ring,)))
     if shape.tag == "polygon":
-        points = np.array([[float(v) for v in pair.split(",")] for pair in shape.attrib["points"].split(";")])
-        outline = Polygons((points,))
+        outline = Polygons((_ring(shape.attrib["points"]),))
         return outline, box_of(outline)
     if shape.tag == "ellipse":
         centre = np.array([float(shape.attrib["cx"]), float(shape.attrib["cy"])])
@@ -142,11 +141,21 @@ def _shape(shape: ElementTree.Element) -> tuple[Shape | None, tuple[float, float
     if shape.tag == "mask":
         left, top, width, height = (int(shape.attrib[key]) for key in ("left", "top", "width", "height"))
         counts = [int(v) for v in shape.attrib["rle"].split(",")]  # along rows, zeros first
+        if width * height > MAX_MASK_PIXELS:
+            raise ValueError(f"too many pixels for a mask ({width} x {height})")
         if sum(counts) != width * height:
             raise ValueError("run lengths that do not fill the mask")
         pixels = np.repeat(np.arange(len(counts)) % 2, counts).astype(np.uint8).reshape(height, width)
         return Raster(pixels, left, top), (left, top, left + width, top + height)
     raise ValueError(f"unknown shape {shape.tag}")
+
+
+def _ring(points: str) -> np.ndarray:
+    """Corners of a polygon "x,y;x,y;...", float64 (K, 2). Raises ValueError."""
+    commas, semicolons = points.count(","), points.count(";")
+    if commas != semicolons + 1:
+        raise ValueError("points that are not pairs of numbers")
+    return np.array(points.replace(";", ",").split(","), np.float64).reshape(-1, 2)
 
 
 def _rotated(ring: np.ndarray, angle: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,10 +141,10 @@ def _read(file: File) -> _Lines | None:
     bad: list[Problem] = []
     try:
         if file.suffix in LINES:
-            values = _values_of_lines(file, bad)
+            values = _values_of_lines(file, read_lines(file.path), bad)
         else:
             content = read_json(file.path, str(file.path))
-            values = _values_of_map(content) if isinstance(content, dict) else list(enumerate(content, 1))
+            values = iter(_values_of_map(content) if isinstance(content, dict) else enumerate(content, 1))
     except (Refusal, OSError, UnicodeDecodeError):
         return None
     rows = []
@@ -158,15 +159,17 @@ def _read(file: File) -> _Lines | None:
     return _Lines(file, rows, bad) if rows and len(bad) < len(rows) else None
 
 
-def _values_of_lines(file: File, bad: list[Problem]) -> list[tuple[int, Any]]:
-    values = []
-    for number, line in enumerate(read_lines(file.path), 1):
+def _values_of_lines(file: File, lines: list[str], bad: list[Problem]) -> Iterator[tuple[int, Any]]:
+    """Number and value of each line, parsed as they are asked for: the first may show that the file is another."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
-            if line.strip():
-                values.append((number, json.loads(line)))
+            value = json.loads(line)
         except (ValueError, RecursionError):
             bad.append(Problem(f"{file.relative} line {number}", "no json"))
-    return values
+        else:
+            yield number, value
 
 
 def _values_of_map(content: dict[str, Any]) -> list[tuple[int, Any]]:
