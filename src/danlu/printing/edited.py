@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,4 +28,5 @@ def print_edited(console: Console, values: Mapping[str, Any]) -> None:
     for argument in ARGUMENTS:
         named = values.get(argument) or []
         for name in [named] if isinstance(named, str) else named:
-            print_if_edited(console, Run(Path(name)))
+            with suppress(OSError, ValueError):  # a word that is no path, which the command itself refuses
+                print_if_edited(console, Run(Path(name)))
