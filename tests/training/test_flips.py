@@ -1,4 +1,4 @@
-"""One byte flipped anywhere in the folder of a run: danlu names the file and the way back, or gives the same results."""
+"""One byte flipped anywhere in the folder of a run: danlu names the file and the way back, or its results are the same."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SETTINGS = {
     "save_path": 2,
 }
 TIMED = {"seconds", "samples_per_second", "timings", "run", "findings"}
-# Of a training: the doctor measures as many steps as its share of the time allows.
+# Of a training: the doctor measures as many steps as its time budget allows.
 TIME_DEPENDENT = {"findings"}
 WAY_BACK = re.compile(
     r"put the file back|goes back to|train it again|use --weights|remove it|set it back|delete|did you mean|choose from"
@@ -79,7 +79,7 @@ def plain(value: Any) -> Any:
 
 
 def results(run: Run) -> dict[str, Any]:
-    """All that a finished run gives: texts without times, weights, predictions, an evaluation and the settings."""
+    """Texts without times, weights, predictions, an evaluation and the settings of a finished run."""
     loaded, last = danlu.load(run.folder), danlu.load(run.folder, "last")
     image = np.arange(12 * 12 * 3, dtype=np.uint8).reshape(12, 12, 3)
     texts = {name: plain(run.read_json(name, default={})) for name in ("summary.json", "environment.json")}

@@ -25,6 +25,7 @@ from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.sources.unread_labels import advice_on_labels
 from danlu.data.survey import Survey, survey
+from danlu.data.text_files import NotTextError
 from danlu.message import message, unicode_text
 from danlu.refuse import Refusal, either, nearest, refusal
 from danlu.task_spec import TASKS, object_task
@@ -97,7 +98,18 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     if task and not FORMATS[name].can_serve(task):
         raise _other_task(str(path), either(FORMATS[name].tasks), task)
     drawn = as_map and FORMATS[name].outlines
-    dataset = FORMATS[name].open(data, config, object_task(True) if drawn else task)
+    try:
+        dataset = FORMATS[name].open(data, config, object_task(True) if drawn else task)
+    except NotTextError as error:  # of a reader that cannot leave the file out
+        raise Refusal(
+            message(
+                "data.refuse.text_other_bytes",
+                "{path} must be text in UTF-8, but byte {place} is no part of it: damaged, or saved in another "
+                "encoding; export it again",
+                path=error.file,
+                place=error.start,
+            )
+        ) from None
     if drawn:
         dataset = semantic_from_objects(dataset)
     dataset = _with_unicode_names(dataset)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from danlu.data.text_files import parse_json
+from danlu.data.text_files import parse_json, read_bytes
 
 MAX_PARSED_JSON = 4 << 20  # bytes; of larger json files only the keys are searched
 MAX_ENTRIES = 200  # of a json list that are looked at
@@ -22,11 +22,11 @@ def json_kind(path: Path) -> str:
                 ends = stream.read(1 << 20)
                 stream.seek(-(1 << 20), os.SEEK_END)
                 return _kind_of_marks(ends + stream.read())
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_bytes(path))
     except OSError:
         return "broken"
     except (ValueError, RecursionError):
-        kind = _kind_of_marks(path.read_bytes()) if size else "broken"
+        kind = _kind_of_marks(read_bytes(path)) if size else "broken"
         return "broken" if kind in ("other", "list") else kind
     return _kind_of_content(content)
 

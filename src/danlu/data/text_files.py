@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import gc
 import json
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,14 @@ MAX_JSON_RATIO = 16  # memory per byte of json; annotations of COCO, LVIS and Ob
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 # Characters of Chinese text in GBK are pairs of bytes from 161 on, which letters with accents in Latin-1 hardly form.
 GBK_TEXT = re.compile(rb"(?:[\x00-\x7f]|[\xa1-\xf7][\xa1-\xfe])*")
+
+
+class NotTextError(UnicodeDecodeError):
+    """A file that must be text holds other bytes."""
+
+    def __init__(self, file: Path, error: UnicodeDecodeError) -> None:
+        super().__init__(error.encoding, error.object, error.start, error.end, error.reason)
+        self.file = file
 
 
 class JsonTooLarge(ValueError):
@@ -46,9 +57,19 @@ def guessed_note(file: str, encoding: str) -> str:
     return f"{file} is not UTF-8; it was read as {encoding}"
 
 
+def read_bytes(file: Path) -> bytes:
+    """Read an ordinary file. Raises OSError, also for a pipe or a device, whose content may never come or never end."""
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        raise OSError(errno.EINVAL, "neither a file nor a folder", str(file))
+    return file.read_bytes()
+
+
 def read_text(file: Path) -> str:
-    """Read a text file. Raises OSError, or UnicodeDecodeError for other encodings."""
-    return decode_text(file.read_bytes())
+    """Read a text file. Raises OSError, or NotTextError for other encodings."""
+    try:
+        return decode_text(read_bytes(file))
+    except UnicodeDecodeError as error:
+        raise NotTextError(file, error) from None
 
 
 def read_lines(file: Path) -> list[str]:
@@ -96,7 +117,7 @@ def parse_json(data: bytes) -> Any:
 def read_json(file: Path, thing: str) -> Any:
     """Parse a json file. Raises Refusal if it cannot be read or parsed; `thing` names the file in the message."""
     try:
-        return parse_json(file.read_bytes())
+        return parse_json(read_bytes(file))
     except OSError as error:
         raise blame(error, thing) from None
     except json.JSONDecodeError as error:

@@ -6,8 +6,8 @@ weights of --init), weights/path/ (of some epochs, with `save_path`), state.pt (
 `keep_state` only), state.previous.pt (the checkpoint before it, until the training ends), doctor.jsonl (measurements of
 the doctor), heal/ and heal.json (attempts of healing), earlier.json (runs before it on the same data), report.html,
 features.json (section of the report), landscape.html, evaluation.html, log.txt, checksums.txt (see
-`run/checksums.py`). Every file is written by `write_atomically`, so that a kill or a power cut at any moment leaves a complete file, old or new; `run/stage.py`
-defines their order.
+`run/checksums.py`). Every file is written by `write_atomically`, so that a kill or a power cut at any moment leaves a
+complete file, old or new; `run/stage.py` defines their order.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import random
 import struct
 import zlib
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hostile import write_poses
+from hostile import write_poses, write_set
 from PIL import Image
 
 MANY = 1_000_000
@@ -100,8 +101,6 @@ def label_studio(root: Path) -> str:
 
 
 def poses(root: Path, name: str, content: bytes) -> None:
-    import random
-
     write_poses(root, random.Random(0))
     (root / "test" / "000001" / f"scene_{name}.json").write_bytes(content)
 
@@ -162,6 +161,21 @@ def pipes(root: Path) -> None:
     os.mkfifo(root / "labels.csv")
 
 
+def no_text(root: Path, form: str) -> None:
+    """A set in which one byte of an annotation is none of UTF-8."""
+    write_set(form, root, random.Random(1))
+    file = sorted(path for path in root.rglob("*.txt") if path.stat().st_size)[0]
+    file.write_bytes(b"\x96" + file.read_bytes()[1:])
+
+
+def pipe_of_labels(root: Path) -> None:
+    yolo(root, "0 0.5 0.5 0.1 0.1\n")
+    for split in ("train", "val"):
+        file = root / "labels" / split / "a.txt"
+        file.unlink()
+        os.mkfifo(file)
+
+
 WIDE = ",".join(f"c{i}" for i in range(10_000))
 ALL = (16_384, 16_384)
 SETS: dict[str, Write] = {
@@ -203,6 +217,10 @@ SETS: dict[str, Write] = {
     "table of zero bytes": lambda root: table(root, "\0" * 20_000_000),
     "gzip in gzip": lambda root: (root / "table.csv.gz").write_bytes(gzip.compress(gzip.compress(bytes(9 << 20)))) and None,
     "json lines of a million values": lambda root: table(root, "[1]\n" * MANY, "labels.jsonl"),
+    "kitti, bytes that are no text": lambda root: no_text(root, "kitti"),
+    "dota, bytes that are no text": lambda root: no_text(root, "dota"),
+    "yolo, bytes that are no text": lambda root: no_text(root, "yolo"),
+    "yolo, pipes for labels": pipe_of_labels,
     "links": links,
     "pipes": pipes,
     "four hundred folders in one another": lambda root: os.makedirs(root / "/".join("a" * 400)),

@@ -17,6 +17,7 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
 from danlu.data.sources.targets import Task, sort_classes
+from danlu.data.text_files import read_text
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
@@ -138,7 +139,7 @@ def _names(home: Path, fine: bool) -> tuple[list[str], list[str]]:
     """Read the class names in the published order; returns them and notes."""
     for name in ("batches.meta.txt", "fine_label_names.txt"):
         if (home / name).is_file():
-            return (home / name).read_text(encoding="utf-8").split(), []
+            return read_text(home / name).split(), []
     meta = home / ("meta" if fine else "batches.meta")
     if not meta.is_file():
         return [], []

@@ -16,7 +16,7 @@ from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.survey import Survey
-from danlu.data.text_files import decode_guessed, guessed_note
+from danlu.data.text_files import decode_guessed, guessed_note, read_bytes
 from danlu.data.unpacking import gunzip
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
@@ -97,7 +97,7 @@ def _inside(folder: Path) -> list[Path]:
 
 def _text(file: Path, notes: list[str]) -> str:
     try:
-        data = file.read_bytes()
+        data = read_bytes(file)
         data = gunzip(data, str(file)) if file.name.lower().endswith(".gz") else data
     except (EOFError, zlib.error):
         raise Refusal(

@@ -20,6 +20,7 @@ from danlu.data.sources.reading import Reading, box_of
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of, split_of_path
 from danlu.data.survey import File, Survey, as_survey
+from danlu.data.text_files import read_bytes
 from danlu.data.unpacking import parse_xml
 from danlu.message import message
 from danlu.refuse import Refusal, blame
@@ -78,7 +79,7 @@ def xml_files(survey: Survey) -> list[File]:
 def images_of(file: File) -> Iterator[ElementTree.Element]:
     """The elements of the images of a file. Raises Refusal if it cannot be read."""
     try:
-        tree = parse_xml(file.path.read_bytes())
+        tree = parse_xml(read_bytes(file.path))
     except OSError as error:
         raise blame(error, str(file.path)) from None
     except (ElementTree.ParseError, LookupError, ValueError) as error:

@@ -13,6 +13,7 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
 from danlu.data.sources.targets import Task, to_classes
+from danlu.data.text_files import read_bytes
 from danlu.data.unpacking import gunzip, gunzip_head
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
@@ -110,7 +111,7 @@ def _announced(head: bytes, dims: int) -> int:
 def _read(file: Path, dims: int) -> np.ndarray:
     """Read an idx file of unsigned bytes: two zero bytes, type, number of dimensions, big-endian sizes, data."""
     try:
-        data = file.read_bytes()
+        data = read_bytes(file)
         if file.suffix == ".gz":
             data = gunzip(data, str(file), _announced(gunzip_head(data, 4 + 4 * dims), dims))
     except (EOFError, zlib.error):

@@ -30,6 +30,7 @@ from danlu.data.sources.pose_reading import (
 )
 from danlu.data.sources.targets import Task
 from danlu.data.survey import File, Survey, as_survey
+from danlu.data.text_files import read_lines
 from danlu.message import message
 from danlu.pose.meshes import Mesh, read_mesh
 from danlu.pose.object_model import ObjectModel
@@ -213,7 +214,7 @@ def _mesh_unit(path: Path, mesh: Mesh) -> float:
 
 def _matrix(file: File, shape: tuple[int, ...]) -> torch.Tensor:
     """Numbers of a .rot or .tra file after its first line, which states rows and columns."""
-    numbers = [float(v) for line in file.path.read_text(encoding="utf-8").splitlines()[1:] for v in line.split()]
+    numbers = [float(v) for line in read_lines(file.path)[1:] for v in line.split()]
     return torch.from_numpy(np.array(numbers, np.float64).reshape(shape))
 
 

@@ -32,7 +32,7 @@ from danlu.data.pose_audit import (
 )
 from danlu.data.sources.labelled import image_files, relative, too_many_bad
 from danlu.data.survey import Survey
-from danlu.data.text_files import parse_json
+from danlu.data.text_files import parse_json, read_bytes
 from danlu.message import message
 from danlu.pose.cameras import project_model
 from danlu.pose.meshes import Mesh
@@ -324,7 +324,7 @@ def camera_from(numbers: Any) -> np.ndarray:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises Refusal for anything else."""
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_bytes(path))
     except (OSError, ValueError, RecursionError) as error:
         text = "{path} cannot be read as JSON: {error}"
         raise Refusal(message("data.refuse.bop_json", text, path=path, error=error)) from None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from danlu.data.survey import File
-from danlu.data.text_files import decode_guessed
+from danlu.data.text_files import decode_guessed, read_bytes
 
 MAX_LOOKED = 200  # rows by which the content of a table is recognised
 LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
@@ -73,7 +73,7 @@ def read_list(file: File) -> Table | None:
 def read_table(file: File) -> Table | None:
     """A csv or tsv file; None if it is no table of text."""
     try:
-        data = file.path.read_bytes()
+        data = read_bytes(file.path)
     except OSError:
         return None  # the reader of tables names it
     text, encoding = decode_guessed(data)

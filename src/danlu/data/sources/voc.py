@@ -20,7 +20,7 @@ from danlu.data.sources.reading import Reading, stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal, sample
-from danlu.data.text_files import read_lines
+from danlu.data.text_files import read_bytes, read_lines
 from danlu.data.unpacking import parse_xml
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
@@ -167,7 +167,7 @@ def _read(file: File, split: int, reading: Reading) -> None:
     """Add the image of one file with its objects."""
     xml = file.path
     try:
-        tree = parse_xml(xml.read_bytes())
+        tree = parse_xml(read_bytes(xml))
     except OSError as error:
         raise blame(error, str(xml)) from None
     except (ElementTree.ParseError, LookupError, ValueError) as error:
