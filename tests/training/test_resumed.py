@@ -14,6 +14,7 @@ from rich.console import Console
 
 import danlu
 from danlu.engine.saving import Interrupted
+from danlu.run.folder import Run
 
 SETTINGS = {"model": "linear", "epochs": 4, "precision": "fp32", "channels_last": False}
 
@@ -32,7 +33,7 @@ def stopped(tmp_path: Path, sigterm_at: Callable[[int], AbstractContextManager[N
         "remedy": "R.",
         "where": "",
     }
-    (out / "findings.json").write_text(json.dumps([finding | {"confidence": 1.0, "evidence": "", "consequences": []}]))
+    Run(out).write_json("findings.json", [finding | {"confidence": 1.0, "evidence": "", "consequences": []}])
     return out
 
 

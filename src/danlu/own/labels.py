@@ -59,7 +59,7 @@ def task_of(
     """
     possible = ("class", "numbers") if table else ("class", "labels", "numbers")
     tasks = [name for name, spec in TASKS.items() if spec.targets in possible]
-    if task is not None and task not in tasks:
+    if task is not None and targets_of(task) != "none" and task not in tasks:
         raise refusal(
             "task",
             message("own.wanted.tasks_data_given", "{tasks} for data given in Python", tasks=either(tasks)),

@@ -120,7 +120,8 @@ def _open_record(run: Run, prepared: Prepared, progress: Progress, resume: bool)
     if resume:  # only now: nothing can be refused any more
         run.report.unlink(missing_ok=True)  # of the epochs before
         run.write_text("config.yaml", dump_yaml(prepared.config))
-    record = Record.read(run.folder / "metrics.jsonl")
+    path = run.folder / "metrics.jsonl"
+    record = Record.read(path) if progress.rows else Record(path)  # rows before the first checkpoint are not used
     record.cut(progress.rows, progress.rows_checksum)
     return record
 
