@@ -12,7 +12,7 @@ from danlu.preparation.data_defaults import choose_data
 from danlu.preparation.defaults import choose_training
 from danlu.run.signature import Signature
 
-CPU, CARD = torch.device("cpu"), torch.device("cuda")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_two_stage_detectors_are_small_without_gpu(name, shapes):
     config, reasons = chosen(shapes, **{"model.name": name})
     assert (config.detect.backbone, config.detect.width) == ("cspnet-nano", 64)
     assert "without a GPU" in reasons["detect.backbone"]
-    assert chosen(shapes, CARD, **{"model.name": name})[0].detect.backbone is None
+    assert chosen(shapes, GPU, **{"model.name": name})[0].detect.backbone is None
     assert chosen(shapes, **{"model.name": name, "detect.neck": "none"})[0].detect.width is None
     assert chosen(shapes, **{"model.name": f"{name}-resnet50"})[0].detect.backbone is None
 
@@ -64,3 +64,17 @@ def test_cheap_and_slow_networks_get_more_epochs(shapes):
     epochs = {name: chosen(shapes, **{"model.name": name})[0].epochs for name in ("yolo-nano", "yolo-v1", "mask-rcnn")}
     assert epochs["mask-rcnn"] < epochs["yolo-nano"] < epochs["yolo-v1"]
     assert get(chosen(shapes, epochs=3)[0], "epochs") == 3
+
+
+@pytest.mark.parametrize(
+    ("samples", "network", "expected"), [(70, "resnet18", 5.0), (7_000, "resnet18", None), (70, "lenet", None)]
+)
+def test_gradients_of_a_residual_network_are_clipped_where_updates_are_few(samples, network, expected):
+    grey = torch.zeros(8, 1, 96, 96, dtype=torch.uint8)
+    data = Dataset(
+        path="x", format="folder", task="classify", inputs=grey, targets=torch.arange(8) % 2, classes=("a", "b")
+    )
+    config, _ = choose_data(with_values(Config(), {"model.name": network}), data, CPU, None)
+    config, choices = choose_training(config, data, samples, CPU, None)
+    assert config.optim.clip_norm == expected
+    assert ("optim.clip_norm" in {choice.key for choice in choices}) == (expected is not None)

@@ -5,6 +5,7 @@ A setting that the user gave is never changed. The reasons are printed before tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -39,6 +40,8 @@ REJECTION_DISTANCE = 20.0  # lenet5: squared distance, of 4 per wrong sign of 84
 FINE_TUNING_EPOCHS = 1 / 3  # fraction of the epochs from random initialisation
 FINE_TUNING_LR = 1 / 2  # fraction of the learning rate from random initialisation
 TRAINING_SAMPLES = 600_000  # over all epochs: enough for a small network, minutes on two cores
+MAX_CLIPPED_STEPS = 600  # updates of a whole training, up to which gradients are clipped
+FEW_STEPS_CLIP_NORM = 5.0  # cuts off spikes; 1.0 also slowed the learning of ten classes
 CLIP_COST = 2  # of each frame of a clip, in small images
 CONVEX = message("choice.convex", "a convex problem")
 FORMAT_KEYS = ("precision", "channels_last")
@@ -120,6 +123,8 @@ def _training(
     if self_supervised and chooser["transfer.layer_decay"] == 1.0:
         chooser.keep("transfer.layer_decay", LAYER_DECAY)  # described where its factors are known
     _update_rule(chooser, images, network.residual, network.convex)
+    if network.residual:
+        _clip_norm(chooser, samples)
     _loss(chooser, TASKS[dataset.task])
     if network.distance_outputs and chooser["loss.name"] == "cross-entropy" and not chooser["loss.smoothing"]:
         chooser.pick(
@@ -332,6 +337,14 @@ def _update_rule(chooser: Chooser, images: bool, residual: bool, convex: bool) -
     why = message("choice.weight_decay.usual", "usual for this network and optimiser")
     chooser.pick("optim.weight_decay", decay, why if decay else CONVEX)
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
+
+
+def _clip_norm(chooser: Chooser, samples: int) -> None:
+    """Bound the gradient where a training has few updates, among which one large gradient undoes many."""
+    rule, steps = chooser["optim.name"], chooser["epochs"] * math.ceil(samples / chooser["batch_size"])
+    if steps <= MAX_CLIPPED_STEPS and not is_own(rule) and find_optimizer(rule).divisor == "none":
+        text = "{steps:,} updates in all: one large gradient would undo many of them"
+        chooser.pick("optim.clip_norm", FEW_STEPS_CLIP_NORM, message("choice.clip_norm.few_steps", text, steps=steps))
 
 
 def _augmentation(chooser: Chooser, augmented: bool, samples: int, clips: bool = False) -> None:
