@@ -73,7 +73,7 @@ def collected() -> tuple[dict[str, set[str]], tuple[str, ...]]:
             id, text = call.args[:2]
             if isinstance(id, ast.JoinedStr) and isinstance(id.values[0], ast.Constant):
                 families.add(str(id.values[0].value))
-            elif isinstance(id, ast.Constant):
+            elif isinstance(id, ast.Constant) and id.value:  # without an id there are no words
                 texts = found.setdefault(str(id.value), set())
                 if isinstance(text, ast.Constant):
                     texts.add(str(text.value))
