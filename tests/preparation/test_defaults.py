@@ -78,3 +78,12 @@ def test_gradients_of_a_residual_network_are_clipped_where_updates_are_few(sampl
     config, choices = choose_training(config, data, samples, CPU, None)
     assert config.optim.clip_norm == expected
     assert ("optim.clip_norm" in {choice.key for choice in choices}) == (expected is not None)
+
+
+def test_gradients_are_not_clipped_for_a_learning_rate_of_the_users():
+    grey = torch.zeros(8, 1, 96, 96, dtype=torch.uint8)
+    data = Dataset(
+        path="x", format="folder", task="classify", inputs=grey, targets=torch.arange(8) % 2, classes=("a", "b")
+    )
+    config, _ = choose_data(with_values(Config(), {"model.name": "resnet18", "optim.lr": 0.1}), data, CPU, None)
+    assert choose_training(config, data, 70, CPU, None)[0].optim.clip_norm is None

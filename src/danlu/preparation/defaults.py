@@ -122,8 +122,9 @@ def _training(
     )
     if self_supervised and chooser["transfer.layer_decay"] == 1.0:
         chooser.keep("transfer.layer_decay", LAYER_DECAY)  # described where its factors are known
+    own_lr = chooser["optim.lr"] is not None
     _update_rule(chooser, images, network.residual, network.convex)
-    if network.residual:
+    if network.residual and not own_lr:
         _clip_norm(chooser, samples)
     _loss(chooser, TASKS[dataset.task])
     if network.distance_outputs and chooser["loss.name"] == "cross-entropy" and not chooser["loss.smoothing"]:
