@@ -46,13 +46,20 @@ def look(survey: Survey) -> Evidence | None:
 
 def has_only_tags(survey: Survey) -> bool:
     """Return whether the files label whole images by tags, and no file has a shape."""
-    files = xml_files(survey)
-    if not any(b"<tag" in survey.head(file) for file in files):
-        return False
+    if "cvat tags" not in survey.memo:
+        files = xml_files(survey)
+        tagged = any(b"<tag" in survey.head(file) for file in files)
+        survey.memo["cvat tags"] = tagged and not any(map(_has_shapes, files))
+    return survey.memo["cvat tags"]
+
+
+def _has_shapes(file: File) -> bool:
+    """Return whether a file has a shape, or cannot be read, so that its reader names the fault."""
     try:
-        return not any(mark in content for file in files for content in [file.path.read_bytes()] for mark in SHAPES)
+        content = read_bytes(file.path)
     except OSError:
-        return False  # the reader names the fault
+        return True
+    return any(mark in content for mark in SHAPES)
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:

@@ -41,12 +41,15 @@ def look(survey: Survey) -> Evidence | None:
 
 def has_only_flags(survey: Survey) -> bool:
     """Return whether json files mark whole images by flags, and none of those looked at has a shape."""
-    found = []
-    for file in sample(survey.json_kinds.get("labelme", [])):
-        with contextlib.suppress(Refusal):  # the reader names the fault
-            found.append(read_json(file.path, file.relative))
-    found = [content for content in found if isinstance(content, dict)]
-    return any(map(flags_of, found)) and not any(content.get("shapes") for content in found)
+    if "labelme flags" not in survey.memo:
+        found = []
+        for file in sample(survey.json_kinds.get("labelme", [])):
+            with contextlib.suppress(Refusal):  # the reader names the fault
+                found.append(read_json(file.path, file.relative))
+        found = [content for content in found if isinstance(content, dict)]
+        flagged = any(map(flags_of, found)) and not any(content.get("shapes") for content in found)
+        survey.memo["labelme flags"] = flagged
+    return survey.memo["labelme flags"]
 
 
 def flags_of(content: dict[str, Any]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from danlu.data.sources.targets import Task, to_classes
 from danlu.data.sources.text_tables import numbers
 from danlu.data.split_names import split_of
 from danlu.data.survey import File, Survey, as_survey
-from danlu.data.text_files import decode_guessed
+from danlu.data.text_files import decode_guessed, read_bytes
 from danlu.message import message
 from danlu.refuse import Refusal, one_of
 
@@ -169,7 +169,7 @@ def _label_without_header(file: File) -> int | None:
 
 def _rows(path: Path) -> Any:
     """The rows of a table, one after another."""
-    content, _ = decode_guessed(path.read_bytes())
+    content, _ = decode_guessed(read_bytes(path))
     csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
     return csv.reader(io.StringIO(content), skipinitialspace=True)
 

@@ -41,7 +41,7 @@ def read_list(file: File) -> Table | None:
     None for other text files, also for lists of images alone.
     """
     try:
-        text, encoding = decode_guessed(file.path.read_bytes())
+        text, encoding = decode_guessed(read_bytes(file.path))
     except OSError:
         return None
     if encoding and "\0" in text:
