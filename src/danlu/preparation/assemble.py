@@ -118,21 +118,18 @@ def evaluation_batches(prepared: Prepared, index: Tensor, fabric: Fabric) -> Bat
     return make_batches(prepared, index, normalise, batch_size=size, rank=fabric.global_rank, world=fabric.world_size)
 
 
-def _probe_batches(prepared: Prepared) -> Batches:
-    """The training samples that the last layer is fitted to, the same ones in every process."""
-    _, normalise = transforms(prepared)
-    size = min(max(prepared.config.batch_size, 64), 1024)
-    return make_batches(prepared, probe_samples(prepared.split.train), normalise, batch_size=size)
+def _probe_batches(prepared: Prepared) -> tuple[Batches, Batches | None]:
+    """The training samples that the last layer is fitted to, the same ones in every process.
 
-
-def _augmented_probe_batches(prepared: Prepared) -> Batches | None:
-    """The samples of `_probe_batches` as they are augmented in training, where only the head is trained on them."""
-    config = prepared.config
-    if not trains_only_head(config.transfer.freeze) or config.augment.mixup or config.augment.cutmix:
-        return None
-    augment, _ = transforms(prepared)
+    The second are the same samples as they are augmented in training, where only the head is trained on them.
+    """
+    augment, normalise = transforms(prepared)
+    config, index = prepared.config, probe_samples(prepared.split.train)
     size = min(max(config.batch_size, 64), 1024)
-    return make_batches(prepared, probe_samples(prepared.split.train), augment, batch_size=size, seed=config.seed)
+    plain = make_batches(prepared, index, normalise, batch_size=size)
+    if not trains_only_head(config.transfer.freeze) or config.augment.mixup or config.augment.cutmix:
+        return plain, None
+    return plain, make_batches(prepared, index, augment, batch_size=size, seed=config.seed)
 
 
 def evaluation_views(config: Config) -> Views | None:
@@ -155,7 +152,7 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
     if config.transfer.init in PACKAGED and not config.compile:  # the compiler folds by itself
         fold_frozen_norms(module)
     if config.transfer.head_first and not restored and len(prepared.split.train):
-        fit_head(module, _probe_batches(prepared), prepared, _augmented_probe_batches(prepared))
+        fit_head(module, prepared, *_probe_batches(prepared))
     if isinstance(module, Pretrainer) and not restored:
         module.prepare(batch.inputs for batch in evaluation_batches(prepared, prepared.split.train, fabric).epoch())
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None

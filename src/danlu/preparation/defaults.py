@@ -20,6 +20,7 @@ from danlu.models.build import find_network
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Choice, Chooser
 from danlu.preparation.data_defaults import pick_data_settings, starting_weights
+from danlu.preparation.freezing import trains_only_head
 from danlu.preparation.own_defaults import CLIP_NETWORK, choose_for_own, choose_network_for_tensors
 from danlu.preparation.pretrained import (
     LAYER_DECAY,
@@ -328,7 +329,7 @@ def _update_rule(chooser: Chooser, images: bool, residual: bool, convex: bool) -
     else:
         lr = 3e-3 if images and optimizer.like_adam else optimizer.lr
         why = message("choice.lr.usual", "usual for {optimiser}", optimiser=rule)
-    if starting_weights(chooser) and chooser["transfer.freeze"] != ("all-but-head",):
+    if starting_weights(chooser) and not trains_only_head(chooser["transfer.freeze"]):
         why = message(
             "choice.lr.fine_tuning", "fine-tuning: half of {lr:g}, to keep the pretrained weights intact", lr=lr
         )

@@ -17,7 +17,7 @@ ALL_BUT_HEAD = "all-but-head"
 
 
 def trains_only_head(frozen: Sequence[str] | None) -> bool:
-    """Whether `--freeze` leaves nothing but the head."""
+    """Return whether `--freeze` leaves nothing but the head."""
     return tuple(frozen or ()) == (ALL_BUT_HEAD,)
 
 

@@ -41,7 +41,7 @@ def probe_samples(index: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fit_head(model: nn.Module, batches: Batches, prepared: Prepared, augmented: Batches | None = None) -> None:
+def fit_head(model: nn.Module, prepared: Prepared, batches: Batches, augmented: Batches | None = None) -> None:
     """Set the last layer, in place, to the logistic regression on the features of images and their mirror images.
 
     With several labels per image, it is one logistic regression per label. model: on the device of the batches, which
