@@ -49,6 +49,14 @@ def counts(
     return draw
 
 
+def against_threshold(
+    title: Message, axis: Message, key: str, *, log: bool = False
+) -> Callable[[Ledger, Fact], Rows | None]:
+    """Make a drawing of a measured value of the evidence, `key`, beside the allowed one, "threshold"."""
+    measured, allowed = message("doctor.chart.measured", "measured"), message("doctor.chart.allowed", "allowed")
+    return counts(title, axis, [(key, measured, True), ("threshold", allowed, False)], log=log)
+
+
 def classes(
     title: Message, first: tuple[str, str, Message], second: tuple[str, str, Message], *, late: bool = False
 ) -> Callable[[Ledger, Fact], Rows | None]:

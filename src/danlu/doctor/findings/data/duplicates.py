@@ -74,7 +74,7 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
 
 
 def is_drawn_with_replacement(ledger: Ledger) -> bool:
-    """Whether later epochs hold samples that the first one did not hold, which was checked completely."""
+    """Return whether later epochs hold samples that the first one did not hold, which was checked completely."""
     seen = ledger.values("input.hashed", "train")
     checked, samples = (ledger.first(f"{name}.samples", "train", 0) for name in ("input", "epoch"))
     return len(seen) > 1 and checked >= COMPLETE * samples and seen[-1] > NEW * seen[0]

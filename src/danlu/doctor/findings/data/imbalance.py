@@ -58,7 +58,7 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
 
 
 def is_swallowed(recalls: list[float], most: int) -> bool:
-    """Whether nearly all places are predicted to be of the most frequent class; -1 marks a class without labels."""
+    """Return whether nearly all places are predicted to be of the most frequent class; -1 marks a class without labels."""
     others = [recall for k, recall in enumerate(recalls) if k != most and recall >= 0]
     return bool(others) and max(others) < MIN_RECALL and recalls[most] > 0.9
 

@@ -75,7 +75,7 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
 
 
 def marks_unlabelled(ledger: Ledger, shares: list[float]) -> bool:
-    """Whether the label 255 occurs, far above all others, and the loss does not leave it out."""
+    """Return whether the label 255 occurs, far above all others, and the loss does not leave it out."""
     if len(shares) <= VOID or shares[VOID] == 0 or ledger.last("loss.option", "ignore_index") == VOID:
         return False
     used = [k for k, share in enumerate(shares[:VOID]) if share > 0]

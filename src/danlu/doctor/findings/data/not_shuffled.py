@@ -58,7 +58,7 @@ def not_shuffled(ledger: Ledger) -> Iterable[Finding]:
 
 
 def labels_are_one(ledger: Ledger) -> bool:
-    """Whether all labels of all epochs are of one class, as many batches measured as an epoch has: no order would help."""
+    """Return whether all labels of all epochs are of one class, as many batches measured as an epoch has: no order would help."""
     measured, batches = sum(ledger.values("epoch.measured", "train")), ledger.last("epoch.batches", "train", 0)
     return 0 < batches <= measured and max(mean_rows(ledger.values("class.actual", "train")) or [0.0]) == 1
 

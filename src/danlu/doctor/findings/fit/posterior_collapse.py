@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.drawings.counts import counts
+from danlu.doctor.drawings.counts import against_threshold
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -44,13 +44,10 @@ SPEC = FindingSpec(
         ),
     ),
     charts=(
-        counts(
+        against_threshold(
             message("doctor.chart.reconstructions", "Differences between reconstructions"),
             message("doctor.chart.relative_to_inputs", "relative to those between the inputs"),
-            [
-                ("difference", message("doctor.chart.measured", "measured"), True),
-                ("threshold", message("doctor.chart.allowed", "allowed"), False),
-            ],
+            "difference",
             log=True,
         ),
     ),

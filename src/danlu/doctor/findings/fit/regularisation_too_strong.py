@@ -44,13 +44,12 @@ def _seen(facts: dict[str, Any]) -> Message:
     """Losses with and, where there was a validation, without the noise."""
     if facts["val"] is None:
         text = "Training with {source} ends at a loss of {train}"
-        return message("finding.fit.regularisation_too_strong.training", text, **_of(facts, "source", "train"))
+        return message(
+            "finding.fit.regularisation_too_strong.training", text, source=facts["source"], train=facts["train"]
+        )
     text = "Training with {source} ends at a loss of {train}, validation without it at {val}"
-    return message("finding.fit.regularisation_too_strong.both", text, **_of(facts, "source", "train", "val"))
-
-
-def _of(facts: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: facts[name] for name in names}
+    values = {name: facts[name] for name in ("source", "train", "val")}
+    return message("finding.fit.regularisation_too_strong.both", text, **values)
 
 
 SPEC = FindingSpec(
@@ -64,7 +63,7 @@ SPEC = FindingSpec(
     rule=regularisation_too_strong,
     words=Words(
         title="Regularisation is too strong",
-        cause=("{seen}; chance level is {chance}. It keeps the model from fitting the training set."),
+        cause="{seen}; chance level is {chance}. It keeps the model from fitting the training set.",
         fix="Lower the dropout to 0.2 - 0.5, or weaken the augmentation, until training fits.",
         snippet={
             "dropout": (

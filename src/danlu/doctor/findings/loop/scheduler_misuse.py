@@ -89,6 +89,11 @@ def _lr_vanishes(steps: list[int], rates: list[float], ends: list[int]) -> tuple
     return None
 
 
+def _changes_between_epochs(steps: list[int], ends: list[int]) -> bool:
+    """Return whether the learning rate changed only with the first step of an epoch."""
+    return all(step - 1 in ends for step in steps[2:])
+
+
 MIN_CYCLES = 2
 BOTTOM = 0.02  # of the largest learning rate; schedules that cycle on purpose stay above it or jump back at once
 
@@ -101,8 +106,8 @@ def _cycles(steps: list[int], rates: list[float], ends: list[int]) -> tuple[str,
     ]
     if len(bottoms) < MIN_CYCLES:
         return None
-    if all(s - 1 in ends for s in steps[2:]):
-        return None  # stepped per epoch
+    if _changes_between_epochs(steps, ends):
+        return None
     period = (steps[bottoms[-1]] - steps[bottoms[0]]) / (len(bottoms) - 1)
     return (
         "per_epoch",
@@ -130,7 +135,7 @@ def _warmup_unfinished(
     upward = all(b >= a for a, b in pairwise(rates))
     if not ledger.has("run.finished") or len(ends) < 5 or not upward:
         return None
-    if not all(s - 1 in ends for s in steps[2:]):
+    if not _changes_between_epochs(steps, ends):
         return _rising_to_the_end(steps, rates, ends)
     if rates[0] < rates[-1] < 2 * rates[0]:
         return (

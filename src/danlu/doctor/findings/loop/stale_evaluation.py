@@ -51,13 +51,13 @@ def evaluations(ledger: Ledger) -> Iterable[tuple[Message | str, list[float]]]:
 
 
 def metric_is_of_validation(ledger: Ledger, metric: str) -> bool:
-    """Whether a figure that the loop reported is an accuracy, and not that of training."""
+    """Return whether a figure that the loop reported is an accuracy, and not that of training."""
     told = ledger.values("user.metric", metric)
     return "acc" in metric.lower() and list(accuracies(ledger, "val").values())[-1:] == told[-1:]
 
 
 def is_constant(values: list[float]) -> bool:
-    """Whether figures are the same each time, up to rounding."""
+    """Return whether figures are the same each time, up to rounding."""
     if len(values) < MIN_EVALUATIONS or not all(map(math.isfinite, values)):
         return False
     return max(values) > 0 and max(values) - min(values) <= EXACT * max(values)

@@ -50,7 +50,7 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
 
 
 def has_float_targets(ledger: Ledger) -> bool:
-    """Whether targets are floating-point numbers, which cross entropy takes for probabilities of the classes."""
+    """Return whether targets are floating-point numbers, which cross entropy takes for probabilities of the classes."""
     return "float" in str(ledger.last("target.dtype"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.pretraining import is_pretraining
-from danlu.doctor.drawings.counts import counts
+from danlu.doctor.drawings.counts import against_threshold
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -71,13 +71,10 @@ SPEC = FindingSpec(
         },
     ),
     charts=(
-        counts(
+        against_threshold(
             message("doctor.chart.one_sample_alone", "One sample alone against the same within its batch"),
             message("doctor.chart.difference_in_deviations", "difference in deviations"),
-            [
-                ("difference", message("doctor.chart.measured", "measured"), True),
-                ("threshold", message("doctor.chart.allowed", "allowed"), False),
-            ],
+            "difference",
         ),
     ),
     explains=(

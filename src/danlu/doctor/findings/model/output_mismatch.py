@@ -193,7 +193,7 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
 
 
 def has_any_number_of_labels(ledger: Ledger) -> bool:
-    """Whether targets are rows of 0 and 1, one for each output, with other sums than 1."""
+    """Return whether targets are rows of 0 and 1, one for each output, with other sums than 1."""
     shape = ledger.last("output.shape", default=[])
     return (
         len(shape) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.drawings.counts import counts
+from danlu.doctor.drawings.counts import against_threshold
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -37,13 +37,10 @@ SPEC = FindingSpec(
         snippet="x = F.dropout(x, {dropout}, training=self.training)",
     ),
     charts=(
-        counts(
+        against_threshold(
             message("doctor.chart.two_runs_in_eval_mode", "Two runs on the same samples in eval mode"),
             message("doctor.chart.difference_in_deviations", "difference in deviations"),
-            [
-                ("difference", message("doctor.chart.measured", "measured"), True),
-                ("threshold", message("doctor.chart.allowed", "allowed"), False),
-            ],
+            "difference",
         ),
     ),
     explains=("fit.*", "optim.*"),

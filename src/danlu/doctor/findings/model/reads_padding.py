@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.learning import final_skill
-from danlu.doctor.drawings.counts import counts
+from danlu.doctor.drawings.counts import against_threshold
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -47,13 +47,10 @@ SPEC = FindingSpec(
         ),
     ),
     charts=(
-        counts(
+        against_threshold(
             message("doctor.chart.effect_of_padding", "Change of the outputs without the padding"),
             message("doctor.chart.change_between_sequences", "change in differences between sequences"),
-            [
-                ("change", message("doctor.chart.measured", "measured"), True),
-                ("threshold", message("doctor.chart.allowed", "allowed"), False),
-            ],
+            "change",
             log=True,
         ),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.drawings.counts import counts
+from danlu.doctor.drawings.counts import against_threshold
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -54,13 +54,10 @@ SPEC = FindingSpec(
         },
     ),
     charts=(
-        counts(
+        against_threshold(
             message("doctor.chart.effect_of_later_items", "Effect of later items on earlier predictions"),
             message("doctor.chart.change_in_deviations", "change in deviations"),
-            [
-                ("change", message("doctor.chart.measured", "measured"), True),
-                ("threshold", message("doctor.chart.allowed", "allowed"), False),
-            ],
+            "change",
         ),
     ),
     explains=("fit.*", "optim.*", "data.leak"),
