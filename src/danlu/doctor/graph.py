@@ -46,7 +46,7 @@ def _previous(node: Any) -> Any:
 
 
 def _is_sum_of(node: Any, of: Any) -> bool:
-    """Whether a node sums the tensor of another node."""
+    """Return whether a node sums the tensor of another node."""
     return node.name().startswith("SumBackward") and node.next_functions[0][0] is of
 
 
@@ -202,7 +202,7 @@ def softmax_in_loss(loss: Any, outputs: Any, limit: int = 64) -> Any | None:
 
 
 def takes_log_of(loss: Any, outputs: Any, limit: int = 64) -> bool:
-    """Whether a loss written by hand takes the logarithm of the outputs themselves, past clamps and an added constant.
+    """Return whether a loss written by hand takes the logarithm of the outputs, past clamps and added constants.
 
     Args:
         loss, outputs: grad_fn of both.

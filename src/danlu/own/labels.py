@@ -109,7 +109,7 @@ def check_scores(task: TaskName, loss: str | None) -> None:
 
 
 def is_one_hot(labels: np.ndarray) -> bool:
-    """Whether each row (N, K) is 1 for one class and 0 for all others."""
+    """Return whether each row (N, K) is 1 for one class and 0 for all others."""
     return labels.ndim == 2 and set(np.unique(labels).tolist()) <= {0, 1} and bool((labels.sum(1) == 1).all())
 
 

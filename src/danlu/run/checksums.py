@@ -46,7 +46,7 @@ def expect_beginning(path: Path, checksum: int, size: int) -> None:
 
 
 def is_intact(path: Path, content: bytes) -> bool:
-    """Whether the content of a file is one that danlu has listed, or none is listed for it."""
+    """Return whether the content of a file is one that danlu has listed, or none is listed for it."""
     found = _listed(path)
     if path.name in GROWING:
         return not found or (zlib.crc32(content[: found[-1][1]]), min(len(content), found[-1][1])) == found[-1]

@@ -261,7 +261,7 @@ class Run:
 
     @property
     def edited(self) -> bool:
-        """Whether config.yaml is not as danlu wrote it."""
+        """True if config.yaml is not as danlu wrote it."""
         path = self.folder / "config.yaml"
         return path.is_file() and not is_intact(path, path.read_bytes())
 

@@ -1,4 +1,4 @@
-"""Whether a finding applies to a run at all: `concerns` of its FindingSpec."""
+"""Conditions on which a finding applies to a run at all: `concerns` of its FindingSpec."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def loss_blocks(ledger: Ledger, blocks: int = 10) -> list[float]:
 
 
 def reached_early(ledger: Ledger) -> bool:
-    """Whether the loss was clearly below chance level after the first tenth of the steps, and stayed there.
+    """Return whether the loss was clearly below chance level after the first tenth of the steps, and stayed there.
 
     A bad start did no harm then. False while the training has hardly begun.
     """

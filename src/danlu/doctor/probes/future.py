@@ -33,7 +33,7 @@ def future_effect(sample: Sample, base: Tensor, scale: float) -> Iterator[Record
 
 
 def repeats_inputs(sample: Sample) -> bool:
-    """Whether the targets are the items of the inputs themselves, at the same positions."""
+    """Return whether the targets are the items of the inputs themselves, at the same positions."""
     inputs, targets = sample.inputs, sample.targets
     if targets is None or inputs.dim() != 2 or inputs.shape[1] < MIN_LENGTH or inputs.is_floating_point():
         return False

@@ -49,7 +49,7 @@ def unused_inputs(sample: Sample) -> Iterator[Record]:
 
 
 def any_along(values: Tensor, axes: list[int]) -> Tensor:
-    """Whether any value is true along these axes."""
+    """Return whether any value is true along these axes."""
     for axis in sorted(axes, reverse=True):
         values = values.any(axis)
     return values
