@@ -175,6 +175,19 @@ def long_table(home: Path, scale: float) -> Iterator[Row]:
     yield measured(name, "diagnose table-run", home, 30, 1_500)
 
 
+def wide_table(home: Path, scale: float) -> Iterator[Row]:
+    """A table of 200 rows and 10,000 columns of numbers."""
+    count, noise = int(10_000 * scale), np.random.default_rng(0)
+    with (home / "wide.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([*(f"c{i}" for i in range(count)), "label"])
+        for values in noise.normal(size=(200, count)).round(4):
+            rows.writerow([*values, "yes" if values.sum() > 0 else "no"])
+    name = f"csv of {count:,} columns"
+    yield measured(name, "describe wide.csv", home, 30, 1_500)
+    yield measured(name, f"train wide.csv --out wide-run {PLAIN}", home, 60, 1_500)
+
+
 def large_images(home: Path, scale: float) -> Iterator[Row]:
     """Two images of 12,000 x 12,000 pixels, png and jpg, beside ordinary ones."""
     side = int(12_000 * scale**0.5)
@@ -266,6 +279,7 @@ LOADS: dict[str, Callable[[Path, float], Iterator[Row]]] = {
     "files": tiny_files,
     "classes": many_classes,
     "table": long_table,
+    "columns": wide_table,
     "image": large_images,
     "predictions": predictions,
     "slope": memory_slope,

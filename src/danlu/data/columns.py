@@ -61,8 +61,8 @@ class ColumnEncoder:
         """
         columns: list[Column] = []
         unused: dict[str, list[str]] = {}  # reason -> columns
-        for name in map(str, frame.columns):
-            made = (unlearnt or {}).get(name) or _fit(name, _series(frame, name))
+        for name, series in _by_name(frame).items():
+            made = (unlearnt or {}).get(name) or _fit(name, series)
             if isinstance(made, Column):
                 columns.append(made)
             else:
@@ -92,7 +92,8 @@ class ColumnEncoder:
         Raises Refusal for missing or unknown columns and for values of another kind.
         """
         self._check(frame, where)
-        parts = [self._encode(column, _series(frame, column.name), where) for column in self.columns]
+        series = _by_name(frame)
+        parts = [self._encode(column, series[column.name], where) for column in self.columns]
         return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,8 +116,8 @@ class ColumnEncoder:
             ) from None
 
     def _check(self, frame: pandas.DataFrame, where: str) -> None:
-        given = [str(name) for name in frame.columns]
-        wanted = [column.name for column in self.columns]
+        given = dict.fromkeys(map(str, frame.columns))  # ordered sets, because a table may have thousands of columns
+        wanted = dict.fromkeys(column.name for column in self.columns)
         missing = [name for name in wanted if name not in given]
         extra = [name for name in given if name not in wanted and name not in self.dropped]
         if not missing and not extra:
@@ -231,6 +232,8 @@ def _numbers(values: Series) -> np.ndarray | None:
 
     if pandas.api.types.is_datetime64_any_dtype(values):
         return None
+    if pandas.api.types.is_numeric_dtype(values):
+        return values.to_numpy(np.float64, na_value=np.nan)
     numbers: Series = pandas.to_numeric(values, errors="coerce")
     if numbers.notna().sum() < values.notna().sum():
         return None
@@ -275,8 +278,8 @@ def _odd(values: Series) -> object:
     return str((odd if len(odd) else known).iloc[0])
 
 
-def _series(frame: pandas.DataFrame, name: str) -> Series:
-    return frame.iloc[:, [str(n) for n in frame.columns].index(name)]
+def _by_name(frame: pandas.DataFrame) -> dict[str, Series]:
+    return {str(name): series for name, series in frame.items()}
 
 
 def _listed(names: list[str]) -> str:

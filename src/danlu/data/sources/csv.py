@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
 TARGET_COLUMNS = ("target", "label", "class", "y")
 ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-MISSING = ("nan", "na", "n/a", "null", "none", "#n/a", "-", "?")  # lower-case texts that mean a missing number
+MISSING = frozenset(("nan", "na", "n/a", "null", "none", "#n/a", "-", "?"))  # texts that mean a missing number
 VALUE = re.compile(r"-?\d+(\.\d+)?")
-CODE = r"[+-]?0\d+"  # numbers with leading zeros
+CODE = re.compile(r"[+-]?0\d+")  # numbers with leading zeros
+FRACTION = re.compile(r"[.eE]")  # in the text of a number that need not be an integer
 DATE = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}|^\d{1,2}[./]\d{1,2}[./]\d{4}")
 COMMA_DECIMAL = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?=;|$)", re.MULTILINE)
 
@@ -153,7 +155,7 @@ def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[
             )
         ) from None
     header = [name.strip() for name in header]
-    if twice := sorted({name for name in header if header.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(header).items() if count > 1):
         do = message("data.do.first_line_seems_contain", "its first line seems to contain values instead of names")
         of_values = sum(bool(VALUE.fullmatch(name)) for name in header) > len(header) / 2
         raise refusal(
@@ -196,10 +198,7 @@ def _frame(file: Path, text: str, separator: str, lines: list[int]) -> Any:
                 frame=len(frame),
             )
         )
-    frame.columns = [str(name).strip() for name in frame.columns]
-    for name in frame.columns:
-        frame[name] = _typed(frame[name], decimal)
-    return frame
+    return pandas.DataFrame({str(name).strip(): _typed(frame[name], decimal) for name in frame.columns})
 
 
 def _typed(column: Any, decimal: str) -> Any:
@@ -208,34 +207,27 @@ def _typed(column: Any, decimal: str) -> Any:
     A word such as NA means a missing number in a column of numbers, and is an ordinary value among words. Numbers with
     leading zeros are codes and stay text.
     """
-    import numpy
     import pandas
 
-    column = column.where(column.str.strip() != "", numpy.nan)
-    known = column.dropna()
-    words = known.str.strip()
-    if words.str.fullmatch(CODE).any():
-        return column
-    numbers = words[~words.str.lower().isin(MISSING)]
-    if decimal == ",":
-        numbers = numbers.str.replace(",", ".", regex=False)
-    if not len(numbers):
-        return column if len(words) else column.astype(float)
-    converted: Any = pandas.to_numeric(numbers, errors="coerce")
-    if converted.isna().any():
-        return _with_booleans(column, words)
-    converted = converted.reindex(column.index)
-    whole = (
-        converted.notna().all() and (converted == converted.round()).all() and not numbers.str.contains(r"[.eE]").any()
-    )
-    return converted.astype("int64") if whole and converted.abs().max() < 2**53 else converted.astype(float)
+    cells = [cell.strip() for cell in column.tolist()]
+    written = [cell.replace(",", ".") for cell in cells] if decimal == "," else cells
+    values = pandas.to_numeric(np.array(written, dtype=object), errors="coerce").astype(float)
+    if not any(map(CODE.fullmatch, cells)):
+        missing = np.isnan(values)
+        if not missing.any():
+            return values.astype("int64") if _whole(written, values) else values
+        left = {cells[i].lower() for i in np.flatnonzero(missing)}
+        if left == {""} or (left <= MISSING | {""} and not missing.all()):
+            return values
+    if set(cells) <= {"True", "False"}:
+        return np.array([cell == "True" for cell in cells])
+    return column.where([cell != "" for cell in cells])
 
 
-def _with_booleans(column: Any, words: Any) -> Any:
-    """Convert a column that only contains True and False to booleans."""
-    if len(words) == len(column) and words.isin(("True", "False")).all():
-        return words == "True"
-    return column
+def _whole(texts: list[str], values: np.ndarray) -> bool:
+    """Return whether all numbers are integers, written as such, that a float holds exactly."""
+    integers = (values == values.round()).all() and (abs(values) < 2**53).all()
+    return bool(integers) and not any(map(FRACTION.search, texts))
 
 
 def _target(file: Path, header: list[str], wanted: str | None, notes: list[str]) -> str:

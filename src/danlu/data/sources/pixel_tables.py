@@ -177,7 +177,8 @@ def _rows(path: Path) -> Any:
 def _column_of_texts(rows: Sequence[Sequence[str]]) -> tuple[int | None, tuple[int, int, int] | None]:
     """The column in which most values are all pixels of an image, and the shape of the images."""
     for i in range(len(rows[0])):
-        shapes = [_shape(len(words)) for row in rows if i < len(row) and _are_levels(words := row[i].split())]
+        cells = [row[i].split() for row in rows if i < len(row)]
+        shapes = [shape for words in cells if (shape := _shape(len(words))) and _are_levels(words)]
         shape = max(set(shapes), key=shapes.count, default=None)
         if shape is not None and 2 * shapes.count(shape) > len(rows):
             return i, shape
