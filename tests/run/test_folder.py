@@ -138,6 +138,7 @@ def test_a_run_killed_while_it_read_its_data_can_be_taken_or_resumed(tmp_path):
     run = Run.create(str(out))
     run.write_text("config.yaml", dump_yaml(with_values(Config(), {"data.path": "digits"})))
     (out / ".summary.json.part").write_text("{")
+    run.write_text("earlier.json", "[]")
     run.unlock()  # as the kernel does
     assert run.stage is RunStage.ASKED
     again = Run.create(str(out))

@@ -48,6 +48,10 @@ def fold_runs(run):
     return [danlu.load(run.folder / f"fold-{n}") for n in range(3)]
 
 
+def test_the_folds_of_a_run_are_no_earlier_attempts_of_each_other(runs):
+    assert not list(runs("all").folder.rglob("earlier.json"))
+
+
 @pytest.mark.parametrize("refit", ["all", "best", "ensemble"])
 def test_the_mean_and_the_deviation_are_those_of_the_folds(refit, runs):
     summary = runs(refit).summary
@@ -192,12 +196,12 @@ def test_an_interrupted_cross_validation_goes_on(stop_at, runs, tmp_path, monkey
     assert run.weights().read_bytes() == runs("all").weights().read_bytes()
 
 
-@pytest.mark.parametrize("files", [0, 1, 2])
+@pytest.mark.parametrize("files", [0, 1, 2, 3])
 def test_a_stop_between_the_last_files_loses_no_fold(files, runs, tmp_path, monkeypatch):
     """However many of its last files the parent has written, going on trains nothing and ends with the same."""
     whole, folder = runs("all"), tmp_path / "run"
     shutil.copytree(whole.folder, folder)
-    for name in ("summary.json", "findings.json", "report.html"):
+    for name in ("summary.json", "findings.json", "report.html", "log.txt"):
         (folder / name).unlink()
     Run(folder).write_text("config.yaml", dump_yaml(with_values(Config(), {"data.path": "digits"} | SETTINGS)))
     real, left = Run.write_text, iter(range(files))
@@ -212,6 +216,7 @@ def test_a_stop_between_the_last_files_loses_no_fold(files, runs, tmp_path, monk
         danlu.train(resume=folder, console=QUIET)
     monkeypatch.setattr(Run, "write_text", real)
     run = danlu.train(resume=folder, console=QUIET)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.folder.iterdir()}
     assert not run.state.exists()  # nothing was trained in the parent
     assert run.config == whole.config
     for key in ("folds", "fold_mean", "metrics", "epochs", "test_looks"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 
 import danlu
 from danlu.engine.saving import Interrupted
+from danlu.inference.loaded_run import LoadedRun
 from danlu.run.folder import Run
 
 SETTINGS = {"model": "linear", "epochs": 4, "precision": "fp32", "channels_last": False}
@@ -83,3 +85,15 @@ def test_a_run_killed_before_its_first_checkpoint_says_so(stopped: Path) -> None
     assert lines[0].startswith("digits: ")
     assert lines[1] == f"resuming {stopped} after 0 of 4 epochs: 0 steps in 0 s"
     assert lines[2].startswith("epoch 1/4")
+
+
+def test_a_run_that_was_killed_before_its_report_is_completed(digits_run: LoadedRun, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(digits_run.folder, folder)
+    for name in ("report.html", "log.txt"):
+        (folder / name).unlink()
+    danlu.train(resume=folder, console=Console(quiet=True))
+    log = (folder / "log.txt").read_text(encoding="utf-8")
+    assert (folder / "report.html").exists()
+    assert f"{digits_run.metrics.test['accuracy']:.4f}" in log
+    assert f"report: {folder / 'report.html'}" in log

@@ -93,7 +93,7 @@ def data_line(prepared: Prepared) -> str:
 
 
 def print_result(console: Console, run: Run, summary: Summary) -> None:
-    """Print metrics, serious findings, reason of a stop, time and report of a finished training; also to its log.
+    """Print metrics, serious findings and the reason of a stop of a finished training; also to its log.
 
     A finding that was printed during the training is named by its title alone.
     """
@@ -113,6 +113,10 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
         print_and_log(console, run, checked_line(judged(Ledger.read(run.checked(run.ledger))), len(findings)))
     if summary.stopped:
         print_and_log(console, run, translated("printing.stopped", "stopped: {reason}", reason=summary.stopped))
+
+
+def print_end(console: Console, run: Run, summary: Summary) -> None:
+    """Print the time of a finished training and the path of its report; also to its log."""
     text = "{epochs} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {report}"
     facts = {"epochs": summary.epochs, "seconds": summary.seconds, "speed": summary.samples_per_second}
     print_and_log(console, run, translated("printing.result", text, **facts, report=run.report))

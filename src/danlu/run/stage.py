@@ -1,9 +1,9 @@
 """Stage of a run, read from the files of its folder; it decides where `--resume` continues.
 
 A run writes, each file atomically: config.yaml as it was asked for (ASKED); weights/start, environment.json,
-choices.json and config.yaml with every setting decided (PREPARED); state.pt after the first epoch or a few minutes
-(TRAINING); summary.json (MEASURED); report.html (FINISHED). A kill at any moment leaves one of these stages, and what
-is missing is done again from there. A run that is resumed for more epochs removes its report first.
+choices.json, earlier.json and config.yaml with every setting decided (PREPARED); state.pt after the first epoch or some
+minutes (TRAINING); summary.json (MEASURED); report.html (FINISHED). A kill leaves one of these stages, and what is
+missing is done again from there. A run that is resumed for more epochs removes its report first.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ class RunStage(IntEnum):
     FINISHED = 4
 
 
-EARLY_FILES = frozenset(
-    (".lock", "config.yaml", "checksums.txt", "choices.json", "environment.json", "log.txt", "start.safetensors")
-)
+FIRST_FILES = frozenset((".lock", "checksums.txt", "earlier.json"))  # before config.yaml
+EARLY_FILES = FIRST_FILES | {"config.yaml", "choices.json", "environment.json", "log.txt", "start.safetensors"}
 
 
 def stage_of(folder: Path) -> RunStage:
@@ -47,4 +46,4 @@ def can_be_taken(folder: Path) -> bool:
         if path.name not in EARLY_FILES and not path.name.endswith(".part"):
             return False  # at the first one: the folder may be large
         names.add(path.name)
-    return stage_of(folder) is RunStage.ASKED if "config.yaml" in names else names <= {".lock", "checksums.txt"}
+    return stage_of(folder) is RunStage.ASKED if "config.yaml" in names else names <= FIRST_FILES

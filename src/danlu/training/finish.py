@@ -15,7 +15,7 @@ from danlu.inference.loaded_run import load
 from danlu.inference.measure import measure
 from danlu.message import translated
 from danlu.preparation.prepared import Prepared
-from danlu.printing.results import print_result
+from danlu.printing.results import print_end, print_result
 from danlu.progress.stages import stage
 from danlu.report.page import write_page
 from danlu.run.folder import Run
@@ -64,7 +64,8 @@ def finish_run(
             calibration = with_split(calibration, measured)
         fields["calibration"] = calibration
     summary = replace(summary, metrics=metrics, test_looks=summary.test_looks + earlier_looks, **fields)
-    write_results(run, summary, console, finished=evaluate, keep_state=prepared.config.keep_state, report=report)
+    write_results(run, summary)
+    complete_run(run, summary, console, finished=evaluate, keep_state=prepared.config.keep_state, report=report)
     return summary
 
 
@@ -75,7 +76,13 @@ def remove_checkpoints(run: Run, keep_state: bool) -> None:
         run.state.unlink(missing_ok=True)
 
 
-def write_results(
+def write_results(run: Run, summary: Summary) -> None:
+    """Write findings.json, then summary.json, from which on a run counts as measured."""
+    run.write_json("findings.json", summary.findings)
+    run.write_json("summary.json", summary)
+
+
+def complete_run(
     run: Run,
     summary: Summary,
     console: Console,
@@ -84,15 +91,14 @@ def write_results(
     keep_state: bool = False,
     report: bool = True,
 ) -> None:
-    """Write findings.json, summary.json and, unless `report` is False, the report; print the metrics.
+    """Print and log the results of a measured run and, unless `report` is False, write its report, which is its end.
 
     finished: whether the training is over, so that its checkpoints go before the report is written.
     """
-    run.write_json("findings.json", summary.findings)
-    run.write_json("summary.json", summary)
     if finished:
         remove_checkpoints(run, keep_state)
+    print_result(console, run, summary)
     if report:
         with stage(translated("stage.report", "writing the report")):
             write_page(run.folder)
-    print_result(console, run, summary)
+    print_end(console, run, summary)

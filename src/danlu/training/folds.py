@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
+from danlu.advice.earlier import remember_earlier
 from danlu.config import Config, dump_yaml, with_values
 from danlu.engine.checkpoint import save_weights
 from danlu.engine.loop import Progress
@@ -20,16 +21,17 @@ from danlu.inference.loaded_run import LoadedRun, load
 from danlu.message import translated
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
-from danlu.printing.lines import print_line
+from danlu.printing.lines import print_and_log, print_line
 from danlu.refuse import Failure
 from danlu.run.atomic import write_atomically
 from danlu.run.folder import Run
 from danlu.run.names import metric_key
 from danlu.training.choose_thresholds import mean_thresholds
-from danlu.training.finish import finish_run, write_results
+from danlu.training.finish import complete_run, finish_run, write_results
 from danlu.training.live_page import follow
-from danlu.training.train_run import NO_FOLDS, FromFolds, new_job, resume_run, train_run
+from danlu.training.train_run import NO_FOLDS, FromFolds, Guidance, new_job, resume_run, train_run
 
+PART = Guidance(remember=False)  # the other folds are no earlier attempts, and the parent run knows those
 WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start", "features"))
 COPIED = ("environment.json", "metrics.jsonl")  # from the run of the final model to the parent run
 
@@ -48,6 +50,7 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
     run = run or Run.create(config.out)
     try:
         if fresh:
+            remember_earlier(run, config)
             run.write_text("config.yaml", dump_yaml(config))
             follow(run)
         folds: list[LoadedRun] = []
@@ -105,9 +108,9 @@ def _train_part(run: Run, name: str, config: Config, console: Console, from_fold
     if (folder / "config.yaml").is_file():
         part = Run.open(folder)
         with part.locked():
-            return resume_run(part, part.config, console, from_folds)
+            return resume_run(part, part.config, console, from_folds, PART)
     shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
-    return train_run(replace(new_job(config, console, str(folder)), from_folds=from_folds), console)
+    return train_run(replace(new_job(config, console, str(folder), PART), from_folds=from_folds), console)
 
 
 def _best_fold(folds: Sequence[LoadedRun]) -> LoadedRun:
@@ -134,7 +137,7 @@ def _finish_folds(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: 
     )
     text = "validation over {folds} folds: {metrics}"
     line = translated("printing.folds", text, folds=len(values), metrics=figures)
-    print_line(console, line)
+    print_and_log(console, run, line)
     fields: dict[str, Any] = {
         "folds": [{"fold": number, "val": one} for number, one in enumerate(values)],
         "refit": refit,
@@ -144,10 +147,10 @@ def _finish_folds(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: 
     config = with_values(kept.config, {"data.fold": None, "data.refit": None if refit == "all" else refit})
     if refit == "all":
         summary = replace(kept.summary, run=run.name, **fields)
-        # The summary first: config.yaml no longer mentions the folds, so a kill between the two would lose them.
-        run.write_json("summary.json", summary)
+        # The results first: config.yaml no longer mentions the folds, so a kill between the two would lose them.
+        write_results(run, summary)
         run.write_text("config.yaml", dump_yaml(config))
-        write_results(run, summary, console)
+        complete_run(run, summary, console)
         return
     prepared = prepare(config, kept.weights("start"))
     if refit == "ensemble":

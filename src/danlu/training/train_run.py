@@ -26,7 +26,6 @@ from danlu.printing.lines import print_and_log, print_line
 from danlu.printing.machine_notes import machine_notes
 from danlu.printing.results import print_choices
 from danlu.refuse import Failure, Refusal, refusal
-from danlu.report.page import write_page
 from danlu.run.bug_report import note_run
 from danlu.run.folder import Run
 from danlu.run.stage import RunStage
@@ -35,7 +34,7 @@ from danlu.training.calibrate import calibrate
 from danlu.training.choose_thresholds import choose_thresholds
 from danlu.training.conditions import RESUMABLE
 from danlu.training.environment import describe_environment
-from danlu.training.finish import finish_run, remove_checkpoints
+from danlu.training.finish import complete_run, finish_run
 from danlu.training.fit_closed_form import fit_closed_form
 from danlu.training.fit_network import fit_network, fit_worker
 from danlu.training.keep_features import keep_features
@@ -118,9 +117,9 @@ def _prepare_job(run: Run, config: Config, console: Console, guidance: Guidance 
         save_tensors(run.weights("start"), start.state, start.signature)
     run.write_json("environment.json", describe_environment(prepared.device))
     run.write_json("choices.json", {"choices": [vars(choice) for choice in prepared.choices]})
-    run.write_text("config.yaml", dump_yaml(prepared.config))
     if guidance.remember:
         remember_earlier(run, prepared.config)
+    run.write_text("config.yaml", dump_yaml(prepared.config))  # last: nothing above is written again after it
     return TrainingJob(run, prepared, seconds, resume=False, guidance=guidance)
 
 
@@ -201,8 +200,8 @@ def resume_run(
     """
     summary = run.summary
     if run.stage is RunStage.ASKED:  # killed while it read its data
-        job = _prepare_job(run, config, console)
-        return train_run(replace(job, from_folds=from_folds, guidance=guidance), console)
+        job = _prepare_job(run, config, console, guidance)
+        return train_run(replace(job, from_folds=from_folds), console)
     if summary.folds and config.epochs != run.config.epochs:
         raise refusal(
             "--epochs",
@@ -221,8 +220,8 @@ def resume_run(
         )
     if summary and _is_finished(run) and config.epochs == run.config.epochs:
         if run.stage is RunStage.MEASURED:  # killed while it wrote its report
-            remove_checkpoints(run, config.keep_state)
-            write_page(run.folder)
+            complete_run(run, summary, console, keep_state=config.keep_state, report=guidance.report)
+            return load(run)
         text = "{run} has finished already; its report is {report}"
         print_line(console, translated("training.finished_already", text, run=run.name, report=run.report))
         return load(run)
