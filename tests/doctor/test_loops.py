@@ -183,6 +183,20 @@ def test_sum_of_losses_has_no_kind() -> None:
     assert kind_by_graph(part / 4) == "cross_entropy"
     assert kind_by_graph(part + (outputs**2).mean()) is None
     assert kind_by_graph(((outputs - 1) ** 2).mean()) == "mse"
+    assert kind_by_graph((torch.ones(len(outputs), 1) * (outputs - 1) ** 2).mean()) == "mse"
+
+
+def test_a_focal_loss_by_hand_is_not_taken_for_a_squared_error() -> None:
+    def focal(outputs: Tensor, targets: Tensor) -> Tensor:
+        right = torch.log_softmax(outputs, 1).gather(1, targets[:, None])[:, 0]
+        return -((1 - right.exp()) ** 2 * right).mean()
+
+    assert kind_by_graph(focal(network()(X), Y)) is None
+
+    def learn(model: nn.Module, rows: Tensor) -> Tensor:
+        return focal(model(X[rows]), Y[rows])
+
+    assert "model.loss_mismatch" not in alarms(watched(learn, network()))
 
 
 def test_validation_before_training_is_not_judged() -> None:

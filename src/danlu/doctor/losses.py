@@ -68,7 +68,7 @@ NODES: dict[str, str] = {
 }
 
 SUMS = ("AddBackward0", "SubBackward0")
-FACTORS = ("MulBackward0", "DivBackward0", "NegBackward0")  # with a number
+FACTORS = ("MulBackward0", "DivBackward0", "NegBackward0")
 
 
 NAMES: dict[str, str] = {kind: name for name, kind in reversed(MODULES.items())}
@@ -106,14 +106,15 @@ def kind_and_node(loss: Tensor, depth: int = 8) -> tuple[str | None, Any]:
                 return "cross_entropy", node
             if kind:
                 return kind, node
-            if node.name() in SUMS and sum(n is not None for n, _ in node.next_functions) > 1:
+            several = sum(source is not None for source, _ in node.next_functions) > 1
+            if several and node.name() in (*SUMS, *FACTORS):  # of two tensors with gradients, as a focal loss is
                 return None, None
         level = [n for node in level for n, _ in node.next_functions if n is not None][:16]
     return None, None
 
 
 def terms_of(node: Any, limit: int = 64) -> int:
-    """Number of terms with a gradient that a loss is the sum of, past factors and signs.
+    """Number of terms with a gradient that a loss is the sum of, past factors without gradients and signs.
 
     Args:
         node: grad_fn of the loss.
