@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from rich.console import Console
 
@@ -50,3 +52,12 @@ def test_the_best_epoch_of_few_validation_samples_is_that_of_the_smoothed_accura
 def test_a_training_shorter_than_the_mean_keeps_its_last_epoch(tmp_path):
     run = danlu.train("digits", out=str(tmp_path / "run"), epochs=3, console=Console(quiet=True), **QUICK)
     assert run.summary.best_epoch == 3
+
+
+def test_the_lines_name_a_best_epoch_only_where_epochs_are_compared(tmp_path):
+    lines = Console(file=io.StringIO(), width=200)
+    danlu.train("digits", out=str(tmp_path / "run"), epochs=WINDOW + 1, console=lines, **QUICK)
+    epochs = [line for line in lines.file.getvalue().splitlines() if line.startswith("epoch")]  # type: ignore[attr-defined]
+    assert len(epochs) == WINDOW + 1
+    assert not any(" best" in line for line in epochs[: WINDOW - 1])
+    assert " best" in epochs[WINDOW - 1]

@@ -15,6 +15,14 @@ WINDOW = 5  # epochs of the mean
 Score = tuple[float, float]  # the monitored metric and the negative loss, which decides between equal metrics
 
 
+def compares(samples: int, epoch: int) -> bool:
+    """Return whether an epoch, counted from 1, is compared with earlier ones; until then the last counts as the best.
+
+    samples: of the validation set.
+    """
+    return samples >= SMALL_VALIDATION or epoch >= WINDOW
+
+
 def smoothed(recent: Sequence[Score]) -> Score:
     """Score of the last of `recent` epochs: each of its numbers, or the mean over all of them where that is lower."""
     metrics, losses = zip(*recent)

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 from torch import Tensor
 
+from danlu.engine.best_epoch import compares
 from danlu.engine.loop import Plan, Progress, Watcher, samples_trained
 from danlu.message import printable_line, translated
 from danlu.progress.stages import duration
@@ -101,7 +102,9 @@ class Display(Watcher):
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         self._last_line = time.monotonic()
-        line = epoch_line(plan, progress, row, improved)
+        compared = plan.val is not None and not plan.task.spec.keeps_last
+        compared = compared and compares(plan.val.samples, progress.epoch)
+        line = epoch_line(plan, progress, row, improved and compared)
         left = progress.seconds / max(progress.epoch, 1) * (plan.epochs - progress.epoch)
         if left >= MIN_SECONDS_LEFT:
             line += "  " + translated("progress.left", "{time} left", time=duration(left))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.data.batches import Batch, Batches
-from danlu.engine.best_epoch import SMALL_VALIDATION, WINDOW, Score, smoothed
+from danlu.engine.best_epoch import SMALL_VALIDATION, WINDOW, Score, compares, smoothed
 from danlu.engine.evaluate import evaluate
 from danlu.engine.norm_statistics import NormStatistics
 from danlu.learning.regularise import DropoutSchedule, WeightAverage, WeightConstraints
@@ -310,11 +310,10 @@ def _update_best(plan: Plan, progress: Progress, metrics: dict[str, float]) -> b
         return True
     # Equal metrics are common with small validation sets; the smaller loss decides then.
     value = (metrics[name] if better == "high" else -metrics[name], -metrics["loss"])
-    too_few = False
     if plan.val.samples < SMALL_VALIDATION:
         progress.recent = [*progress.recent, value][-WINDOW:]
-        value, too_few = smoothed(progress.recent), len(progress.recent) < WINDOW
-    # Until there are enough epochs for the mean, the last one counts as the best.
+        value = smoothed(progress.recent)
+    too_few = not compares(plan.val.samples, progress.epoch + 1)
     improved = progress.best is None or not math.isfinite(progress.best[0]) or too_few or value > progress.best
     if improved:
         progress.best, progress.best_epoch = value, progress.epoch + 1
