@@ -12,6 +12,7 @@ from rich.console import Console
 
 from danlu.message import speaking
 from danlu.progress.lines import StageLines, described
+from danlu.progress.silence import silent_thread
 from danlu.progress.stages import Stage, duration, showing, stage
 
 
@@ -92,3 +93,10 @@ def test_durations(seconds: float, text: str) -> None:
 def test_the_modules_need_no_torch() -> None:
     code = "import sys, danlu.progress.lines, danlu.progress.stages; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_stage_is_shown_while_a_library_is_silenced(capsys) -> None:
+    with showing(StageLines(Console())), stage("writing", delay=0.1), silent_thread():
+        print("a note of the library")
+        time.sleep(0.7)
+    assert capsys.readouterr().out.split() == ["writing"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.message import message
+from danlu.progress.silence import silent_thread
 from danlu.refuse import Failure, Refusal
 
 MAX_BYTES = 2_000_000_000  # a protocol buffer is smaller than 2 GB
@@ -103,7 +103,7 @@ def _silent() -> Any:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), silent_thread():
             warnings.simplefilter("ignore")
             yield
     finally:

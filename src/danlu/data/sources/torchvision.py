@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from danlu.data.sources import cifar, idx
 from danlu.data.sources.download import reason, socket_timeout
 from danlu.data.sources.targets import sort_classes
 from danlu.message import message
+from danlu.progress.silence import silent_thread
 from danlu.refuse import Failure
 
 
@@ -64,7 +63,7 @@ def open(name: str, folder: Path, config: DataConfig) -> Dataset:
         if (found := _read(name, known, root, config)) is not None:
             return found
     try:
-        with socket_timeout(), contextlib.redirect_stdout(io.StringIO()):
+        with socket_timeout(), silent_thread():
             folder.mkdir(parents=True, exist_ok=True)
             for split, _ in known.splits:
                 _make(known, folder, split, download=True)
