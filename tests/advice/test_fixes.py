@@ -24,8 +24,8 @@ def remedy(code: str, language: str = "en", **evidence: object) -> str:
 
 
 def test_remedy_of_a_high_learning_rate_is_a_flag() -> None:
-    assert remedy("optim.lr_too_high") == "Try --lr 0.003, or --lr 0.1."
-    assert remedy("optim.lr_too_high", "zh") == "请试 --lr 0.003，或 --lr 0.1。"
+    assert remedy("optim.lr_too_high") == "Try --lr 0.003, or --lr 0.01."
+    assert remedy("optim.lr_too_high", "zh") == "请试 --lr 0.003，或 --lr 0.01。"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ USUAL_DROPOUT = 0.2  # probability; above it a network that underfits gets less
 STRONG_DROPOUT = 0.3  # probability, against overfitting
 USUAL_SMOOTHING = 0.1  # label smoothing; above it a network that underfits gets none
 MIN_NORM_BATCH = 32  # samples; batch norm has reliable statistics from here on
+FAR_FACTOR = 10  # times the default learning rate; a value beyond it is no fix of one that is too high
 LR_FAR_TOO_HIGH = 3  # times the default learning rate; from there on it is the likely cause
 AUGMENTATIONS = ("none", "light", "strong")  # presets from weak to strong
 
@@ -25,10 +26,11 @@ AUGMENTATIONS = ("none", "light", "strong")  # presets from weak to strong
 
 
 def lower_lr(case: Case) -> list[Change]:
-    """The default learning rate if it is lower; then a tenth and a hundredth of the run's."""
-    lr = case.config.optim.lr or 0.0
-    usual = [{"optim.lr": value} for value in [case.usual("optim.lr")] if value < 0.5 * lr]
-    return [*usual, {"optim.lr": _round(lr / 10)}, {"optim.lr": _round(lr / 100)}]
+    """The default learning rate if it is lower; then a tenth and a hundredth of the run's, if near that or below."""
+    lr, usual = case.config.optim.lr or 0.0, case.usual("optim.lr")
+    if usual >= 0.5 * lr:
+        return [{"optim.lr": _round(lr / 10)}, {"optim.lr": _round(lr / 100)}]
+    return [{"optim.lr": value} for value in (usual, _round(lr / 10), _round(lr / 100)) if value <= FAR_FACTOR * usual]
 
 
 def higher_lr(case: Case) -> list[Change]:
