@@ -211,6 +211,9 @@ case("fold without folds", "train digits --config a.yaml", "--data.fold must be 
 case("--part with DATA", "eval RUN digits --part val", "--part must be omitted if other DATA are given", "'val'")
 case("--part unknown", "eval RUN --part vall", "--part must be train, val or test", "'val'")
 case("--weights unknown", "eval RUN --weights first", "--weights must be best or last, got 'first'")
+case("predict without a run", "predict digit.png", "PATH must be given: danlu predict RUN PATH...")
+case("evaluate without a run", "evaluate empty", "RUN must be a run folder (one that holds config.yaml), got 'empty'; choose from",
+    make=lambda: os.mkdir("empty"))
 case("--top of zero", "predict RUN digit.png --top 0", "--top must be an integer of at least 1, got '0'")
 case("masks of a detector without them", "train shapes --task segment --model yolo-nano --out NEW",
     "--model must be a detector with masks for --task segment (", "mask-rcnn", "got 'yolo-nano'")

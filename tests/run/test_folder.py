@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from danlu.config import Config, dump_yaml, with_values
 from danlu.refuse import Failure, Refusal
 from danlu.run.atomic import write_atomically
-from danlu.run.folder import Run
+from danlu.run.folder import Run, runs_beside
 from danlu.run.stage import RunStage
 
 
@@ -172,3 +173,16 @@ def test_a_forked_process_that_outlives_its_parent_holds_no_lock(run):
         process.wait()
         run.lock()
         process.stdout.close()
+
+
+def test_runs_are_suggested_from_inside_beside_and_the_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("runs/1", "photos", "more/a"):
+        Path(place).mkdir(parents=True)
+    assert runs_beside(Path("photos")) == []
+    Path("runs/1/config.yaml").write_text("{}")
+    assert runs_beside(Path("photos")) == ["runs/1"]
+    assert runs_beside(Path("missing/one")) == ["runs/1"]
+    Path("more/a/config.yaml").write_text("{}")
+    assert runs_beside(Path("more")) == ["more/a"]
+    assert runs_beside(Path("more/b")) == ["more/a"]

@@ -47,9 +47,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         before, required, names = message.partition(" are required: ")
         if required and before:
-            message = translated(
-                "console.required_arguments", "the following arguments are required: {names}", names=names
-            )
+            text = "{names} must be given: {usage}"
+            raise self._refused(translated("console.required", text, names=names, usage=self.usage))
         raise self._refused(message)
 
     def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:

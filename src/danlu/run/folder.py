@@ -335,10 +335,11 @@ def _is_locked(path: Path) -> bool:
 
 
 def runs_beside(folder: Path) -> list[str]:
-    """List runs to suggest instead of `folder`: inside it, else beside it, or in runs/ if its parent is missing."""
-    inside = sorted(folder.glob("*/config.yaml")) if folder.is_dir() else []
-    parent = folder.parent if folder.parent.is_dir() else Path("runs")
-    return [str(config.parent) for config in inside or sorted(parent.glob("*/config.yaml"))]
+    """List runs to suggest instead of `folder`: inside it, else beside it, else in runs/."""
+    for place in (folder, folder.parent, Path("runs")):
+        if configs := sorted(place.glob("*/config.yaml")):
+            return [str(config.parent) for config in configs]
+    return []
 
 
 def _next_free(parent: Path) -> Path:
