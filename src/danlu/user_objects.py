@@ -78,8 +78,9 @@ def find(kind: str, name: str) -> Any:
         if kind == "data":
             raise Refusal(
                 message(
-                    "user_objects.refuse.data_given_python_run",
-                    "the data {own} were given in Python and a run cannot save them: give them again, data=...",
+                    "user_objects.refuse.data_of_own",
+                    "the data {own} are objects of your own, which a run cannot save: give them again, as DATA "
+                    "(on the command line FILE.py:NAME)",
                     own=own,
                 )
             )

@@ -118,3 +118,12 @@ def test_the_command_prints_one_object(copy, capfd):
     assert cli.main(["eval", copy.name, "--part", "val", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["metrics"]["val"]["accuracy"] > 0.9
+
+
+def test_data_that_hold_the_training_samples_are_named(copy, capsys):
+    assert danlu.evaluate(copy, "digits").trained_on is True
+    assert "trained_on" not in danlu.evaluate(copy).to_json()
+    assert cli.main(["evaluate", str(copy.folder), "digits"]) == 0
+    said = capsys.readouterr().out
+    assert f"note: {copy.folder} was trained on most of these samples" in said
+    assert "wrong predictions: " in said or "samples are right" in said

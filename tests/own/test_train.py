@@ -82,7 +82,7 @@ def test_a_killed_run_resumes_bit_for_bit(train: Any, tmp_path: Path, data: Any,
     whole = train(data, **own, epochs=3)
     with pytest.raises(KeyboardInterrupt):
         train(data, **own, epochs=3, callbacks=Kill(), out=tmp_path / "killed")
-    with pytest.raises(Refusal, match="were given in Python"):
+    with pytest.raises(Refusal, match="are objects of your own, which a run cannot save: give them again, as DATA"):
         danlu.train(resume=tmp_path / "killed")
     with pytest.raises(Refusal, match="give it again"):
         danlu.train(data, resume=tmp_path / "killed")
@@ -104,9 +104,9 @@ def test_load_asks_for_the_network_and_imports_nothing(train: Any, tmp_path: Pat
     )
     run = train((X, Y), model=f"{file}:build")
     assert file.with_suffix(".log").read_text() == "x"
-    with pytest.raises(Refusal, match=r"a network of your own, build, .*danlu.load\(.*model=...\)"):
+    with pytest.raises(Refusal, match=r"objects of your own, .*give --model FILE.py:build \(in Python model=...\)"):
         danlu.load(run.folder)
-    with pytest.raises(Refusal, match="a network of your own"):
+    with pytest.raises(Refusal, match="objects of your own"):
         danlu.predict(run.folder, X[0])
     assert file.with_suffix(".log").read_text() == "x"
     again = danlu.load(run.folder, model=lambda classes: nn.Sequential(nn.Flatten(), nn.Linear(64, classes)))
@@ -220,10 +220,81 @@ def test_files_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert code == 0
     assert json.loads(capsys.readouterr().out)["model"] == "build"
     assert main(["evaluate", out]) == 2
-    assert "a network of your own, build" in capsys.readouterr().err
+    assert "give --model FILE.py:build --transform FILE.py:half" in capsys.readouterr().err
+    assert main(["evaluate", out, *own[:2], *own[4:]]) == 2
+    assert "give --loss FILE.py:loss" in capsys.readouterr().err
     assert main(["evaluate", out, *own, "--json"]) == 0
     assert main(["train", "digits", "--model", f"{file}:bild"]) == 2
     assert "did you mean 'build'" in capsys.readouterr().err
     config = tmp_path / "config.yaml"
     config.write_text(f"model: {file}:build\n")
     assert main(["train", "digits", "--config", str(config)]) == 2  # a config never runs a file
+
+
+OWN_FILE = """
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+
+class Lazy(nn.Sequential):
+    def __init__(self, classes):
+        super().__init__(nn.Flatten(), nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, classes))
+
+
+def digits():
+    torch.manual_seed(0)
+    inputs = torch.randn(96, 1, 8, 8)
+    return TensorDataset(inputs, (inputs.mean((1, 2, 3)) > 0).long())
+
+
+def error(outputs, targets):
+    return (outputs.argmax(1) != targets).float().mean()
+
+
+def same(x):
+    return x
+"""
+
+
+def test_data_and_metrics_of_files_for_every_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "own_verbs.py"
+    file.write_text(OWN_FILE)
+    out, data = str(tmp_path / "run"), f"{file}:digits"
+    given = ["--model", f"{file}:Lazy", "--metrics", f"{file}:error", "--transform", f"{file}:same"]
+    assert main(["train", data, *given, "--epochs", "1", "--out", out, "--device", "cpu"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", out, *given]) == 2
+    assert "give them again, as DATA (on the command line FILE.py:NAME)" in capsys.readouterr().err
+    assert main(["evaluate", out, data, *given, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["test"]["error"] >= 0
+    network = [given[i] for i in (0, 1, 4, 5)]
+    assert main(["share", out, *network, "--out", str(tmp_path / "run.zip")]) == 0
+    assert main(["compare", out, out, *network, "--out", str(tmp_path / "both.html")]) == 0
+    assert main(["inspect", f"{file}:Lazy", "--input", "1x8x8", "--classes", "2", "--json"]) == 0
+    inspected = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert inspected["parameters"] == 64 * 8 + 8 + 8 * 2 + 2
+    assert main(["inspect", f"{file}:Lazy"]) == 2
+    assert "--input must be given for a network of your own, as 3x64x64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("own_names.py", "own_names.py:build"), ("own_names:build", "own_names.py:build"),
+     ("own_names.bild", "own_names.py:build")],
+)  # fmt: skip
+@pytest.mark.parametrize("flag", ["--model", "--loss", "--metrics", "--callbacks", "--optimizer"])
+def test_a_file_without_a_name_is_answered_with_its_names(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: str,
+    offered: str,
+    flag: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own_names.py").write_text("raise SystemExit('this must not run')\ndef build():\n    pass\n")
+    assert main(["train", "digits", flag, typed]) == 2
+    said = capsys.readouterr().err
+    assert f"{flag} must be FILE.py:NAME, an object of the file, got '{typed}'" in said
+    assert offered in said

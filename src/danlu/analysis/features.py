@@ -66,6 +66,9 @@ def features(
     weights: str | None = None,
     lang: str | None = None,
     model: Any = None,
+    transform: Any = None,
+    loss: Any = None,
+    metrics: Any = None,
 ) -> FeatureSpace:
     """Compute the features of samples at one layer, and write them to the report of the run.
 
@@ -80,7 +83,7 @@ def features(
         samples: Number of samples, evenly spaced, 10 to 3000.
         weights: "best" or "last".
         lang: Language of the page, en or zh.
-        model: A network of your own, as for `load`.
+        model, transform, loss, metrics: Objects of your own, as for `load`.
 
     Returns:
         The page, the variance along the two components, and the fraction of neighbours of the same class.
@@ -91,7 +94,7 @@ def features(
     count = _count(samples)
     if part is not None:
         one_of("--part", part, SPLITS, message("analysis.wanted.part", "train, val or test"))
-    trained = load(run, weights, model=model)
+    trained = load(run, weights, model=model, transform=transform, loss=loss, metrics=metrics)
     if trained.signature.members:
         wanted = message("analysis.wanted.one_network", "used on one network, not on an ensemble")
         raise refusal("--features", wanted, trained.name)

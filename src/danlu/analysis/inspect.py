@@ -36,6 +36,8 @@ from danlu.inspection.timing import time_layers
 from danlu.learning.optim import OPTIMIZERS, build_optimizer
 from danlu.message import message
 from danlu.models.build import MODELS, build_model
+from danlu.models.spec import NetworkFacts
+from danlu.own.collect import collect
 from danlu.refuse import Refusal, blame, one_of, refusal
 
 MAX_SIZE = 1_000_000  # classes, channels, pixels of a side, samples of a batch; beyond it sizes overflow
@@ -71,7 +73,7 @@ def inspect(
     """Trace a network and compute its parameters, multiply-adds, receptive fields and memory, layer by layer.
 
     Args:
-        model: A name that `danlu train --model` takes, also of a detector, or a module.
+        model: A name that `danlu train --model` takes, also of a detector or FILE.py:NAME, or a module.
         input: "CxHxW", "TxCxHxW" for clips of T frames, or "D" for rows of D numbers; by default the network's own
             input size.
         classes: Number of outputs.
@@ -89,6 +91,8 @@ def inspect(
         Refusal: An unknown network, or an input that does not fit it.
     """
     timed = _boolean("--time", time)
+    if isinstance(model, str):
+        model = _own_network(model, input, classes)
     if model in DETECTORS and timed:
         omitted = message(
             "analysis.wanted.time_detector", "omitted for detectors, whose loss needs objects; inspect their backbone"
@@ -132,6 +136,29 @@ def compare_networks(*names: str, input: str | None = None, classes: int | str =
         fractions={name: family_fractions(own) for name, own in layers.items()},
         branched={name: branched(own, networks[name].shape) for name, own in layers.items()},
         dominates={name: dominant(own) for name, own in layers.items()},
+    )
+
+
+def _own_network(model: str, input: str | None, classes: int | str) -> str | nn.Module:
+    """The network of FILE.py:NAME, built for the shape of the input; other names are returned as they are."""
+    plain, objects = collect({"model": model})
+    if objects.model is None:
+        return plain["model"]
+    if input is None:
+        wanted = message("analysis.wanted.input_of_own", "given for a network of your own, as 3x64x64")
+        raise refusal("--input", wanted, "nothing")
+    shape = _shape(input)
+    frames = shape[0] if len(shape) == 4 else None
+    rows = len(shape) == 1
+    return objects.model.build(
+        NetworkFacts(
+            classes=_integer("--classes", classes),
+            shape=shape,
+            channels=None if rows else shape[-3],
+            size=None if rows else shape[-1],
+            inputs=shape[0] if rows else None,
+            frames=frames,
+        )
     )
 
 

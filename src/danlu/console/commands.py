@@ -34,6 +34,8 @@ from danlu.inference.prediction import Prediction
 from danlu.inference.prediction_csv import check_csv, write_csv
 from danlu.message import message, translated
 from danlu.models.build import MODELS
+from danlu.own.collect import collect
+from danlu.own.files import data_reference, is_reference
 from danlu.printing.comparison import print_comparison
 from danlu.printing.export import print_export, print_share
 from danlu.printing.healing import print_healing
@@ -61,14 +63,16 @@ from danlu.training.pretrain import pretrain
 from danlu.training.train import train
 from danlu.tuning.printed import print_tuning
 from danlu.tuning.tune import tune
+from danlu.user_objects import UserObjects, using
 
+OWN_OF_RUN = ("model.name", "data.transform", "loss.name", "metrics")  # settings that a run cannot save
 MAX_OBJECTS_LISTED = 12  # per image in the table; --json has all of them
 
 
 def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     data = values.pop("data.path", None) or ""
     try:
-        run = train(data, console=console, **values)
+        run = train(data_reference("DATA", data), console=console, **values)
     except Interrupted as stopped:
         print_line(console, f"danlu: {stopped}")
         return {"interrupted": str(stopped)}, stopped.code
@@ -89,7 +93,7 @@ def pretrain_command(values: dict[str, Any], console: Console) -> tuple[Any, int
 def tune_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     data = values.pop("data.path", None) or ""
     try:
-        found = tune(data, console=console, **_given(values))
+        found = tune(data_reference("DATA", data), console=console, **_given(values))
     except Interrupted as stopped:
         console.print(f"danlu: {stopped}", highlight=False, soft_wrap=True)
         return {"interrupted": str(stopped)}, stopped.code
@@ -101,13 +105,16 @@ def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     run = values.pop("run")
     if values.get("out") is None and (Path(run) / "config.yaml").is_file():
         values["out"] = str(Path(run) / EVALUATION_PAGE)
-    result = evaluate(run, values.pop("data"), **_given(values))
+    result = evaluate(run, data_reference("DATA", values.pop("data")), **_given(values))
     metrics = result.metrics[result.part]
     text = "{part} of {data}, {samples:,} samples: {figures}"
     facts = {"part": split_key(result.part), "data": result.data, "samples": result.samples}
     print_line(console, translated("console.evaluated", text, **facts, figures=figures(metrics)))
     if (note := nothing_found(metrics)) is not None:
         print_line(console, str(note))
+    if result.trained_on:
+        text = "note: {run} was trained on most of these samples, so that the figures are too good"
+        print_line(console, translated("console.trained_on", text, run=run))
     if (result.test_looks or 0) > 1:
         text = "note: evaluation {count} on the test set; choices made since the first may depend on it"
         print_line(console, translated("console.test_looks", text, count=result.test_looks))
@@ -239,6 +246,15 @@ def _print_names(console: Console, what: str, named: dict[str, str], kind: str) 
 
 
 def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    own = UserObjects()
+    if values["heal"] or values["landscape"]:  # a run has its settings, but not the objects that it cannot save
+        given = [key for key in OWN_OF_RUN if is_reference(values.get(key))]
+        _, own = collect({key: values.pop(key) for key in given})
+    with using(own):
+        return _diagnose(values, console)
+
+
+def _diagnose(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     target, lang = values.pop("target"), values.pop("lang")
     healing, seeds, budget = (values.pop(name) for name in ("heal", "seeds", "budget"))
     drawing, directions, out = values.pop("landscape"), values.pop("directions"), values.pop("out")

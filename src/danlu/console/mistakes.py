@@ -39,9 +39,13 @@ def print_mistakes(console: Console, result: EvaluationResult) -> None:
         )
         return
     listed = result.mistakes[:MAX_FILES]
-    text = "{wrong:,} of {samples:,} samples are wrong; the most confident {count}:"
     facts = {"wrong": wrong, "samples": result.samples, "count": len(listed)}
-    print_line(console, translated("console.wrong", text, **facts))
+    if wrong > len(listed):
+        text = "wrong predictions: {wrong:,} of {samples:,}, the {count} most confident:"
+        print_line(console, translated("console.wrong_first", text, **facts))
+    else:
+        text = "wrong predictions: {wrong:,} of {samples:,}, most confident first:"
+        print_line(console, translated("console.wrong", text, **facts))
     confidence = translated("console.column.confidence", "confidence")
     headings = (translated("console.column.sample", "sample"), true, predicted, confidence)
     cells = [(one["name"], one["true"], one["said"], f"{one['confidence']:.3f}") for one in listed]

@@ -128,6 +128,7 @@ def _export(parser: Parser) -> None:
     parser.flag("--int8", action="store_true", help="onnx: layers in 8 bits, with ranges from training images")
     parser.flag("--batch", metavar="N|any", default=None, help="images per call of the file [any]")
     parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
+    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
 
 
@@ -136,6 +137,7 @@ def _share(parser: Parser) -> None:
     parser.flag("--out", metavar="FILE", default=None, help="zip file to write [NAME.zip in the current folder]")
     parser.flag("--use", metavar="TEXT", default=None, help="intended use of the network, for the model card")
     parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
+    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to share [best]")
 
 
@@ -144,6 +146,7 @@ def _serve(parser: Parser) -> None:
     parser.flag("--port", metavar="N", default=None, help="port to listen on, 0 for a free one [8000]")
     parser.flag("--host", metavar="ADDRESS", default=None, help="address to listen on [127.0.0.1]")
     parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
+    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
     parser.flag("--device", metavar="TEXT", default=None, help=setting_text("device"))
 
@@ -162,7 +165,7 @@ def _diagnose(parser: Parser) -> None:
     parser.flag("--budget", metavar="N", default=None, help="heal: max seconds for all trainings [600]")
     parser.flag("--landscape", action="store_true", help="draw the loss around the run's weights")
     parser.flag("--directions", metavar="random|eigenvectors", default=None, help="landscape: directions [random]")
-    parser.settings(only=lambda key: key.startswith("data."))
+    parser.settings(only=lambda key: key.startswith("data.") or key in ("loss.name", "metrics"))
 
 
 def _inspect(parser: Parser) -> None:
@@ -199,6 +202,8 @@ def _compare(parser: Parser) -> None:
     parser.argument("runs", metavar="RUN", nargs="+")
     parser.flag("--out", metavar="FILE", default=None, help="HTML page to write [compare_A_B.html]")
     parser.flag("--images", metavar="N", default=None, help="max number of test images with all predictions [12]")
+    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
+    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
 
 
 def _report(parser: Parser) -> None:
@@ -213,6 +218,13 @@ def _report(parser: Parser) -> None:
     parser.flag("--samples", metavar="N", default=None, help="features: number of samples, 10 to 3000 [1000]")
     parser.flag(
         "--model", metavar="FILE.py:NAME", default=None, help="features: network of your own, as in the training"
+    )
+    parser.flag(
+        "--transform", metavar="FILE.py:NAME", default=None, help="features: transform of your own, as in the training"
+    )
+    parser.flag("--loss", metavar="FILE.py:NAME", default=None, help="features: loss of your own, as in the training")
+    parser.flag(
+        "--metrics", metavar="FILE.py:NAME", default=None, help="features: metrics of your own, as in the training"
     )
     parser.flag("--weights", metavar="best|last", default=None, help="features: weights to load [best]")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 
 from danlu.config import Config, DataConfig, with_values
 from danlu.conversion.samples import Sample, samples_of, write_image
@@ -17,11 +16,15 @@ from danlu.conversion.writers import TARGETS, Target
 from danlu.data.dataset import UNASSIGNED, Dataset
 from danlu.data.formats import open_dataset
 from danlu.data.sources.audit import IGNORED
-from danlu.message import message
-from danlu.printing.console import TextConsole
+from danlu.message import message, translated
+from danlu.progress.lines import StageLines
+from danlu.progress.stages import showing, stage
 from danlu.refuse import Refusal, blame, either, one_of, refusal
+from danlu.run.names import split_key
 from danlu.run.result import Result
 from danlu.task_spec import TASKS, TaskName, object_task
+
+NO_SPLIT = "all"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,7 +35,7 @@ class Conversion(Result):
     format: str
     images: int
     classes: list[str]
-    counts: dict[str, int]  # split -> images; "all" where the set has no splits
+    counts: dict[str, int]  # split -> images; NO_SPLIT where the set has none
     objects: int | None = None  # for sets of objects
     notes: list[str] | None = None  # changes and omissions in the new set
 
@@ -43,11 +46,16 @@ class Conversion(Result):
 
     def sentence(self) -> str:
         """One line for the terminal."""
-        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
-        objects = f", {self.objects:,} objects" if self.objects is not None else ""
-        return (
-            f"{self.images:,} images ({counts}){objects}, {len(self.classes)} classes as {self.format} in {self.folder}"
-        )
+        named = {name: count for name, count in self.counts.items() if name != NO_SPLIT}
+        facts = {"images": self.images, "format": self.format, "folder": self.folder}
+        words = [translated("convert.images", "{images:,} images as {format} in {folder}", **facts)]
+        words += [
+            translated("convert.split", "{split} {count:,}", split=split_key(n), count=c) for n, c in named.items()
+        ]
+        if self.objects is not None:
+            words.append(translated("convert.objects", "{objects:,} objects", objects=self.objects))
+        words.append(translated("convert.classes", "classes: {classes:,}", classes=len(self.classes)))
+        return ", ".join(words)
 
 
 def convert(
@@ -93,8 +101,10 @@ def convert(
     try:
         shutil.rmtree(part, ignore_errors=True)
         target.write(part, samples, dataset.classes, lambda sample: target.place(sample, dataset.classes))
-        for sample in track(samples, "images", console=console or TextConsole(quiet=True), transient=True):
-            write_image(sample.source, part / target.place(sample, dataset.classes), link)
+        text = translated("stage.writing_images", "writing images")
+        with showing(StageLines(console)) if console else nullcontext(), stage(text, len(samples)) as writing:
+            for sample in writing.each(samples):
+                write_image(sample.source, part / target.place(sample, dataset.classes), link)
         with suppress(FileNotFoundError):
             folder.rmdir()  # it is empty
         part.rename(folder)
@@ -182,7 +192,7 @@ def _lost(dataset: Dataset, samples: Sequence[Sample], to: str, target: Target) 
 
 def _described(folder: Path, to: str, dataset: Dataset, samples: Sequence[Sample], notes: list[str]) -> Conversion:
     splits = dict.fromkeys(sample.split for sample in samples)
-    counts = {split or "all": sum(sample.split == split for sample in samples) for split in splits}
+    counts = {split or NO_SPLIT: sum(sample.split == split for sample in samples) for split in splits}
     kept = [box for sample in samples for box in sample.objects if TARGETS[to].ignores or not box.ignore]
     objects = len(kept) if dataset.task_spec.finds_objects else None
     return Conversion(str(folder), to, len(samples), list(dataset.classes), counts, objects, notes)

@@ -59,6 +59,7 @@ def export(
     int8: bool = False,
     weights: str | None = None,
     model: Any = None,
+    transform: Any = None,
 ) -> Export:
     """Write the network of a run to one file: uint8 images in, probabilities out, verified on validation images.
 
@@ -72,7 +73,7 @@ def export(
         batch: Images per call, "any" or a number.
         int8: Convolutions and dense layers in 8 bits (onnx), with ranges from training images.
         weights: "best" or "last".
-        model: A network of your own, as for `load`.
+        model, transform: Objects of your own, as for `load`.
 
     Returns:
         The file with what was compared: largest difference, metric and milliseconds per image, before and after.
@@ -92,7 +93,7 @@ def export(
         )
     need(form.packages, f"--format {format}", form.extra)
     size = _batch(batch)
-    loaded = load(run, weights, model=model)
+    loaded = load(run, weights, model=model, transform=transform)
     loaded.need_outputs("export")
     file = Path(out) if out is not None else loaded.folder / FOLDER / f"model{form.suffix}"
     if file.suffix != form.suffix:

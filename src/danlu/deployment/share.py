@@ -40,6 +40,7 @@ def share(
     use: str | None = None,
     weights: str | None = None,
     model: Any = None,
+    transform: Any = None,
 ) -> Share:
     """Write a run to one zip file: weights, signature, settings, metrics, findings and a model card.
 
@@ -51,7 +52,7 @@ def share(
         out: The file, by default NAME.zip in the current folder.
         use: The intended use, for README.md in the zip.
         weights: "best" or "last".
-        model: A network of your own, as for `load`.
+        model, transform: Objects of your own, as for `load`.
 
     Returns:
         The file and its size in bytes.
@@ -59,7 +60,7 @@ def share(
     Raises:
         Refusal: Not a run, or a file that exists.
     """
-    loaded = load(run, weights, model=model)
+    loaded = load(run, weights, model=model, transform=transform)
     loaded.need_outputs("share")
     file = Path(out) if out is not None else Path(f"{loaded.folder.resolve().name}.zip")
     if file.suffix.lower() != ".zip":

@@ -55,7 +55,12 @@ class RunsComparison(Result):
 
 
 def compare(
-    *runs: str | Path | Run, out: str | Path | None = None, images: int | str = IMAGES, lang: str | None = None
+    *runs: str | Path | Run,
+    out: str | Path | None = None,
+    images: int | str = IMAGES,
+    lang: str | None = None,
+    model: Any = None,
+    transform: Any = None,
 ) -> RunsComparison:
     """Compare two or more runs, finished or not, and write a page with their curves in common charts.
 
@@ -65,6 +70,7 @@ def compare(
         images: Max number of test images that are shown with the prediction of every run, disagreements first; 0 for
             none.
         lang: Language of the page, en or zh; by default that of the first run.
+        model, transform: Objects of your own with which the runs were trained, as for `load`.
 
     Returns:
         Metrics and differing settings of the runs, and the file of the page.
@@ -99,7 +105,7 @@ def compare(
     last = "_".join(clip(run.folder.resolve().name, 30) for run in opened[:3])
     path = Path(out) if out else Path(f"compare_{last}.html")
     with speaking(lang or configs[0].doctor.language):
-        same = same_images(opened, int(images)) if int(images) else SameImages()
+        same = same_images(opened, int(images), model, transform) if int(images) else SameImages()
         found = RunsComparison(
             [run.name for run in opened], different, metrics, str(path), images=same.shown, images_note=same.note
         )

@@ -63,14 +63,15 @@ class SameImages:
         return translated("history.images_counted", text, split=SPLIT_WORDS[self.split], **counts)
 
 
-def same_images(runs: Sequence[Run], count: int) -> SameImages:
+def same_images(runs: Sequence[Run], count: int, model: Any = None, transform: Any = None) -> SameImages:
     """Predict images of the first run's test set with every run.
 
-    count: max number of images that are shown. The images are in the test set of every run on the same data. A run
-    without weights, without readable images, or of another task or other classes, gives a note instead.
+    count: max number of images that are shown. model, transform: of the user, as for `load`. The images are in the test
+    set of every run on the same data. A run without weights, without readable images, or of another task or other
+    classes, gives a note instead.
     """
     try:
-        loaded = [load(run) for run in runs]
+        loaded = [load(run, model=model, transform=transform) for run in runs]
         for one in loaded:
             one.need_outputs("compare")
         if (why := _different(loaded)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
-from danlu.user_objects import is_own
+from danlu.user_objects import PREFIX, is_own
 
 
 def own_data(run: Run, signature: Signature, config: Config, split: str) -> Prepared:
@@ -63,6 +64,21 @@ def other_data(signature: Signature, config: Config, data: Any) -> Prepared:
     if dataset.given is not None and (dataset.given == SPLITS.index("test")).any():
         index = index[dataset.given == SPLITS.index("test")]
     return prepare_for(signature, replace(config, data=settings), dataset, index)
+
+
+def is_training_data(run: Run, prepared: Prepared, data: Any) -> bool:
+    """Return whether `data`, evaluated as a whole, are those that the run was trained on.
+
+    prepared: of the evaluation. data: a path, a known set, or objects, which are the same where name and size are.
+    """
+    samples = len(prepared.dataset)
+    if data is None or len(prepared.split.test) < samples:
+        return False
+    trained = run.config.data.path
+    if is_data(data):
+        return trained == PREFIX + prepared.dataset.path and sum(run.summary.data.counts.values()) == samples
+    given, known = Path(data).expanduser(), Path(trained).expanduser()
+    return given == known or (given.exists() and given.resolve() == known.resolve())
 
 
 def _check_unchanged(run: Run, now: Signature, then: Signature) -> None:

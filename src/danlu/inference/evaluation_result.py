@@ -27,6 +27,7 @@ class EvaluationResult(Result):
     samples: int  # images or rows
     detections: int | None = None  # entries in the file of detections
     per_class: list[dict[str, Any]] | None = None  # of the last kind (boxes, masks) in the file of detections
+    trained_on: bool | None = None  # True if other data were given that are those of the training, its samples included
     test_looks: int | None = None  # evaluations on the run's own test split so far, this one included
 
     confusion: list[list[int]] | dict[str, Any] | None = None  # classification; rows are true classes (`compact`)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from danlu.data.dataset import SPLITS
 from danlu.doctor.finding import Finding
 from danlu.engine.device import pick_device
 from danlu.inference.detect import detect
-from danlu.inference.evaluation_data import other_data, own_data
+from danlu.inference.evaluation_data import is_training_data, other_data, own_data
 from danlu.inference.evaluation_page import write_evaluation_page
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.familiarity import TrainingFeatures, with_distances
@@ -36,13 +36,12 @@ from danlu.refuse import Refusal, one_of, refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
 from danlu.run.summary import SplitMetrics
-from danlu.user_objects import UserObjects, current, is_own, using
+from danlu.user_objects import PREFIX, UserObjects, current, is_own, using
 
 PUBLIC = (
     "classes", "config", "evaluate", "findings", "folder", "history", "metrics", "model", "name", "plot", "predict",
     "report", "signature", "summary", "task", "weights",
 )  # fmt: skip
-WORDS = {"model": "network", "transform": "transform"}
 
 
 class LoadedRun(Run):
@@ -293,6 +292,7 @@ class LoadedRun(Run):
             Refusal: Data of other classes, or a split that the data do not have.
         """
         self.need_outputs("evaluate")
+        check_given(self, {"loss": self.config.loss.name, "metrics": self.config.metrics})
         if (other := load(self, weights)) is not self:
             return other.evaluate(data, part=part, device=device, tta=tta, out=out)
         config = self._with_settings({"device": device, "tta": tta})
@@ -342,6 +342,7 @@ class LoadedRun(Run):
             data=prepared.dataset.path,
             part=split,
             samples=samples,
+            trained_on=is_training_data(self, prepared, data) or None,
             test_looks=self._count_test_look() if data is None and split == "test" else None,
             confusion=details.get("confusion"),
             mistakes=None if mistakes is None else [{k: v for k, v in one.items() if k != "image"} for one in mistakes],
@@ -395,10 +396,12 @@ def load(
     if isinstance(run, LoadedRun) and weights in (None, run.weights_used) and not objects:
         return run
     known = run.objects if isinstance(run, LoadedRun) else current()
-    plain, own = collect(objects)
-    for kind in objects.keys() & plain.keys():  # text that names no object
+    _, own = collect(objects)
+    for kind in [kind for kind in objects if getattr(own, kind) is None]:  # text that names no object
         wanted = message(
-            "inference.wanted.own_object", "FILE.py:NAME, and omitted without a {kind} of your own", kind=kind
+            "inference.wanted.own_object",
+            "FILE.py:NAME, and omitted where the training had no {kind} of your own",
+            kind=kind,
         )
         raise refusal(f"--{kind}", wanted, objects[kind])
     given = own.or_else(known)
@@ -411,19 +414,34 @@ def load(
     )
     loaded = LoadedRun(Run.open(folder).folder, which, given)
     signature = loaded.network.signature  # refuse damaged weights here, not at the first prediction
-    for kind, name in (("model", signature.model), ("transform", signature.transform)):
-        if is_own(name) and getattr(given, kind) is None:
-            raise Refusal(
-                message(
-                    "inference.refuse.trained_your_own_run",
-                    "{folder} was trained with a {words} of your own, {own_name}, which a run cannot "
-                    "save: danlu.load({count!r}, {kind}=...)",
-                    folder=folder,
-                    words=WORDS[kind],
-                    own_name=str(name).removeprefix("own:"),
-                    count=str(folder),
-                    kind=kind,
-                ),
-                kind,
-            )
+    check_given(loaded, {"model": signature.model, "transform": signature.transform})
     return loaded
+
+
+def check_given(run: LoadedRun, names: Mapping[str, Any]) -> None:
+    """Refuse a run with objects of the user that were not given with it.
+
+    names: values of the run's settings by kind of object, "own:net" where it is the user's.
+    """
+    own = {kind: [one for one in _listed(value) if is_own(one)] for kind, value in names.items()}
+    missing = {kind: listed for kind, listed in own.items() if listed and getattr(run.objects, kind) is None}
+    if missing:
+        flags = (
+            f"--{kind} " + ",".join(f"FILE.py:{name.removeprefix(PREFIX)}" for name in listed)
+            for kind, listed in missing.items()
+        )
+        raise Refusal(
+            message(
+                "inference.refuse.trained_with_own",
+                "{folder} was trained with objects of your own, which a run cannot save: give {flags} "
+                "(in Python {arguments})",
+                folder=run.folder,
+                flags=" ".join(flags),
+                arguments=", ".join(f"{kind}=..." for kind in missing),
+            ),
+            next(iter(missing)),
+        )
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [value]

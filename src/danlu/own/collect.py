@@ -9,7 +9,7 @@ from typing import Any
 from danlu.config import SHORT_FLAGS, Config, with_values
 from danlu.own.callbacks import OwnCallbacks
 from danlu.own.data import open_data
-from danlu.own.files import is_reference, load_reference
+from danlu.own.files import check_reference, is_reference, load_reference
 from danlu.own.labels import UNKNOWN_LOSS
 from danlu.own.loss import OwnLoss
 from danlu.own.metrics import OwnMetrics
@@ -60,9 +60,13 @@ def collect(settings: Mapping[str, Any]) -> tuple[dict[str, Any], UserObjects]:
 
 def _referenced(kind: str, value: Any) -> Any:
     """Replace each FILE.py:NAME by the object; other values are returned as they are."""
-    if kind in ("metrics", "callbacks") and isinstance(value, str):
-        return [_referenced("", one) if is_reference(one) else one for one in value.split(",")]
-    return load_reference(kind, value) if is_reference(value) else value
+    if kind in ("metrics", "callbacks") and isinstance(value, str) and "," in value:
+        return [_referenced(kind, one) for one in value.split(",")]
+    if is_reference(value):
+        return load_reference(kind, value)
+    if isinstance(value, str):
+        check_reference(kind, value)
+    return value
 
 
 def _objects(given: Mapping[str, Any]) -> UserObjects:

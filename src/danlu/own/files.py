@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import sys
@@ -17,6 +18,41 @@ REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<name>[^:\\/]+)")
 def is_reference(value: object) -> bool:
     """Return whether a value is text of the form FILE.py:NAME."""
     return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
+
+
+def check_reference(thing: str, value: str) -> None:
+    """Refuse text that is meant as FILE.py:NAME and lacks a part: lib.py, lib:Net, lib.Net. thing: for messages.
+
+    The names that are offered are read from the file, which is not run.
+    """
+    file = Path(value).expanduser()
+    if file.suffix == ".py":
+        if not file.is_file():
+            return
+        names = defined_names(file)
+    else:
+        stem, separator, name = re.match(r"(.*?)(?:([:.])(\w+))?$", value, re.DOTALL).groups()  # type: ignore[union-attr]
+        file = Path(f"{stem}.py").expanduser()
+        if not separator or not file.is_file():
+            return
+        names = [name, *defined_names(file)]
+    wanted = message("own.wanted.file_and_name", "FILE.py:NAME, an object of the file")
+    raise refusal(thing, wanted, value, near=[f"{file}:{name}" for name in dict.fromkeys(names)])
+
+
+def defined_names(file: Path) -> list[str]:
+    """Public functions, classes and variables of a Python file, as written, without running it."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return []
+    names: list[str] = []
+    for one in body:
+        if isinstance(one, ast.FunctionDef | ast.ClassDef):
+            names.append(one.name)
+        elif isinstance(one, ast.Assign):
+            names += [target.id for target in one.targets if isinstance(target, ast.Name)]
+    return [name for name in names if not name.startswith("_")]
 
 
 def load_reference(thing: str, value: str) -> Any:
@@ -42,6 +78,32 @@ def load_reference(thing: str, value: str) -> Any:
             near=public,
         )
     return getattr(module, name)
+
+
+def data_reference(thing: str, value: Any) -> Any:
+    """The data of FILE.py:NAME; a class or function is called without arguments. Other values are returned as they are.
+
+    thing: the argument, for messages. Raises Refusal as `load_reference` does, and where the call fails.
+    """
+    if not is_reference(value):
+        return value
+    found = load_reference(thing, value)
+    if not callable(found) or (hasattr(found, "__getitem__") and not isinstance(found, type)):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise Refusal(
+            message(
+                "own.refuse.data_fails",
+                "{thing} {value}: the call {value}() fails: {why}",
+                thing=thing,
+                value=value,
+                why=why,
+            ),
+            thing,
+        ) from error
 
 
 def _module(thing: str, file: Path) -> Any:

@@ -6,6 +6,7 @@ import copy
 import inspect
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -150,4 +151,26 @@ class Builder:
                 message("own.wanted.function_returns_nn_module", "a function that returns an nn.Module"),
                 type(model).__name__,
             )
-        return model.cpu()
+        return _materialised(model.cpu(), self.name, facts)
+
+
+def _materialised(model: nn.Module, name: str, facts: NetworkFacts) -> nn.Module:
+    """The network with shapes in its lazy layers, by one call on zeros of the shape of the data."""
+    if not any(isinstance(p, UninitializedParameter) for p in model.parameters()):
+        return model
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *facts.shape))
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise Refusal(
+            message(
+                "own.refuse.model_lazy_fails",
+                "model {name} has lazy layers and fails on inputs of shape {shape}: {why}",
+                name=shown(name),
+                shape=str((1, *facts.shape)),
+                why=why,
+            ),
+            "model",
+        ) from error
+    return model.train()

@@ -9,21 +9,27 @@ from rich.console import Console
 
 from danlu.message import message
 from danlu.printing.lines import print_line
+from danlu.run.names import metric_key, split_key
 
 
 def print_export(console: Console, done: Mapping[str, Any]) -> None:
     """Print the file, and what the comparison with the network gave."""
     script = done.get("script")
-    text = "{file}: {format}, {size}, {batch} images per call"
-    size = _size(done["bytes"])
-    print_line(
-        console,
-        message("printing.export_file", text, file=done["file"], format=done["format"], size=size, batch=done["batch"]),
-    )
+    facts = {"file": done["file"], "format": done["format"], "size": _size(done["bytes"])}
+    if done["batch"] == "any":
+        text = "{file}: {format}, {size}, any number of images per call"
+        print_line(console, message("printing.export_any", text, **facts))
+    else:
+        text = "{file}: {format}, {size}, images per call: {batch}"
+        print_line(console, message("printing.export_file", text, **facts, batch=done["batch"]))
     if done["metric_before"] is not None:
-        text = "{metric} {before} before, {after} after, on {images} images of the {split} set"
+        text = "{metric} {before} before, {after} after, on {images} images ({split})"
         before, after = (f"{done[key]:.4f}" for key in ("metric_before", "metric_after"))
-        values = {"metric": done["metric"], "images": done["metric_images"], "split": done["split"]}
+        values = {
+            "metric": metric_key(done["metric"]),
+            "images": done["metric_images"],
+            "split": split_key(done["split"]),
+        }
         print_line(console, message("printing.export_metric", text, before=before, after=after, **values))
     text = "largest difference of the outputs {difference} on {images} images"
     difference = f"{done['max_difference']:.2g}"

@@ -28,6 +28,7 @@ def serve(
     weights: str | None = None,
     device: str | None = None,
     model: Any = None,
+    transform: Any = None,
     console: Console | None = None,
 ) -> None:
     """Answer HTTP requests with the predictions of a run until SIGINT or SIGTERM; accepted requests are still answered.
@@ -41,7 +42,7 @@ def serve(
         host: Address to listen on; by default only this computer can connect.
         weights: "best" or "last".
         device: The run's by default.
-        model: A network of your own, as for `load`.
+        model, transform: Objects of your own, as for `load`.
         console: Where the address is printed; standard output by default.
 
     Raises:
@@ -56,7 +57,7 @@ def serve(
                     distribution=distribution,
                 )
             )
-    loaded = load(run, weights, model=model)
+    loaded = load(run, weights, model=model, transform=transform)
     loaded.need_outputs("serve")
     predictor = ImagePredictor(loaded, device)
     listening = listen(host, port, backlog=WAITING_CONNECTIONS)
