@@ -9,7 +9,7 @@ import pytest
 from layout_files import HEIGHT, WIDTH, boxes, image, images, labels, read, refused, rows, splits, text
 from PIL import Image
 
-from danlu.data.dataset import TRAIN, VAL
+from danlu.data.dataset import TEST, TRAIN, VAL
 
 NAMES = [f"p{i}" for i in range(12)]
 BOX = (4, 4, 24, 14)
@@ -466,3 +466,29 @@ def test_whole_floats_are_classes_in_npz_as_in_csv(tmp_path):
     np.savez(tmp_path / "b.npz", x=x, y=np.arange(60.0) / 2)
     assert read(tmp_path / "a.npz").task == "classify"
     assert read(tmp_path / "b.npz").task == "regress"
+
+
+@pytest.mark.parametrize(
+    "names", [("训练集", "验证集", "测试集"), ("训练", "验证", "测试"), ("1_训练图片", "2_验证图片", "3_测试图片")]
+)
+def test_split_names_in_chinese(tmp_path, names):
+    for split in names:
+        for kind in ("猫", "狗"):
+            images(tmp_path / split / kind, [f"{split}{i}" for i in range(4)])
+    data = read(tmp_path)
+    assert set(data.classes) == {"猫", "狗"}
+    expected = {f"{split}{i}.jpg": number for number, split in enumerate(names) for i in range(4)}
+    assert splits(data) == {name: (TRAIN, VAL, TEST)[number] for name, number in expected.items()}
+
+
+def test_a_class_that_contains_a_split_name_is_a_class(tmp_path):
+    for kind in ("训练师", "测试员"):
+        images(tmp_path / kind, [f"{kind}{i}" for i in range(4)])
+    assert set(read(tmp_path).classes) == {"训练师", "测试员"}
+
+
+def test_a_split_of_another_language_beside_a_test_set_is_named(tmp_path):
+    for split in ("entrainement", "test"):
+        for kind in ("cat", "dog"):
+            images(tmp_path / split / kind, [f"{split}{i}" for i in range(4)])
+    assert "entrainement/ has the class folders of test/, but its name is not that of a split" in refused(tmp_path)

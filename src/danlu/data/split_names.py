@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
+from danlu.message import TRANSLATIONS, message
 
-SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training", "trn", "trainval", "learn"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "minival", "eval", "evaluation"), VAL),
-    **dict.fromkeys(("test", "testing", "tst", "testset"), TEST),
+SPLIT_NAMES = {
+    TRAIN: message("split.names.train", "train training trn trainval learn"),
+    VAL: message("split.names.val", "val valid validation validate dev minival eval evaluation"),
+    TEST: message("split.names.test", "test testing tst testset"),
 }
+SPLIT_WORDS = {word: split for split, names in SPLIT_NAMES.items() for word in names.split()}
 # Words that are joined to a split's name: trainset, testimages, valdata.
 JOINED = (
     "datasets",
@@ -30,6 +33,7 @@ JOINED = (
     "folder",
 )
 JOINED += ("split", "labels", "label", "masks", "mask", "annotations", "annotation", "annots", "annot", "gt", "csv")
+NOT_ASCII = re.compile(r"[^\W\d_a-zA-Z]+")
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -39,6 +43,8 @@ def split_of(name: str) -> int:
     The name of a training and a validation set ("train_val") is TRAIN, that of other combinations UNASSIGNED.
     """
     found = {_split_of_word(word.lower()) for word in WORD.findall(name)} - {UNASSIGNED}
+    if not name.isascii():
+        found |= {split for word in NOT_ASCII.findall(name) if (split := _translated_words().get(word)) is not None}
     if len(found) > 1:
         return TRAIN if found == {TRAIN, VAL} else UNASSIGNED
     return next(iter(found), UNASSIGNED)
@@ -65,3 +71,12 @@ def _split_of_word(word: str) -> int:
         if word.startswith(joined) and word.removeprefix(joined) in SPLIT_WORDS:
             return SPLIT_WORDS[word.removeprefix(joined)]
     return UNASSIGNED
+
+
+@lru_cache
+def _translated_words() -> dict[str, int]:
+    """Split names in all languages that danlu is translated to -> split."""
+    codes = [folder.name for folder in TRANSLATIONS.iterdir() if folder.is_dir()]
+    return {
+        word: split for code in codes for split, names in SPLIT_NAMES.items() for word in names.render(code).split()
+    }

@@ -83,14 +83,16 @@ def look(survey: Survey) -> Evidence | None:
         return None if why is None else Evidence(fit, seen, why)
     if layout.refuse and any(one.found and one.kind in ("unclear", "unread", "runs") for one in sheets_in(survey)):
         return None  # a table that its own reader refuses
-    names = [folder[-1] for folder, _ in layout.classes]
-    seen = message("data.seen.folder", "{count} folders of images ({names})", count=len(names), names=names[:6])
+    names = list(dict.fromkeys(folder[-1] for folder, _ in layout.classes))
+    seen = message(
+        "data.seen.folder", "{count} folders of images ({names})", count=len(layout.classes), names=names[:6]
+    )
     why = (
         (masks_not_classes(survey) or annotated(survey) or unread_labels(survey) or layout.refuse)
         if layout.refuse
         else None
     )
-    return Evidence(Fit.LAYOUT, seen, why or not_classes(survey, [folder for folder, _ in layout.classes]))
+    return Evidence(Fit.LAYOUT, seen, why or not_classes(survey, folders))
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
@@ -230,6 +232,13 @@ def class_layout(survey: Survey) -> _Layout:
         return layout
     training = [_inside_wrappers(kid, own, below, children) for kid in containers if splits[kid] == TRAIN]
     trained = {folder[-1] for inner in training for folder in children.get(inner, ())}
+    if not training and (unnamed := _like_splits(kids, containers, children)):
+        layout.refuse = message(
+            "data.refuse.split_without_name",
+            "{unnamed}/ has the class folders of {named}/, but its name is not that of a split; rename it to train",
+            unnamed=unnamed[-1], named=containers[0][-1],
+        )  # fmt: skip
+        return layout
     for kid in kids:
         if splits[kid] == UNASSIGNED:
             layout.notes.append(f"{'/'.join(kid)}/ is not read: its name is neither train, val nor test")
@@ -252,6 +261,13 @@ def class_layout(survey: Survey) -> _Layout:
                 f"the {below[kid]} images of {'/'.join(kid)}/ have no class folder: used for prediction, not read"
             )
     return layout
+
+
+def _like_splits(kids: list[Folder], containers: list[Folder], children: dict[Folder, list[Folder]]) -> Folder | None:
+    """The first other folder that has a class folder of a split, as entrainement/ beside test/."""
+    inner = {folder[-1] for one in containers for folder in children.get(one, ())}
+    others = (kid for kid in kids if kid not in containers)
+    return next((kid for kid in others if inner & {folder[-1] for folder in children.get(kid, ())}), None)
 
 
 def _no_label(name: str, trained: set[str]) -> bool:
