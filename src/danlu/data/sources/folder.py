@@ -83,10 +83,9 @@ def look(survey: Survey) -> Evidence | None:
         return None if why is None else Evidence(fit, seen, why)
     if layout.refuse and any(one.found and one.kind in ("unclear", "unread", "runs") for one in sheets_in(survey)):
         return None  # a table that its own reader refuses
-    names = list(dict.fromkeys(folder[-1] for folder, _ in layout.classes))
-    seen = message(
-        "data.seen.folder", "{count} folders of images ({names})", count=len(layout.classes), names=names[:6]
-    )
+    folders = [folder for folder, _ in layout.classes]
+    names = list(dict.fromkeys(folder[-1] for folder in folders))
+    seen = message("data.seen.folder", "{count} folders of images ({names})", count=len(folders), names=names[:6])
     why = (
         (masks_not_classes(survey) or annotated(survey) or unread_labels(survey) or layout.refuse)
         if layout.refuse
