@@ -49,10 +49,8 @@ def check_conditions(kept: Mapping[str, Any], config: Config, run: str) -> list[
     Raises:
         Refusal: config.yaml was edited.
     """
-    now = conditions(config)
-    before = kept.get("settings", {})
-    for key, value in now["settings"].items():
-        if key in before and before[key] != value and not _may_change(key):
+    for key, (before, value) in _changed(kept, config).items():
+        if not _may_change(key):
             raise Refusal(
                 message(
                     "training.refuse.resume_config_yaml_says",
@@ -61,9 +59,10 @@ def check_conditions(kept: Mapping[str, Any], config: Config, run: str) -> list[
                     run=run,
                     key=key,
                     value=value,
-                    before=before[key],
+                    before=before,
                 )
             )
+    now = conditions(config)
     notes = []
     for name, label in (("threads", "threads"), ("torch", "PyTorch")):
         if name in kept and kept[name] != now[name]:
@@ -74,13 +73,18 @@ def check_conditions(kept: Mapping[str, Any], config: Config, run: str) -> list[
 
 def edits(kept: Mapping[str, Any], config: Config) -> list[Message]:
     """The settings of an edited config.yaml that differ from those of a checkpoint, each with both values."""
-    before, now = kept.get("settings", {}), conditions(config)["settings"]
     text = "config.yaml was edited: {key} is {value}, and was {before}"
     return [
-        message("resume.edited", text, key=key, value=value, before=before[key])
-        for key, value in now.items()
-        if key in before and before[key] != value
+        message("resume.edited", text, key=key, value=value, before=before)
+        for key, (before, value) in _changed(kept, config).items()
     ]
+
+
+def _changed(kept: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
+    """Setting -> its value in a checkpoint, and its value now, where they differ."""
+    before = kept.get("settings", {})
+    now = {key: get(config, key) for key in keys() if key in before}
+    return {key: (before[key], value) for key, value in now.items() if value != before[key]}
 
 
 def _may_change(key: str) -> bool:
