@@ -148,6 +148,12 @@ def table(root: Path, text: str, name: str = "table.csv") -> None:
     (root / name).write_text(text)
 
 
+def brackets(root: Path) -> None:
+    """Json without quotes and slashes, in which the names of images are searched because it is cut."""
+    image(root / "a.png")
+    (root / "labels.json").write_text('[{"image": "a.png", "boxes": ' + "[" * 100_000)
+
+
 def links(root: Path) -> None:
     photographs(root, "x.txt", b"")
     (root / "cat" / "self").symlink_to(root / "cat" / "self")
@@ -211,6 +217,8 @@ SETS: dict[str, Write] = {
     "bmp of 10,000 x 10,000 pixels without data": lambda root: photographs(root, "x.bmp", bmp(10_000, 10_000)),
     "tiff that claims 10^8 pixels": lambda root: photographs(root, "x.tif", tiff(10_000, 10_000)),
     "table of one cell of 30 MB": lambda root: table(root, "a,b\n1," + "x" * 30_000_000 + "\n"),
+    "table of empty lines": lambda root: table(root, "\n" * MANY + "a;b\n1,5;2\n"),
+    "json that is cut after 100,000 brackets": brackets,
     "table of quotes": lambda root: table(root, 'a,b\n"' * 300_000),
     "table of zero bytes": lambda root: table(root, "\0" * 20_000_000),
     "gzip in gzip": lambda root: (root / "table.csv.gz").write_bytes(gzip.compress(gzip.compress(bytes(9 << 20)))) and None,

@@ -33,7 +33,7 @@ VALUE = re.compile(r"-?\d+(\.\d+)?")
 CODE = re.compile(r"[+-]?0\d+")  # numbers with leading zeros
 FRACTION = re.compile(r"[.eE]")  # in the text of a number that need not be an integer
 DATE = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}|^\d{1,2}[./]\d{1,2}[./]\d{4}")
-COMMA_DECIMAL = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?=;|$)", re.MULTILINE)
+COMMA_DECIMAL = re.compile(r"(?:^|;)[ \t]*-?\d+,\d+[ \t]*(?=;|$)", re.MULTILINE)
 
 
 def look(survey: Survey) -> Evidence | None:
