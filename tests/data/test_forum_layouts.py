@@ -135,7 +135,12 @@ def test_an_unclear_table_is_not_also_called_one_that_names_no_image(tmp_path):
 def test_classes_in_the_names_of_the_images_are_named(tmp_path):
     images(tmp_path / "train", [f"{kind}.{i}" for kind in ("cat", "dog") for i in range(4)])
     images(tmp_path / "test1", ["1", "2"])
-    assert "the names of the images begin with cat, dog" in refused(tmp_path)
+    assert "the names of the images hold cat, dog: if these are their classes, use --format file-names" in refused(
+        tmp_path
+    )
+    data = read(tmp_path, format="file-names")
+    assert data.classes == ("cat", "dog")
+    assert "2 images have no class in their names: used for prediction, not read" in data.notes
 
 
 def test_one_folder_of_images_is_refused_with_what_may_hold_the_labels(tmp_path):
@@ -492,3 +497,50 @@ def test_a_split_of_another_language_beside_a_test_set_is_named(tmp_path):
         for kind in ("cat", "dog"):
             images(tmp_path / split / kind, [f"{split}{i}" for i in range(4)])
     assert "entrainement/ has the class folders of test/, but its name is not that of a split" in refused(tmp_path)
+
+
+def test_class_folders_get_the_names_of_a_json_beside_them(tmp_path):
+    for split in ("train", "valid"):
+        for number in "123":
+            images(tmp_path / split / number, [f"{split}{number}{i}" for i in range(4)])
+    text(tmp_path / "cat_to_name.json", {"1": "rose", "2": "lily", "3": "fern", "4": "moss"})
+    data = read(tmp_path)
+    assert data.classes == ("rose", "lily", "fern")
+    assert {data.classes[k] for k in data.targets.tolist()} == {"rose", "lily", "fern"}
+    assert "class folders get the names in cat_to_name.json (1 is 'rose')" in data.notes
+    assert read(tmp_path / "valid").classes == data.classes
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{"1": "rose"}, {"1": "rose", "2": "rose"}, {"1": "rose", "2": 7}, ["rose", "lily"], "{", {"1": "rose", "2": " "}],
+)
+def test_other_json_files_do_not_rename_classes(tmp_path, names):
+    for number in "12":
+        images(tmp_path / number, [f"{number}{i}" for i in range(4)])
+    text(tmp_path / "names.json", names)
+    assert read(tmp_path, format="folder").classes == ("1", "2")
+
+
+def test_classes_in_file_names_are_read_on_request(tmp_path):
+    names = [f"{kind}{i}" for kind in ("cat.", "great_dane_") for i in range(6)] + ["07-rust", "08-rust"]
+    images(tmp_path, names)
+    assert "the names of the images hold cat, great_dane, rust" in refused(tmp_path)
+    data = read(tmp_path, format="file-names")
+    assert data.classes == ("cat", "great_dane", "rust")
+    counts = {name: data.targets.tolist().count(k) for k, name in enumerate(data.classes)}
+    assert counts == {"cat": 6, "great_dane": 6, "rust": 2}
+
+
+def test_names_that_differ_everywhere_or_nowhere_hold_no_classes(tmp_path):
+    images(tmp_path / "one", [f"IMG_{i}" for i in range(12)])
+    images(tmp_path / "other", [f"{chr(97 + i)}" for i in range(12)])
+    for name in ("one", "other"):
+        assert "if these are their classes" not in refused(tmp_path / name)
+
+
+def test_an_image_without_a_class_in_its_name_is_a_problem(tmp_path):
+    images(tmp_path, [*(f"cat_{i}" for i in range(30)), *(f"dog_{i}" for i in range(30)), "0042"])
+    data = read(tmp_path, format="file-names")
+    assert data.classes == ("cat", "dog")
+    assert [(one.where, one.reason) for one in data.problems] == [("0042.jpg", "its name holds no class")]

@@ -14,6 +14,7 @@ from danlu.data.sources import (
     csv,
     cvat,
     fgvc_aircraft,
+    file_names,
     folder,
     idx,
     image_tags,
@@ -373,6 +374,14 @@ FORMATS = {
         "CLASS/NAME.npy or SPLIT/CLASS/NAME.npy of shape (T, H, W), (T, H, W, C) or (T, C, H, W)",
         "sources/test_clip_arrays.py",
         reader="numpy",
+    ),
+    "file names": FormatSpec(
+        "images with their class in the file name, on request",
+        file_names.look,
+        file_names.open,
+        CLASSES,
+        "cat.0.jpg, great_dane_12.jpg, 0042-rust.png; in folders of the splits or not",
+        "test_forum_layouts.py",
     ),
     "folder": FormatSpec(
         "a folder with one subfolder of images per class",

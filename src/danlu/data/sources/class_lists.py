@@ -1,15 +1,18 @@
-"""Lists of class names that labelling tools write beside label files: classes.txt, obj.names, notes.json."""
+"""Class names beside the data: lists of labelling tools (classes.txt, obj.names), names of class folders."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
 
+from danlu.data.dataset import UNASSIGNED
+from danlu.data.split_names import split_of
 from danlu.data.survey import Survey
-from danlu.data.text_files import read_json, read_lines
+from danlu.data.text_files import parse_json, read_bytes, read_json, read_lines
 from danlu.message import message
 from danlu.refuse import blame, refusal
 
+MAX_NAMES_BYTES = 1 << 20  # of a json of names
 CLASS_LISTS = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
 
 
@@ -30,6 +33,25 @@ def class_list(survey: Survey, without: Collection[Path] = ()) -> list[str]:
                 return [str(row["name"]) for row in sorted(rows, key=lambda row: int(row.get("id", 0)))]
     names = survey.of(".names")
     return names_of(names[0].path) if len(names) == 1 else []
+
+
+def names_of_folders(survey: Survey, folders: Collection[str]) -> tuple[dict[str, str], str]:
+    """Read the names of class folders from a json of folder -> name, such as cat_to_name.json, and its file name.
+
+    The file is at the top of the data, or beside the folder of a split that is given alone. Empty without a file that
+    names each folder, no two of them alike.
+    """
+    tops = [survey.root] if split_of(survey.root.name) == UNASSIGNED else [survey.root, survey.root.parent]
+    for file in (file for top in tops for file in sorted(top.glob("*.json"))):
+        try:
+            content = parse_json(read_bytes(file)) if file.stat().st_size <= MAX_NAMES_BYTES else None
+        except (OSError, ValueError, RecursionError):  # not a list of names
+            continue
+        found = content if isinstance(content, dict) else {}
+        named = {folder: one.strip() for folder in folders if isinstance(one := found.get(folder), str)}
+        if folders and len(set(named.values()) - {""}) == len(folders):
+            return named, file.name
+    return {}, ""
 
 
 def names_of(file: Path) -> list[str]:

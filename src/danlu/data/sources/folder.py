@@ -17,6 +17,7 @@ from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
 from danlu.data.image_workers import check_images
+from danlu.data.sources.class_lists import names_of_folders
 from danlu.data.sources.folder_guards import (
     Folder,
     annotated,
@@ -127,6 +128,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     paths = tuple(listing.paths[i] for i in good)
     splits = torch.tensor([listing.splits[i] for i in good], dtype=torch.int8)
     notes = listing.notes + dropped + _remarks(path, listing, good, paths, infos)
+    names, file = names_of_folders(survey, classes)
+    if names:
+        text = "class folders get the names in {file} ({folder} is {name})"
+        notes.append(message("data.folders_named", text, file=file, folder=classes[0], name=repr(names[classes[0]])))
     if len(splits.unique()) == 1:
         lists = split_lists(survey, paths)
         splits = torch.tensor([lists.splits.get(file, UNASSIGNED) for file in paths], dtype=torch.int8)
@@ -138,7 +143,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         task="classify",
         inputs=image_files(paths, infos, config, notes),
         targets=torch.tensor([index[listing.classes[i]] for i in good], dtype=torch.int64),
-        classes=classes,
+        classes=tuple(names.get(name, name) for name in classes),
         given=splits if len(splits.unique()) > 1 else None,
         name_of=lambda i: _relative(paths[i], path),
         problems=problems,

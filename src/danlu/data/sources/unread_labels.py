@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-
-from danlu.data.dataset import TRAIN, UNASSIGNED
+from danlu.data.sources.file_names import advice_on_names
 from danlu.data.sources.sheets import sheets_in
-from danlu.data.split_names import split_of_path
 from danlu.data.survey import Survey, normal
 from danlu.message import Message, message
 
@@ -29,9 +25,6 @@ FORMS = {
     ".csv": "a table that names no image that is there",
     ".tsv": "a table that names no image that is there",
 }
-NUMBERED = re.compile(r"([^\W\d_][^\d]*?)[._ -]*\d+")  # the stem of an image called by its class and a number
-MIN_OF_WORD = 2  # images whose names begin with a word, at least, where it may be their class
-MOST_IMAGES = 0.9  # of them, that are called so
 SUBMISSION = "submission"  # in the name of Kaggle's example of an answer, whose labels are made up
 
 
@@ -62,24 +55,12 @@ def _lines_without_names(survey: Survey) -> Message | None:
     return None
 
 
-def classes_in_names(survey: Survey) -> list[str]:
-    """Words that the names of nearly all images begin with, several each, as in cat.0.jpg; none if they do not."""
-    images = [file for file in survey.images if split_of_path(file.folder) in (TRAIN, UNASSIGNED)]
-    found = [NUMBERED.fullmatch(file.stem) for file in images]
-    words = Counter(one[1] for one in found if one)
-    often = sorted(word for word, count in words.items() if count >= MIN_OF_WORD)
-    covered = sum(words[word] for word in often)
-    return often if len(often) > 1 and covered >= MOST_IMAGES * len(images) else []
-
-
 def advice_on_labels(survey: Survey) -> Message:
     """Advice on images of one class, or of none."""
     if why := unread_labels(survey):
         return why
-    if words := classes_in_names(survey):
-        text = "the names of the images begin with {words}: if these are their classes, move the images of each into "
-        text += "a folder of its own"
-        return message("data.do.classes_in_names", text, words=words[:6])
+    if words := advice_on_names(survey):
+        return words
     return message(
         "data.do.folder_per_class",
         "the images of each class belong in a folder of their own, or a csv with the columns image and label names "
