@@ -1,9 +1,9 @@
 """Cost of `danlu train --live` in the training process: python benchmarks/live.py [--epochs 30] [--batches 60].
 
 One training of LeNet on MNIST (random images of its shape where $DANLU_DATA has none), with a page that follows it and
-a reader of its events, as a browser is one. In every second epoch both are stopped, so that the two kinds of epochs see the
-same drift of the machine. Prints the ratio of the medians of time and of processor time per epoch, with and without the
-page.
+a reader of its events, as a browser is one. In every second epoch both are stopped, so that the two kinds of epochs see
+the same drift of the machine. Prints the ratio of the medians of time and of processor time per epoch, with and without
+the page.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def parse(command: str) -> None:
     try:
         parsed, unknown = parser.parse_known_args(normalised(argv))
     except Refusal as error:
-        if "required" in str(error) and len(argv) == 1:  # the name of a verb in a sentence
+        if "must be given" in str(error) and len(argv) == 1:  # the name of a verb in a sentence
             return
         raise
     if unknown:
