@@ -34,6 +34,17 @@ from danlu.tuning.study import StudyFolder
 
 NAME = "tuning.html"
 SCALE = [[0, "var(--train-faint)"], [1, "var(--train)"]]
+OPTUNA_WORDS = {  # in Optuna's figures
+    "Trial": message("tuning.chart.trial", "trial"),
+    "Best Value": message("tuning.chart.best", "best so far"),
+    "Hyperparameter": message("tuning.chart.setting", "setting"),
+    "Hyperparameter Importance": message("tuning.chart.importance", "importance"),
+}
+MARGINS = {  # of a figure in pixels, where the names or numbers at its sides need more than `MARGIN`
+    "parallel": {"l": 56, "r": 40, "t": 56, "b": 24},
+    "importances": {"l": 8, "r": 40, "t": 28, "b": 8},
+}
+MARGIN = {"l": 8, "r": 12, "t": 28, "b": 8}
 STATES = {
     "complete": message("tuning.state.complete", "complete"),
     "pruned": message("tuning.state.pruned", "ended early"),
@@ -209,7 +220,7 @@ def styled(figure: dict[str, Any], name: str) -> Figure:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": INK, "size": 12},
-        "margin": {"l": 8, "r": 12, "t": 28, "b": 8} if name != "parallel" else {"l": 56, "r": 40, "t": 56, "b": 24},
+        "margin": MARGINS.get(name, MARGIN),
         "hoverlabel": {"bgcolor": SURFACE, "bordercolor": GRID, "font": {"color": INK, "size": 12}},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": MUTED}},
         "showlegend": name == "history",
@@ -224,7 +235,7 @@ def styled(figure: dict[str, Any], name: str) -> Figure:
 def _axis(axis: Mapping[str, Any]) -> dict[str, Any]:
     title = axis.get("title") or {}
     text = title.get("text", "") if isinstance(title, Mapping) else str(title)
-    text = short_name(text)
+    text = str(OPTUNA_WORDS.get(text, short_name(text)))
     plain = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True}
     font = {"color": MUTED, "size": 11}
     if axis.get("ticktext"):
@@ -234,9 +245,11 @@ def _axis(axis: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trace(trace: dict[str, Any], place: int) -> dict[str, Any]:
     colour = (TRAIN, VAL)[place % 2]
+    if trace.get("name") in OPTUNA_WORDS:
+        trace = {**trace, "name": str(OPTUNA_WORDS[trace["name"]])}
     if trace["type"] == "bar":
         shown = [short_name(name) for name in trace.get("y", [])]
-        return {**trace, "y": shown, "marker": {"color": TRAIN}, "textfont": {"color": INK}}
+        return {**trace, "y": shown, "marker": {"color": TRAIN}, "textfont": {"color": INK}, "cliponaxis": False}
     marker = dict(trace.get("marker") or {})
     if isinstance(marker.get("color"), str) or "color" not in marker:
         marker["color"] = colour
