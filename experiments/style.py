@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import io
+import logging
 import re
 import sys
 import time
@@ -38,6 +39,7 @@ CHINESE_FONTS = (
     "Arial Unicode MS",
 )  # fmt: skip
 CHINESE_FILES = ("CJK", "SourceHan", "PingFang", "Hiragino", "msyh", "simhei", "wqy", "Arial Unicode")  # in their names
+NUMBER_FONT = "DejaVu Sans"
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 INK, GREY, PALE = "#22262b", "#868c95", "#dfe3e8"
 FLAGS = {  # parameter of an experiment -> its description
@@ -125,6 +127,8 @@ def translate(figure: Any) -> None:
             form = ticks.get_major_formatter()
             if getattr(form, "seq", None):  # names instead of numbers
                 ticks.set_ticklabels([wording(str(name)) for name in form.seq])
+            else:
+                ticks.set_tick_params(which="both", labelfontfamily=NUMBER_FONT)  # has the minus sign of formulas
     for text in figure.findobj(Text):
         text.set_text(wording(text.get_text()))
 
@@ -156,7 +160,8 @@ def choose_font() -> None:
         text = "no font with Chinese characters was found (such as Noto Sans CJK): text in the image stays English"
         print(translated("experiments.no_font", text))
     else:
-        plt.rcParams["font.family"] = [font, "DejaVu Sans"]  # the first one also beside formulas
+        plt.rcParams["font.family"] = [font, NUMBER_FONT]  # the first one also beside formulas
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # the font has one weight only
 
 
 def _known_font() -> str | None:
@@ -212,7 +217,7 @@ def _parser(run: Callable[..., dict[str, Any]], shows: Message) -> argparse.Argu
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{wording(str(k))} {_plain(v)}" for k, v in value.items())
+        return ", ".join(f"{wording(str(k))}: {_plain(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_plain, value)) + "]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import danlu
 from danlu.message import speaking
 
 pytest.importorskip("matplotlib", reason="the experiments draw with matplotlib: pip install danlu[experiments]")
 FOLDER = Path(__file__).parents[1] / "experiments"
+ZH = Path(danlu.__file__).parent / "translations" / "zh"
 
 
 @pytest.fixture
@@ -183,6 +187,7 @@ def test_a_script_says_in_chinese_where_its_image_is_and_what_it_shows(tmp_path:
     done = script("weight_decay", "--steps", "30", DANLU_LANG="zh")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "weight_decay.png").is_file()  # not over the image of README.md, whose settings are others
+    assert done.stderr == ""  # no notes of matplotlib about its fonts
     for words in ("终点：", "图片：", str(tmp_path / "weight_decay.png"), "图中内容：四种权重衰减"):
         assert words in done.stdout.replace(": ", "：")
 
@@ -205,7 +210,7 @@ def style(monkeypatch: pytest.MonkeyPatch):
 def test_text_in_an_image_is_translated_with_its_numbers(style) -> None:
     with speaking("zh"):
         assert style.wording(" batch 8: 12 updates") == " 批量 8：12 次更新"
-        assert style.wording(r"The noise falls as $1/\sqrt{batch}$") == r"噪声按 $1/\sqrt{批量}$ 下降"
+        assert style.wording(r"The noise falls as $1/\sqrt{batch}$") == r"噪声按 $1/\sqrt{B}$ 下降，B 为批量"
         assert style.wording("a {text} without a translation, 1e-3") == "a {text} without a translation, 1e-3"
         assert style.wording("0.25") == "0.25"
     assert style.wording("batch 8: 12 updates") == "batch 8: 12 updates"
@@ -217,3 +222,20 @@ def test_without_a_font_the_text_stays_english_and_that_is_said(style, monkeypat
         style.choose_font()
     assert "没有找到含汉字的字体" in capsys.readouterr().out
     assert not style.Images.translated
+
+
+def test_formulas_hold_no_chinese_and_their_signs_are_drawn(style, caplog) -> None:
+    """The fonts of formulas have no Chinese, the Chinese font has no minus sign."""
+    texts = tomllib.loads((ZH / "experiments.toml").read_text(encoding="utf-8"))
+    for formula in re.findall(r"\$[^$]*\$", str(texts)):
+        assert not re.search("[一-鿿]", formula), formula
+    with speaking("zh"), style.matplotlib.rc_context():
+        style.choose_font()
+        if not style.Images.translated:
+            pytest.skip("no Chinese font is installed")
+        figure, ((axis,),) = style.panels(1)
+        axis.semilogy([1e-3, 1.0], label="batch 8: 12 updates")
+        axis.legend()
+        style.save(figure, "signs", quick=True)
+        style.Images.translated = False
+    assert caplog.text == ""
