@@ -21,9 +21,10 @@ from torch import nn
 from training import digits
 
 import danlu
-from danlu.message import message
+from danlu.message import language, message
 
 BATCH = 64
+SHOWN = ("step", "source", "layer", "reason", "samples")  # of the evidence
 
 
 class Root(nn.Module):
@@ -78,7 +79,7 @@ def break_down(model, loss_fn, rate, change, steps):
     optimizer, losses = torch.optim.SGD(model.parameters(), rate), []
     torch.manual_seed(0)
     order = torch.cat([torch.randperm(len(x)) for _ in range(1 + steps * BATCH // len(x))]).split(BATCH)
-    with danlu.watch(model, optimizer, loss_fn, quiet=True) as doctor:
+    with danlu.watch(model, optimizer, loss_fn, quiet=True, language=language()) as doctor:
         for step in range(1, steps + 1):
             rows = order[step - 1]
             true = nn.functional.one_hot(y[rows], 10).float() if isinstance(loss_fn, nn.MSELoss) else y[rows]
@@ -110,7 +111,10 @@ def run(quick=False):
     axes[0, 0].set_ylabel("training loss")
     figure.get_layout_engine().set(rect=(0, 0.2, 1, 0.8))  # space for the finding
     save(figure, "nan_autopsy", quick)
-    return {name: found | {"first finding": first} for name, (_, found, first) in seen.items()}
+    return {
+        name: {key: found[key] for key in SHOWN if found.get(key)} | {"first finding": first}
+        for name, (_, found, first) in seen.items()
+    }
 
 
 def wrapped_evidence(found):

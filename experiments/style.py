@@ -217,7 +217,8 @@ def _parser(run: Callable[..., dict[str, Any]], shows: Message) -> argparse.Argu
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{wording(str(k))}: {_plain(v)}" for k, v in value.items())
+        shown = {wording(str(k)): f"({_plain(v)})" if isinstance(v, dict) else _plain(v) for k, v in value.items()}
+        return ", ".join(f"{k}: {v}" for k, v in shown.items())
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_plain, value)) + "]"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else wording(value) if isinstance(value, str) else str(value)

@@ -239,3 +239,11 @@ def test_formulas_hold_no_chinese_and_their_signs_are_drawn(style, caplog) -> No
         style.save(figure, "signs", quick=True)
         style.Images.translated = False
     assert caplog.text == ""
+
+
+def test_the_figures_of_an_experiment_are_in_chinese() -> None:
+    done = script("nan_autopsy", "--quick", "--lang", "zh")
+    assert done.returncode == 0, done.stderr
+    assert "NaN 像素: 步: 16, 来源: 输入, 原因: 输入有坏值" in done.stdout
+    for line in done.stdout.splitlines():  # codes and names stay, sentences do not
+        assert not re.search("[a-z]+ [a-z]+", line), line
