@@ -193,7 +193,7 @@ def start(run: Callable[..., dict[str, Any]], shows: Message) -> None:
         began = time.perf_counter()
         figures = run(**settings)
         for name, value in figures.items():
-            print(f"{translated(f'experiments.figure.{name}', name)}: {_plain(value)}")
+            print(f"{figure_name(name)}: {_plain(value)}")
         for path in Images.saved:
             print(translated("experiments.image", "image: {path}", path=path))
         print(translated("experiments.shows", "it shows: {text}", text=shows))
@@ -213,6 +213,12 @@ def _parser(run: Callable[..., dict[str, Any]], shows: Message) -> argparse.Argu
             text = f"{FLAGS[name]} [{one.default:g}]"
             parser.add_argument(f"--{name}", type=type(one.default), default=one.default, metavar="N", help=text)
     return parser
+
+
+def figure_name(name: str) -> str:
+    """Name of a figure in the current language; one with numbers is translated as a text of the image is."""
+    found = translated(f"experiments.figure.{name}", name)
+    return wording(name) if found == name else found
 
 
 def _plain(value: Any) -> str:

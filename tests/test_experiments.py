@@ -23,11 +23,15 @@ ZH = Path(danlu.__file__).parent / "translations" / "zh"
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch):
-    """Map the name of a script to the figures of its quick run."""
+    """Map the name of a script to the figures of its quick run, whose names are checked to be in Chinese too."""
     monkeypatch.syspath_prepend(str(FOLDER))
 
     def run(name: str) -> dict[str, Any]:
-        return importlib.import_module(name).run(quick=True)
+        figures = importlib.import_module(name).run(quick=True)
+        with speaking("zh"):
+            names = {one: importlib.import_module("style").figure_name(one) for one in figures}
+        assert [one for one, shown in names.items() if one == shown and re.search("[a-z]{2}", one)] == []
+        return figures
 
     yield run
     for name in ("style", "training"):
