@@ -6,7 +6,8 @@ that do not change when an object moves or another camera is used: the rotation 
 CosyPose and GDR-Net do. The rotation is one of several anchors, chosen by a score, with a small correction
 (`pose.rotation_anchors`). Distances of rotations are the smallest over the symmetries of the model, so that poses that
 look the same cost the same. Each object is seen in several views, turned about their axes: at random in training, by
-equal steps in detection, where the estimates are merged (`pose.consensus`).
+equal steps in detection, where the estimates are merged (`pose.consensus`) and aligned with the image
+(`pose.alignment`).
 
 R views, K classes, A anchors.
 """
@@ -114,7 +115,7 @@ class PoseCrop(PoseDetector):
         self.detector = YOLO(backbone, classes, size, width=width)
         self.crop = crop
         self.views = ViewNetwork(3, classes, 32, hidden)
-        self.register_buffer("anchors", spread_rotations(ANCHORS))
+        self.register_buffer("anchors", spread_rotations(ANCHORS).clone())
 
     @property
     def backbone(self) -> Backbone:
@@ -231,6 +232,7 @@ class PoseCrop(PoseDetector):
             poses[part] = self._estimates(outputs["images"], boxes[part], labels[part], cameras[at], at, count)
         for one, part in zip(found, poses.split([len(one) for one in found])):
             one.poses = part
+        self.align(found, outputs["images"], cameras)
         return found
 
     def _estimates(

@@ -10,11 +10,15 @@ from torch import Tensor
 
 from danlu.detection.detector import Detector
 from danlu.objects import Detections, ObjectBatch
+from danlu.pose.alignment import ObjectCrops, aligned, turned_to_match
 from danlu.pose.losses import moments
 from danlu.pose.object_model import ObjectModel
+from danlu.pose.shading import Surfaces
 from danlu.pose.symmetry import thinned
 
 MAX_SYMMETRIES = 72  # of a model, in the loss: a continuous symmetry in steps of ten degrees, with a half turn
+SURFACE_POINTS = 512  # of a model, with which poses are aligned with the image
+MIN_ALIGNED_SCORE = 0.3  # of a detection whose pose is aligned, relative to the best one of its class in the image
 POINTS = 128  # of the surface of a model: for the losses of PoseCNN, and to draw the model without its mesh
 
 
@@ -23,7 +27,8 @@ class PoseDetector(Detector):
 
     moments (K, 4, 4): of the points of each model, see `pose.losses.moments`. symmetries (K, G, 4, 4): their groups,
     the identity repeated where a group is smaller. diameters (K,) in metres. corners (K, 2, 3): the box along the
-    model's axes. points (K, P, 3): of the surface. camera (3, 3): for images of an unknown camera. pose_loss: of
+    model's axes. points (K, P, 3): of the surface. surface (K, 3, S, 3): points,
+    normals and colours, see `Mesh.spread_surface`. camera (3, 3): for images of an unknown camera. pose_loss: of
     rotations, one of `pose.losses.POSE_LOSSES`.
     """
 
@@ -32,6 +37,7 @@ class PoseDetector(Detector):
     diameters: Tensor
     corners: Tensor
     points: Tensor
+    surface: Tensor
     camera: Tensor
     pose_loss: str
 
@@ -42,6 +48,7 @@ class PoseDetector(Detector):
         self.register_buffer("diameters", torch.ones(classes))
         self.register_buffer("corners", torch.zeros(classes, 2, 3))
         self.register_buffer("points", torch.zeros(classes, POINTS, 3))
+        self.register_buffer("surface", torch.zeros(classes, 3, SURFACE_POINTS, 3))
         self.register_buffer("camera", torch.tensor([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1.0]]))
 
     def set_models(self, models: Sequence[ObjectModel], camera: Tensor) -> None:
@@ -54,6 +61,7 @@ class PoseDetector(Detector):
             self.diameters[k] = model.extent
             self.corners[k] = torch.stack(model.box)
             self.points[k] = model.mesh.surface(POINTS)
+            self.surface[k] = torch.stack(model.mesh.spread_surface(SURFACE_POINTS))
         self.camera.copy_(camera)
 
     def detect_poses(
@@ -69,6 +77,34 @@ class PoseDetector(Detector):
         cameras: intrinsics of the images in pixels of the network's input, (N, 3, 3).
         """
         raise NotImplementedError
+
+    def align(
+        self, found: Sequence[Detections], images: Tensor, cameras: Tensor, rotations: Tensor | None = None
+    ) -> None:
+        """Improve the poses of the detections in colour images (N, 3, H, W) in place, see `pose.alignment`.
+
+        Those with a low score, of which there may be many, keep their pose. rotations: relative to the viewing ray,
+        (A, 3, 3), that are tried first, where those of the detections may be far from the truth.
+        """
+        image = images_of(found)
+        if not len(image) or images.shape[1] != 3:
+            return
+        labels, scores = torch.cat([one.labels for one in found]), torch.cat([one.scores for one in found])
+        poses = torch.cat([one.poses for one in found if one.poses is not None])
+        classes = len(self.diameters)
+        place = image * classes + labels
+        best = scores.new_zeros(len(found) * classes).scatter_reduce(0, place, scores, "amax")
+        usable = poses.isfinite().flatten(1).all(1) & (poses[:, 2, 3] > 0)
+        chosen = usable & (scores >= MIN_ALIGNED_SCORE * best[place])
+        with torch.autocast(images.device.type, enabled=False):
+            surfaces = Surfaces(*self.surface[labels[chosen]].unbind(1))
+            of, better = image[chosen], poses[chosen].float()
+            crops = ObjectCrops.around(images.float(), of, cameras.float()[of], surfaces, better)
+            if rotations is not None:
+                better = turned_to_match(crops, better, rotations)
+            poses[chosen] = aligned(crops, better)
+        for one, part in zip(found, poses.split([len(one) for one in found])):
+            one.poses = part
 
     def vote_maps(self, outputs: dict[str, Any], cameras: Tensor) -> Tensor | None:
         """Return votes for centres of objects over the images, (N, h, w) in [0, 1]; None for networks without votes."""

@@ -28,6 +28,7 @@ from danlu.pose.cameras import directions, focal_lengths, project
 from danlu.pose.hough_voting import hough_voting, regions, vote_map
 from danlu.pose.losses import MARGIN, group_loss, ploss, released_scale, sloss
 from danlu.pose.object_model import ObjectModel
+from danlu.pose.rotation_anchors import spread_rotations
 from danlu.pose.rotations import from_quaternions, to_egocentric
 from danlu.pose.symmetry import thinned
 
@@ -39,6 +40,7 @@ LOSS_POINTS = 144  # of a model in the rotation loss: orbits of up to 72 symmetr
 SURFACE_POINTS = 1000  # of a model, of which those are chosen
 JITTER = 0.05  # of the true regions in training: shift and change of side, as fractions of the side
 MAX_LOG_DEPTH = 8.0
+SEARCHED = 200  # rotations; the head is trained for minutes, and most of its own are far off
 
 
 class Embedding(nn.Module):
@@ -89,12 +91,13 @@ class PoseCNN(PoseDetector):
     width: channels of the label branch; the branch for directions and depth has twice as many. hidden: units of the
     dense layers. STRIDES: of the two maps of the backbone that are used. ALLOCENTRIC: the head's rotations are relative
     to the viewing ray, which a pooled region shows; those of the camera frame also depend on where the region is.
+    ALIGNED: poses are aligned with the image (`pose.alignment`), after a search for the rotation.
     pose_loss: of rotations, one of `pose.losses.POSE_LOSSES`; the paper's is sloss.
     """
 
     STRIDES = (8, 16)
     DROPOUT = 0.5
-    NORMALISE = ALLOCENTRIC = False
+    NORMALISE = ALLOCENTRIC = ALIGNED = False
 
     symmetric: Tensor
     loss_points: Tensor
@@ -280,6 +283,8 @@ class PoseCNN(PoseDetector):
             for one, part in zip(found, rotations.split([len(d) for d in found])):
                 assert one.poses is not None
                 one.poses[..., :3] = part
+        if self.ALIGNED:
+            self.align(found, outputs["images"], cameras, spread_rotations(SEARCHED))
         return found
 
 
@@ -287,7 +292,7 @@ class PoseCNNSmall(PoseCNN):
     """PoseCNN on a small trunk, for small images and training without a GPU."""
 
     DROPOUT = 0.0
-    NORMALISE = ALLOCENTRIC = True
+    NORMALISE = ALLOCENTRIC = ALIGNED = True
 
 
 def upsampled(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -22,6 +22,8 @@ ORDER = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
 MAX_HEADER = 1 << 16  # bytes
 MAX_EXACT_DIAMETER = 3000  # points compared with each other; of more only those extreme in many directions
 DIRECTIONS = 4000
+GREY = 0.6  # colour of meshes without colours, in [0, 1]
+EVEN_STEPS = np.array([0.7548776662466927, 0.5698402909980532])  # of a sequence that fills the unit square evenly
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,31 @@ class Mesh:
         u, v = rng.random((2, count, 1))
         u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
         return torch.from_numpy(a[chosen] + u * (b - a)[chosen] + v * (c - a)[chosen])
+
+    def spread_surface(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return points spread evenly over the surface, unit normals that point outwards, and colours.
+
+        float64 (count, 3) each. A sum over the points is closer to the integral over the surface than with random
+        ones. Normals are zero where there are no faces; colours of a mesh without any are `GREY`.
+        """
+        colours = np.full_like(self.points, GREY) if self.colours is None else self.colours.astype(np.float64)
+        if not len(self.faces):
+            chosen = np.arange(count) * len(self.points) // count
+            return tuple(torch.from_numpy(one) for one in (self.points[chosen], np.zeros((count, 3)), colours[chosen]))
+        a, b, c = (self.points[self.faces[:, k]] for k in range(3))
+        normals = np.cross(b - a, c - a)
+        areas = np.linalg.norm(normals, axis=1)
+        ends = np.cumsum(areas) / max(areas.sum(), 1e-300)
+        number = np.arange(count)
+        chosen = np.searchsorted(ends, (number + 0.5) / count).clip(max=len(areas) - 1)
+        u, v = (number[:, None] * EVEN_STEPS % 1).T  # even on any run of numbers, and so on each face
+        u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
+        weights = np.stack((1 - u - v, u, v), 1)[..., None]
+        points, shades = ((one[self.faces[chosen]] * weights).sum(1) for one in (self.points, colours))
+        # Six times the enclosed volume; negative where the faces are clockwise seen from outside.
+        side = -1 if (normals * (a - self.points.mean(0))).sum() < 0 else 1
+        units = side * normals[chosen] / np.maximum(areas[chosen, None], 1e-300)
+        return torch.from_numpy(points), torch.from_numpy(units), torch.from_numpy(shades)
 
 
 def read_mesh(path: Path) -> Mesh:

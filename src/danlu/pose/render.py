@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from danlu.pose.meshes import Mesh
+from danlu.pose.meshes import GREY, Mesh
 
 NEAR = 1e-3  # metres; triangles with a corner nearer to the camera's plane are not drawn
 MAX_TESTS = 1 << 21  # pairs of triangle and pixel tested in one operation
 MAX_BATCHED_SIDE = 16  # pixels; larger triangles are drawn one by one, each in its own box
-GREY = 0.6  # colour of meshes without colours, in [0, 1]
 
 
 @dataclass

@@ -8,6 +8,8 @@ A anchors, n objects, G symmetries.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ CANDIDATES_PER_ANCHOR = 60  # random rotations among which the anchors are chose
 SEED = 1
 
 
+@cache
 def spread_rotations(count: int) -> Tensor:
     """Choose `count` rotations far from each other, float32 (count, 3, 3); always the same ones.
 
