@@ -1,4 +1,4 @@
-"""How well a model at a pose explains the pixels of an image, by points on its surface.
+"""Scores of poses: the extent to which a model at a pose explains the pixels of an image, by points on its surface.
 
 The colour of the image where a point is seen is compared with the colour of the model there, lit by a light that is
 fitted to the image, and with the colour of the background around the object. A point counts +1/2 where the image is
@@ -64,7 +64,7 @@ def fitted_light(crops: Tensor, reach: Tensor, surfaces: Surfaces, poses: Tensor
     """Light (R, 7) of crops (R, 3, S, S) of objects at poses (R, 3, 4), the coefficients of their colours in the image.
 
     These are colour x (ambient + direction . normal) + one number per channel, which the normalisation of the network's
-    input needs. The light is white, so that faces are told apart by their colours. A linear fit, robust against what
+    input needs. The light is white, so that colours tell faces apart. A linear fit, robust against what
     hides the object. usual: weight of `USUAL_LIGHT` in it; without it a dark light explains any colours.
     """
     places, area, normals = seen_points(surfaces, reach, poses[:, None])
