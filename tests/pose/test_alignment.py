@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from danlu.data.sources.scenes import camera_of, draw
+from danlu.detection.pose_detector import PoseDetector
+from danlu.objects import Detections
 from danlu.pose.alignment import ObjectCrops, aligned, moved, turned_to_match
 from danlu.pose.evaluation import TrueObjects, pose_errors, pose_metrics
 from danlu.pose.meshes import Mesh
@@ -176,3 +178,27 @@ def test_a_model_without_faces_keeps_its_pose() -> None:
     assert better.isfinite().all()
     points = Mesh(np.random.default_rng(0).normal(size=(50, 3)), np.zeros((0, 3), np.int64))
     assert not points.spread_surface(10)[1].any()
+
+
+def test_detections_with_a_low_score_keep_their_pose() -> None:
+    scenes = Scenes(2)
+    start = scenes.shifted(10, 1.6, 0.05)
+    model = PoseDetector(3, SIDE)
+    model.set_models(solids(), CAMERA)
+    found = []
+    for i in range(2):
+        own, labels = start[scenes.image == i], scenes.labels[scenes.image == i]
+        scores = torch.cat((torch.full((len(own),), 0.9), torch.full((len(own),), 0.2)))
+        one = Detections(torch.zeros(2 * len(own), 4), scores, labels.repeat(2))
+        one.poses = own.repeat(2, 1, 1)
+        found.append(one)
+    found[0].poses[0, 0, 0] = math.nan  # of a network that diverges
+    before = [one.poses.clone() for one in found]
+    model.align(found, scenes.images, CAMERA.expand(2, 3, 3))
+    for one, old in zip(found, before):
+        same = torch.tensor([torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(one.poses, old)])
+        assert same[one.scores < 0.5].all()
+        assert not same[(one.scores > 0.5) & old.isfinite().flatten(1).all(1)].any()
+    model.align(
+        [Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))], scenes.images, CAMERA
+    )

@@ -18,7 +18,8 @@ from danlu.pose.symmetry import thinned
 
 MAX_SYMMETRIES = 72  # of a model, in the loss: a continuous symmetry in steps of ten degrees, with a half turn
 SURFACE_POINTS = 512  # of a model, with which poses are aligned with the image
-MIN_ALIGNED_SCORE = 0.3  # of a detection whose pose is aligned, relative to the best one of its class in the image
+MIN_ALIGNED_SCORE = 0.5  # of a detection whose pose is aligned, relative to the best one of its class in the image
+MAX_ALIGNED = 10  # detections of an image; early in a training many have like scores
 POINTS = 128  # of the surface of a model: for the losses of PoseCNN, and to draw the model without its mesh
 
 
@@ -95,7 +96,8 @@ class PoseDetector(Detector):
         place = image * classes + labels
         best = scores.new_zeros(len(found) * classes).scatter_reduce(0, place, scores, "amax")
         usable = poses.isfinite().flatten(1).all(1) & (poses[:, 2, 3] > 0)
-        chosen = usable & (scores >= MIN_ALIGNED_SCORE * best[place])
+        rank = torch.cat([one.scores.argsort(descending=True).argsort() for one in found])
+        chosen = usable & (scores >= MIN_ALIGNED_SCORE * best[place]) & (rank < MAX_ALIGNED)
         with torch.autocast(images.device.type, enabled=False):
             surfaces = Surfaces(*self.surface[labels[chosen]].unbind(1))
             of, better = image[chosen], poses[chosen].float()
