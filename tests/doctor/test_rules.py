@@ -112,6 +112,22 @@ CASES = {
         [("optimizer.leftover_share", 1.0, "", s) for s in (2, 3, 4)],
         [("optimizer.leftover_share", 0.0, "", s) for s in (2, 3, 4)],
     ),
+    "data.inputs_drift": (
+        [("input.std", 0.3 * 3**epoch, "train", epoch) for epoch in range(1, 5)],
+        [("input.std", std, "train", epoch) for epoch, std in enumerate((1.0, 1.02, 0.97, 1.01), 1)],
+    ),
+    "data.labels_missing": (
+        [(f"epoch.{name}", count, "train", 1) for name, count in (("samples", 900), ("measured", 9), ("batches", 9))]
+        + [("class.actual", [0.4, 0.3, 0.0, 0.3], "train", 1), ("class.actual", [0.3, 0.3, 0.1, 0.3], "val", 1)],
+        [(f"epoch.{name}", count, "train", 1) for name, count in (("samples", 900), ("measured", 9), ("batches", 9))]
+        + [("class.actual", [0.3, 0.3, 0.1, 0.3], "train", 1), ("class.actual", [0.3, 0.3, 0.1, 0.3], "val", 1)],
+    ),
+    "model.ignores_order": (
+        [("probe.order", 1e-7), ("input.dtype", "torch.int64"), ("input.shape", [32, 12]), ("loss.chance", 0.69)]
+        + [("loss.step", 0.69, "", step) for step in range(1, 21)],
+        [("probe.order", 0.3), ("input.dtype", "torch.int64"), ("input.shape", [32, 12]), ("loss.chance", 0.69)]
+        + [("loss.step", 0.69, "", step) for step in range(1, 21)],
+    ),
     "loop.wrong_sign": (
         [("loss.kind", "cross_entropy")]
         + [("loss.scale", -1.0, "", s) for s in (1, 2, 3)]

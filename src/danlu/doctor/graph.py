@@ -5,6 +5,7 @@ Works for modules and functional calls alike, because both create the same nodes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -120,20 +121,21 @@ def is_cosine(node: Any) -> bool:
         sources = [source for source, _ in node.next_functions if source is not None]
         if node.name() in PRODUCTS:
             return len(sources) == 2 and all(map(_is_normalised, sources))
-        is_shifted = node.name() in ("AddBackward0", "SubBackward0") or _is_times_one(node)
+        is_shifted = node.name() in ("AddBackward0", "SubBackward0") or _is_at_most_doubled(node)
         if node.name() not in REARRANGING and not is_shifted:
             return False
         node = _previous(node)
     return False
 
 
-def _is_times_one(node: Any) -> bool:
-    """Return whether an operation multiplies or divides by a number near 1, as a temperature that was left at 1."""
+def _is_at_most_doubled(node: Any) -> bool:
+    """Return whether an operation does not make cosines larger than 2: a temperature left at 1, or multiplied by."""
     if node.name() not in ("MulBackward0", "DivBackward0"):
         return False
     try:
         number = node._saved_other
-        return number.numel() == 1 and not number.requires_grad and 0.5 <= abs(float(number)) <= 2
+        factor = abs(float(number)) if number.numel() == 1 and not number.requires_grad else math.inf
+        return (factor if node.name() == "MulBackward0" else 1 / max(factor, 1e-12)) <= 2
     except (AttributeError, RuntimeError):  # autograd freed it
         return False
 

@@ -191,6 +191,18 @@ NAMES: dict[str, Name] = {
         "0/1",
         "a loss written by hand takes the logarithm of the outputs, and some of them are not positive",
     ),
+    "loss.overlap_of_scores": Name(
+        "once", "", "0/1", "a loss written by hand is a ratio of sums of the outputs (Dice); 1: some lie outside 0 .. 1"
+    ),
+    "loss.signed_margin": Name(
+        "once",
+        "",
+        "0/1",
+        "two labels multiply the outputs inside a hinge or a logarithm of a loss written by hand; 1: of both signs",
+    ),
+    "loss.cosine_sign": Name(
+        "once", "", "", "a loss written by hand is a mean of cosines of the outputs times a number: its sign, 1 or -1"
+    ),
     "loss.of_others": Name(
         "step", "", "", "losses computed without gradients from something else than the model's last outputs"
     ),
@@ -198,6 +210,9 @@ NAMES: dict[str, Name] = {
     "output.shape": Name("once", "", "", "shape of what is given to the loss, a list"),
     "output.count": Name("once", "", "", "number of outputs: size of dimension 1 (1 where there is none)"),
     "output.rows": Name("once", "", "", "rows of outputs for each sample: more than 1 where places are classified"),
+    "output.direct": Name(
+        "once", "", "0/1", "what is given to the loss is the model's first output, at most rearranged"
+    ),
     "output.activation": Name(
         "once", "", "", "what is applied to the outputs last: none, softmax, log_softmax, sigmoid, relu, tanh"
     ),
@@ -240,6 +255,9 @@ NAMES: dict[str, Name] = {
     "loss.batch_mean": Name(
         "epoch", "phase", "", "mean loss over batches, each counted alike (wrong when the last is smaller)"
     ),
+    "loss.total": Name(
+        "step", "", "", "value that backward() starts from, where a loss of torch is one of several terms of it"
+    ),
     "loss.scale": Name(
         "step",
         "",
@@ -249,6 +267,10 @@ NAMES: dict[str, Name] = {
     "accuracy.step": Name("step", "", "", "training accuracy of the step"),
     "accuracy.mean": Name("epoch", "phase", "", "accuracy over the epoch's samples"),
     "accuracy.batch_mean": Name("epoch", "phase", "", "mean of the batches' accuracies, each counted alike"),
+    "accuracy.compared": Name(
+        "epoch", "phase", "", "fraction of the predictions that equalled what the loop compared them with"
+    ),
+    "epoch.compared": Name("epoch", "phase", "samples", "predictions that the loop compared with labels"),
     "accuracy.last_batch": Name("epoch", "phase", "", "accuracy of the epoch's last batch alone"),
     "accuracy.padded": Name("epoch", "phase", "", "correct predictions over (size of the first batch x batches)"),
     "loss.last_batch": Name("epoch", "phase", "", "loss of the epoch's last batch alone"),
@@ -329,6 +351,13 @@ NAMES: dict[str, Name] = {
         "",
         "",
         "change of the outputs of a sequence without its padding, relative to the differences between sequences",
+    ),
+    "probe.order": Name(
+        "once",
+        "",
+        "",
+        "of a model with attention: change of the outputs when the items of each sequence are reordered, relative "
+        "as above",
     ),
     "probe.copies": Name("once", "", "", "the same, where the targets are the items of the inputs themselves"),
     "probe.used_inputs": Name("once", "", "", "fraction of the input positions that an output depends on"),

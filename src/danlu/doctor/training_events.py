@@ -141,8 +141,9 @@ class TrainingEvents:
         for index, tensor in enumerate(tensors_in(outputs)):
             if index == 0:
                 call.outputs = weakref.ref(tensor)
-                call.held_outputs = tensor if self.holds_outputs and call.grad else None
-                if call.grad and self.watched.step <= FREE_STEPS:
+                early = call.grad and self.watched.step <= FREE_STEPS  # facts about the loss need the outputs
+                call.held_outputs = tensor if early or (self.holds_outputs and call.grad) else None
+                if early:
                     call.notes["output_node"] = tensor.grad_fn
             if call.grad and tensor.requires_grad and not tensor.is_leaf and index < 8:
                 self.watched.tensor_hooks.add(tensor, self._backward_hook(call))
@@ -174,6 +175,8 @@ class TrainingEvents:
                 self.watched.write_deferred("loss.of_others", loss.detach().mean())
             if by == "backward" and self.watched.step <= FREE_STEPS and not self.watched.ledger.has("loss.terms"):
                 self.watched.write("loss.terms", terms_of(loss.grad_fn))
+            if by == "backward" and self.watched.ledger.last("loss.terms", default=1) > 1 and not loss.dim():
+                self.watched.write_deferred("loss.total", loss.detach(), "", call.step)
             return
         started = self.calls.start_timer()
         if not call.grad:

@@ -136,9 +136,9 @@ def loss_diverged(ledger: Ledger) -> bool:
     )
 
 
-def loss_blocks(ledger: Ledger, blocks: int = 10) -> list[float]:
+def loss_blocks(ledger: Ledger, blocks: int = 10, name: str = "loss.step") -> list[float]:
     """Training loss by step as means of `blocks` equal intervals; fewer where there are fewer steps."""
-    losses = ledger.values("loss.step")
+    losses = ledger.values(name)
     size = max(1, len(losses) // blocks)
     return [sum(losses[i : i + size]) / size for i in range(0, len(losses) - size + 1, size)]
 

@@ -6,6 +6,7 @@ from danlu.doctor.instruments.activations import Activations
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.behaviour import Behaviour
 from danlu.doctor.instruments.chance import Chance
+from danlu.doctor.instruments.comparisons import Comparisons
 from danlu.doctor.instruments.gradients import Gradients
 from danlu.doctor.instruments.graph_leaves import GraphLeaves
 from danlu.doctor.instruments.input_axes import InputAxes
@@ -25,6 +26,7 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "optimizers": Optimizers,
     "loss_and_accuracy": LossAndAccuracy,
     "chance": Chance,
+    "comparisons": Comparisons,
     "graph_leaves": GraphLeaves,
     "behaviour": Behaviour,
     "nonfinite": Nonfinite,

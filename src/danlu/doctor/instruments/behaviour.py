@@ -17,6 +17,7 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import may_replay, undisturbed
 from danlu.doctor.probes.future import future_effect
 from danlu.doctor.probes.mixing import mixing
+from danlu.doctor.probes.order import order_effect
 from danlu.doctor.probes.padding import padding_effect
 from danlu.doctor.probes.randomness import DropoutCalls
 from danlu.doctor.probes.reconstruction import reconstruction
@@ -95,7 +96,12 @@ class Behaviour(Instrument):
         if dropout.active:
             watched.write("probe.dropout", max(dropout.active))
         if noise <= NOISE:
-            found = (*mixing(sample, base, scale), *future_effect(sample, base, scale), *padding_effect(sample, base))
+            found = (
+                *mixing(sample, base, scale),
+                *future_effect(sample, base, scale),
+                *padding_effect(sample, base),
+                *order_effect(sample, base, scale),
+            )
             for name, value, where in found:
                 watched.write(name, value, where)
         for name, value, where in unused_inputs(sample):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.doctor.by_hand import cosine_sign, is_overlap, leads_to, margin_labels
 from danlu.doctor.graph import (
     ACTIVATIONS,
     broadcast_pairs,
@@ -169,10 +170,14 @@ class LossAndAccuracy(Instrument):
                 self._write_activation(watched, outputs.grad_fn if known else given_to_loss(loss, outputs))
             watched.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
         node = call.notes.pop("output_node", None) or getattr(outputs, "grad_fn", None)
+        if node is not None and outputs is not None:
+            watched.write("output.direct", int(leads_to(outputs.grad_fn, node)))
         if by == "backward" and node is not None and loss.grad_fn is not None:
             self._write_softmax_in_loss(watched, loss, node)
         if not known and outputs is not None and node is not None and takes_log_of(loss.grad_fn, node):
             watched.write("loss.log_of_negative", int(bool((outputs <= 0).any())))
+        if not known and outputs is not None and node is not None and loss.grad_fn is not None:
+            self._write_by_hand(watched, loss, outputs, node)
         pairs = broadcast_pairs(loss.grad_fn, node) if node is not None and loss.grad_fn is not None else []
         if pairs and not watched.ledger.has("target.broadcast"):
             watched.write("target.broadcast", f"{shape_of(node)} against {[1, pairs[0]]}")
@@ -213,6 +218,17 @@ class LossAndAccuracy(Instrument):
             watched.write("output.activation", ACTIVATIONS[found.name()])
             watched.write("output.softmax_axis", axis[0])
             watched.write("output.softmax_shape", axis[1])
+
+    def _write_by_hand(self, watched: WatchedModel, loss: Tensor, outputs: Tensor, node: Any) -> None:
+        """Record what a loss of the user does with the outputs. node: grad_fn of the outputs."""
+        if is_overlap(loss.grad_fn, node):
+            watched.write("loss.overlap_of_scores", int(bool(((outputs < 0) | (outputs > 1)).any())))
+        labels = margin_labels(loss.grad_fn, node)
+        if labels is not None and labels.unique().numel() == 2:
+            watched.write("loss.signed_margin", int(bool((labels < 0).any() and (labels > 0).any())))
+        sign = cosine_sign(loss.grad_fn, node)
+        if sign:
+            watched.write("loss.cosine_sign", sign)
 
     def _write_options(self, watched: WatchedModel, kind: str) -> None:
         """Record the options of the loss that change its value or the labels it counts."""

@@ -47,6 +47,14 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
             loss=loss_name(kind),
         )
         yield Finding("data.label_range", "error", 0.95, "", facts | {"fix": "unsigned"})
+    elif ledger.last("loss.signed_margin") == 0:
+        facts["problem"] = message("finding.data.label_range.unsigned", "labels of this loss must be -1 or 1")
+        facts["seen"] = message(
+            "finding.data.label_range.margin",
+            "The loss multiplies the outputs by the labels, as a hinge loss does for labels of -1 and 1. These labels are 0 and "
+            "1, so that every sample of class 0 gets a gradient of exactly 0",
+        )
+        yield Finding("data.label_range", "error", 0.95, "", facts | {"fix": "unsigned"})
     elif kind in ("cross_entropy", "nll"):
         shares = mean_rows(ledger.values("class.actual", "train"))
         if marks_unlabelled(ledger, shares):

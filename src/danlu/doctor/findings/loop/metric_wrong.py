@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import fmean
 
 from danlu.doctor.derived.applies import reports_metrics
 from danlu.doctor.drawings.over_epochs import reported_and_correct
@@ -13,13 +14,21 @@ from danlu.doctor.phrase import message
 
 MIN_GAP = 0.08  # of two accuracies
 MIN_EPOCHS = 3
+SAME_RATIO, MIN_RATIO = 0.005, 0.03  # of the accuracy told to the one seen: its variation, and its distance from 1
 
 
 def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
-    """An accuracy reported by the loop differs from that of the outputs and targets passed to the loss.
+    """An accuracy reported by the loop differs from that of the predictions.
+
+    Either it is the number of right predictions divided by another number than theirs, or it differs from the accuracy of
+    the outputs and targets passed to the loss.
 
     Only where a sample has one label: accuracies of pixels or words may leave out some of them on purpose.
     """
+    size = list(_divided_by_another_number(ledger))
+    if size:
+        yield from size
+        return
     places = ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
     if places:
         return
@@ -38,6 +47,12 @@ def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
         if min(map(abs, gaps)) < MIN_GAP or min(gaps) * max(gaps) < 0:
             continue
         facts = {"metric": metric, "told": told[late[-1]] / unit, "seen": seen[late[-1]], "epochs": len(late)}
+        facts["why"] = message(
+            "finding.loop.metric_wrong.loss",
+            "The loop reported {metric} = {told}, while the outputs and labels given to the loss in validation have an accuracy of "
+            "{seen}, in each of the last {epochs} epochs",
+            **{name: facts[name] for name in ("metric", "told", "seen", "epochs")},
+        )
         facts["fix"] = "one_output" if ledger.last("output.count") == 1 else "compare"
         facts["do"] = (
             message(
@@ -56,6 +71,45 @@ def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
         return
 
 
+def _divided_by_another_number(ledger: Ledger) -> Iterable[Finding]:
+    """The accuracy told is always the same multiple of the fraction of predictions that the loop found right."""
+    seen, sizes = (dict(zip(*ledger.series(name, "val"))) for name in ("accuracy.compared", "epoch.compared"))
+    for metric in ledger.wheres("user.metric"):
+        low = metric.lower()
+        if not low.endswith(("acc", "accuracy")) or "top" in low or "bal" in low or "train" in low:
+            continue
+        told = dict(zip(*ledger.series("user.metric", metric)))
+        epochs = sorted(e for e in told.keys() & seen.keys() if seen[e] > 0)
+        if len(epochs) < MIN_EPOCHS or len({round(seen[e], 6) for e in epochs}) < MIN_EPOCHS:
+            continue
+        unit = 100 if fmean(told[e] / seen[e] for e in epochs) > 10 else 1  # in percent
+        ratios = [told[e] / unit / seen[e] for e in epochs]
+        ratio = fmean(ratios)
+        if max(ratios) - min(ratios) > SAME_RATIO * ratio or abs(ratio - 1) < MIN_RATIO:
+            continue
+        count = sizes[epochs[-1]]
+        facts = {"metric": metric, "told": told[epochs[-1]] / unit, "seen": seen[epochs[-1]], "epochs": len(epochs)}
+        facts |= {"count": count, "divisor": round(count / ratio), "fix": "size"}
+        facts["why"] = message(
+            "finding.loop.metric_wrong.size",
+            "The loop compared {count} predictions with labels and found {seen:%} of them right, but reported {metric} = {told}. In "
+            "each of {epochs} epochs that is the number of right predictions divided by {divisor}",
+            **{name: facts[name] for name in ("count", "seen", "metric", "told", "epochs", "divisor")},
+        )
+        facts["do"] = message(
+            "finding.loop.metric_wrong.divide",
+            "Divide by the number of predictions that were compared, not by the size of another split, the number of batches or a "
+            "batch size.",
+        )
+        yield Finding("loop.metric_wrong", "warning", 0.95, metric, facts)
+        return
+
+
+def sees_predictions(ledger: Ledger) -> bool:
+    """Return whether the number of right predictions in validation is known."""
+    return ledger.has("accuracy.mean", "val") or ledger.has("accuracy.compared", "val")
+
+
 SPEC = FindingSpec(
     code="loop.metric_wrong",
     order=305,
@@ -63,20 +117,17 @@ SPEC = FindingSpec(
     rule=metric_wrong,
     words=Words(
         title="{metric} does not fit the predictions",
-        cause=(
-            "The loop reported {metric} = {told}, while the outputs and labels given to the loss in "
-            "validation have an accuracy of {seen}, in each of the last {epochs} epochs. The metric is "
-            "computed wrongly."
-        ),
+        cause="{why}. The metric is computed wrongly.",
         fix="{do}",
         snippet={
             "one_output": ("correct = (outputs[:, 0] > 0) == (y == 1)\naccuracy = correct.float().mean().item()"),
+            "size": "right = (outputs.argmax(1) == y).sum().item()\naccuracy = right / len(y)",
             "compare": "accuracy = (outputs.argmax(1) == y).float().mean().item()",
         },
     ),
     charts=(reported_and_correct,),
     explains=("fit.*",),
-    needs=("accuracy.mean[val]",),
-    concerns=reports_metrics,
+    needs=("user.metric",),
+    concerns=lambda ledger: reports_metrics(ledger) and sees_predictions(ledger),
     alone=True,
 )

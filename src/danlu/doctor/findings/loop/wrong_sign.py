@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
+from itertools import pairwise
 from statistics import fmean
+from typing import Any
 
+from danlu.doctor.derived.progress import loss_blocks
+from danlu.doctor.derived.several_models import is_one_of_several
 from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -18,6 +23,29 @@ MINIMISED = (
     *("mse", "half_mse", "l1", "smooth_l1", "huber", "triplet"),
 )
 
+BLOCKS, MIN_BLOCKS = 10, 6  # intervals of the steps, and those before the loss is no number any more
+MIN_DEPTH, BOTTOMLESS = 10.0, 1000.0  # times the size of the loss at the start, below 0: while it speeds up, or at all
+MAX_COSINE = -0.4  # of the change of the loss, for a cosine that went from about 0 towards -1
+MIN_EPOCHS = 5  # of a metric that the loop reports
+MIN_FALLING = 0.85  # of all pairs of epochs, with the lower value in the later one
+MIN_LOSS_OF_METRIC = 0.4  # of its first value
+# Words in the names of metrics that are better when they are higher.
+GOOD = {
+    *("acc", "accuracy", "iou", "miou", "dice", "f1", "auc", "map", "r2", "precision", "recall"),
+    *("reward", "rewards", "return", "returns", "score", "success", "psnr", "ssim", "bleu"),
+}
+
+ALIGN = message("finding.loop.wrong_sign.align", "Minimise 1 - cosine, which is 0 where outputs and targets agree.")
+BOUND = message(
+    "finding.loop.wrong_sign.bound",
+    "Print each term of the loss: the one that runs away has the wrong sign, as a KL divergence, which is never negative, or "
+    "a log-likelihood that should be negated.",
+)
+TURN = message(
+    "finding.loop.wrong_sign.turn",
+    "Put a minus before this term: for a reward or a likelihood, minimise its negative (REINFORCE: "
+    "-(log_prob * advantage).mean()).",
+)
 REMOVE = message(
     "finding.loop.wrong_sign.remove",
     "Remove the minus sign. To maximise on purpose, give the optimiser maximize=True.",
@@ -26,7 +54,10 @@ ADD = message("finding.loop.wrong_sign.add", "Minimise the negative log-likeliho
 
 
 def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
-    """A loss gets a negative gradient from backward(), and grows; or a log-likelihood is minimised."""
+    """A loss gets a negative gradient from backward(), and grows; or what should grow is minimised.
+
+    The latter are losses written by hand: a log-likelihood, a cosine, a term without a lower limit, a reward.
+    """
     scales = [scale for scale in ledger.values("loss.scale") if math.isfinite(scale)]
     losses = [loss for loss in ledger.values("loss.step") if math.isfinite(loss)]
     if len(losses) < 10:
@@ -54,6 +85,77 @@ def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
         )
         yield Finding("loop.wrong_sign", "error", 0.9, "", facts)
 
+    elif ledger.last("loss.cosine_sign") == 1 and end < MAX_COSINE * abs(start - end):
+        facts |= {"fix": "cosine", "do": ALIGN}
+        facts["seen"] = message(
+            "finding.loop.wrong_sign.cosine",
+            "The loss is the cosine of the angle between outputs and targets: it went from {start} to {end}, so that the outputs "
+            "now point away from their targets (-1: in the opposite direction).",
+            start=start,
+            end=end,
+        )
+        yield Finding("loop.wrong_sign", "error", 0.93, "", facts)
+    elif falls_without_limit(ledger):
+        start, end = _ends(ledger, start, end)
+        facts |= {"start": start, "end": end}
+        facts |= {"fix": "", "do": BOUND}
+        facts["seen"] = message(
+            "finding.loop.wrong_sign.unbounded",
+            "The loss went from {start} to {end}: a term of it has no lower limit, so that training drives this term alone.",
+            start=start,
+            end=end,
+        )
+        yield Finding("loop.wrong_sign", "error", 0.9, "", facts)
+    else:
+        yield from _worsens_metric(ledger, facts)
+
+
+def falls_without_limit(ledger: Ledger) -> bool:
+    """Return whether a loss with a term written by hand fell far below 0, and faster and faster."""
+    whole = "loss.total" if ledger.has("loss.total") else "loss.step"
+    if (whole == "loss.step" and ledger.last("loss.seen_by") != "backward") or is_one_of_several(ledger):
+        return False
+    blocks = loss_blocks(ledger, BLOCKS, whole)
+    blocks = blocks[: next((at for at, mean in enumerate(blocks) if not math.isfinite(mean)), len(blocks))]
+    if len(blocks) < MIN_BLOCKS or blocks[-1] >= 0:
+        return False
+    falls = [before - after for before, after in pairwise(blocks)]
+    depth = -blocks[-1] / (abs(blocks[0]) + (blocks[0] > 0))
+    speeds_up = min(falls[-3:]) > 0 and fmean(falls[-3:]) > fmean(falls[:3])
+    return depth > BOTTOMLESS or (depth > MIN_DEPTH and speeds_up)
+
+
+def _ends(ledger: Ledger, start: float, end: float) -> tuple[float, float]:
+    """First and last finite value of the whole loss, where a loss of torch is only one of its terms."""
+    whole = [loss for loss in ledger.values("loss.total") if math.isfinite(loss)]
+    return (whole[0], whole[-1]) if whole else (start, end)
+
+
+def _worsens_metric(ledger: Ledger, facts: dict[str, Any]) -> Iterable[Finding]:
+    """A metric that should rise falls from the first epoch on, under a loss written by hand that does not rise."""
+    if ledger.last("loss.seen_by") != "backward" or facts["end"] > facts["start"] + 0.1 * abs(facts["start"]):
+        return
+    for metric in ledger.wheres("user.metric"):
+        told = ledger.values("user.metric", metric)
+        words = re.split(r"[^a-z0-9]+", metric.lower())
+        if len(told) < MIN_EPOCHS or not GOOD.intersection(words) or not all(map(math.isfinite, told)):
+            continue
+        first, late = fmean(told[:2]), fmean(told[-2:])
+        pairs = [(a, b) for i, a in enumerate(told) for b in told[i + 1 :]]
+        falling = sum(a > b for a, b in pairs) / len(pairs)
+        if falling > MIN_FALLING and first - late > MIN_LOSS_OF_METRIC * max(abs(first), 1e-12):
+            facts |= {"metric": metric, "fix": "", "do": TURN, "first": told[0], "last": told[-1]}
+            facts["seen"] = message(
+                "finding.loop.wrong_sign.metric",
+                "While the loss was minimised, {metric} fell from {first} in the first epoch to {last} in the last: what the loss "
+                "makes smaller is what should grow.",
+                metric=metric,
+                first=told[0],
+                last=told[-1],
+            )
+            yield Finding("loop.wrong_sign", "error", 0.85, "", facts)
+            return
+
 
 def _minimises_likelihood(ledger: Ledger, start: float, end: float) -> bool:
     """Return whether a loss written by hand on log_softmax started near -ln K for K classes and fell far below."""
@@ -76,6 +178,7 @@ SPEC = FindingSpec(
         snippet={
             "minus": "optimizer.zero_grad()\nloss = loss_fn(model(x), y)\nloss.backward()\noptimizer.step()",
             "likelihood": "loss = F.nll_loss(F.log_softmax(model(x), dim=1), y)",
+            "cosine": "loss = (1 - F.cosine_similarity(outputs, y)).mean()",
         },
     ),
     charts=(loss_and_chance,),

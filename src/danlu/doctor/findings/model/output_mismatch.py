@@ -70,8 +70,9 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     if dropped is not None:
         yield dropped
         return
-    if ledger.last("loss.log_of_negative") and last == "none":
-        yield Finding("model.output_mismatch", "error", 0.96, OUTPUT, _logarithm_of_scores(kind))
+    by_hand = _scores_in_loss_by_hand(ledger, kind) if last == "none" else None
+    if by_hand is not None:
+        yield Finding("model.output_mismatch", "error", 0.96, OUTPUT, by_hand)
         return
     problem = _activation_problem(ledger, kind, last)
     if problem:
@@ -119,6 +120,13 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("model.output_mismatch", "note", 0.6, OUTPUT, facts)
 
 
+def _scores_in_loss_by_hand(ledger: Ledger, kind: str | None) -> dict[str, Any] | None:
+    """Evidence of plain scores in a loss written by hand that takes them for probabilities; None if there is none."""
+    if ledger.last("loss.log_of_negative"):
+        return _logarithm_of_scores(kind)
+    return _overlap_of_scores(kind) if ledger.last("loss.overlap_of_scores") else None
+
+
 def _logarithm_of_scores(kind: str | None) -> dict[str, Any]:
     """Evidence of a loss written by hand that takes the logarithm of plain scores."""
     return {
@@ -137,6 +145,25 @@ def _logarithm_of_scores(kind: str | None) -> dict[str, Any]:
             "Use nn.CrossEntropyLoss or nn.BCEWithLogitsLoss, which take plain scores, or apply softmax or sigmoid first.",
         ),
         "fix": "",
+    }
+
+
+def _overlap_of_scores(kind: str | None) -> dict[str, Any]:
+    """Evidence of a Dice or IoU loss on plain scores."""
+    return {
+        "loss": kind,
+        "activation": "none",
+        "problem": message("finding.model.output_mismatch.overlap", "the overlap (Dice, IoU) is taken of plain scores"),
+        "why": message(
+            "finding.model.output_mismatch.overlap_of_scores",
+            "The loss divides sums of the outputs, as Dice and IoU do. These are overlaps only of values between 0 and 1, but "
+            "the model returns plain scores, some below 0 or above 1: the loss can fall below 0 without a better mask",
+        ),
+        "do": message(
+            "finding.model.output_mismatch.fix_overlap",
+            "Apply a sigmoid (for several classes: softmax) to the outputs before the loss.",
+        ),
+        "fix": "overlap",
     }
 
 
@@ -328,6 +355,7 @@ SPEC = FindingSpec(
             "nll_scores": "loss_fn = nn.CrossEntropyLoss()",
             "last_layer": "model = model[:-1]",
             "cosine": "loss = loss_fn(model(x) / 0.1, y)",
+            "overlap": "loss = loss_fn(torch.sigmoid(model(x)), y)",
         },
     ),
     charts=(

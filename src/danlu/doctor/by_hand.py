@@ -1,0 +1,182 @@
+"""Operations that a loss written by hand applies to the outputs, read from its autograd graph.
+
+Such a loss passes no targets to the doctor, but a product of the outputs with labels keeps the labels in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from danlu.doctor.graph import PAIRWISE, PRODUCTS, REARRANGING, between
+
+SUMS = {"SumBackward0", "SumBackward1", "MeanBackward0", "MeanBackward1", "DotBackward0", "EinsumBackward0"}
+ELEMENTWISE = {*PAIRWISE, "NegBackward0", "RsubBackward0", "PowBackward0"}
+# Functions of a margin label * score that are constant or steep by the sign of the label.
+OF_MARGINS = {
+    "ClampBackward0", "ClampBackward1", "ClampMinBackward0", "ReluBackward0", "ThresholdBackward0", "MaximumBackward0",
+    "SoftplusBackward0", "Log1PBackward0", "LogSigmoidBackward0", "ExpBackward0",
+}  # fmt: skip
+MAX_NODES = 64
+
+
+def is_overlap(loss: Any, outputs: Any) -> bool:
+    """Return whether a loss is a ratio of sums of the outputs, as Dice and intersection over union are.
+
+    Args:
+        loss, outputs: grad_fn of both.
+    """
+    for node in between(loss, outputs, MAX_NODES):
+        if node.name() != "DivBackward0":
+            continue
+        parts = [source for source, _ in node.next_functions]
+        if len(parts) == 2 and all(part is not None and _sums_up(part, outputs) for part in parts):
+            return True
+    return False
+
+
+def _sums_up(node: Any, outputs: Any) -> bool:
+    """Return whether a number is a sum of products or squares of the outputs, without an activation in between."""
+    summed, reached = False, False
+    pending, seen = [node], set()
+    while pending and len(seen) < MAX_NODES:
+        current = pending.pop()
+        if current is outputs:
+            reached = True
+        if current is None or current is outputs or current in seen:
+            continue
+        seen.add(current)
+        name = current.name()
+        if name not in SUMS and name not in ELEMENTWISE and name not in PRODUCTS and name not in REARRANGING:
+            return False
+        summed = summed or name in SUMS or name in PRODUCTS
+        pending += [source for source, _ in current.next_functions]
+    return summed and reached
+
+
+def margin_labels(loss: Any, outputs: Any) -> Tensor | None:
+    """Labels that multiply the outputs inside a hinge or a logarithm: y in max(0, 1 - y * s), log(1 + exp(-y * s)).
+
+    Args:
+        loss, outputs: grad_fn of both.
+
+    Returns:
+        The labels, or their negatives; None if there is no such product.
+    """
+    for node in between(loss, outputs, MAX_NODES):
+        sources = [source for source, _ in node.next_functions if source is not None]
+        if node.name() not in OF_MARGINS or len(sources) != 1:
+            continue
+        for inner in _single_path(sources[0]):
+            if inner.name() == "MulBackward0":
+                labels = _factor(inner)
+                direct = any(leads_to(source, outputs) for source, _ in inner.next_functions if source is not None)
+                if labels is not None and direct and labels.numel() > 1:
+                    return labels
+    return None
+
+
+def cosine_sign(loss: Any, outputs: Any) -> int:
+    """Sign with which a loss written by hand holds a cosine of the outputs: 1 where minimising makes them opposite.
+
+    Args:
+        loss, outputs: grad_fn of both.
+
+    Returns:
+        1, -1, or 0 if the loss is not the mean or sum of cosines of the outputs, past constants and factors.
+    """
+    sign, node = 1, loss
+    for _ in range(MAX_NODES):
+        if node is None or node is outputs:
+            return 0
+        name, sources = node.name(), [source for source, _ in node.next_functions]
+        if name.startswith("CosineSimilarity") or (name.startswith("SumBackward") and _is_product_of_unit(sources[0])):
+            return sign if any(one is outputs for one in between_all(node)) else 0
+        known = [source for source in sources if source is not None]
+        if len(known) != 1 or not (name in ELEMENTWISE or name in SUMS or name in REARRANGING):
+            return 0
+        sign *= _sign_of_step(node)
+        node = known[0]
+    return 0
+
+
+def _sign_of_step(node: Any) -> int:
+    """-1 if an operation on one tensor with a gradient turns its sign, else 1."""
+    name = node.name()
+    if name in ("NegBackward0", "RsubBackward1", "RsubBackward0"):
+        return -1
+    if name == "SubBackward0":
+        return -1 if node.next_functions[0][0] is None else 1
+    factor = _factor(node) if name in ("MulBackward0", "DivBackward0") else None
+    return -1 if factor is not None and factor.numel() == 1 and float(factor) < 0 else 1
+
+
+def between_all(node: Any) -> Iterator[Any]:
+    """Iterate over the nodes that a node follows from, at most MAX_NODES."""
+    pending, seen = [node], set()
+    while pending and len(seen) < MAX_NODES:
+        current = pending.pop(0)
+        if current is not None and current not in seen:
+            seen.add(current)
+            yield current
+            pending += [source for source, _ in current.next_functions]
+
+
+def _is_product_of_unit(node: Any) -> bool:
+    """Return whether a tensor is the elementwise product of two tensors, one of them at least divided by its norm."""
+    while node is not None and node.name() in REARRANGING:
+        node = node.next_functions[0][0]
+    if node is None or node.name() != "MulBackward0":
+        return False
+    for source, _ in node.next_functions:
+        if source is not None and source.name() == "DivBackward0" and _holds_norm(source.next_functions[1][0]):
+            return True
+    return False
+
+
+def _holds_norm(node: Any) -> bool:
+    for _ in range(6):
+        if node is None:
+            return False
+        if "Norm" in node.name():
+            return True
+        node = node.next_functions[0][0] if node.next_functions else None
+    return False
+
+
+def _single_path(node: Any) -> Iterator[Any]:
+    """Iterate over a node and its predecessors while each is elementwise with one operand that has a gradient."""
+    for _ in range(MAX_NODES):
+        if node is None:
+            return
+        yield node
+        sources = [source for source, _ in node.next_functions if source is not None]
+        name = node.name()
+        if len(sources) != 1 or not (name in ELEMENTWISE or name in REARRANGING or name == "ExpBackward0"):
+            return
+        node = sources[0]
+
+
+def leads_to(node: Any, outputs: Any) -> bool:
+    """Return whether a tensor is the outputs themselves, past rearrangements."""
+    for _ in range(MAX_NODES):
+        if node is outputs:
+            return True
+        if node is None or node.name() not in REARRANGING:
+            return False
+        node = node.next_functions[0][0]
+    return False
+
+
+def _factor(node: Any) -> Tensor | None:
+    """Operand without a gradient of a product or quotient; None if autograd did not keep it."""
+    for name in ("_saved_other", "_saved_self"):
+        try:
+            kept = getattr(node, name, None)
+        except RuntimeError:  # freed
+            return None
+        if isinstance(kept, Tensor) and not kept.requires_grad:
+            return kept
+    return None

@@ -1,0 +1,159 @@
+"""Losses written by hand, read from their graph, and the findings about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from danlu.doctor.by_hand import cosine_sign, is_overlap, margin_labels
+from danlu.doctor.findings.data.label_range import label_range
+from danlu.doctor.findings.loop.wrong_sign import wrong_sign
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.watch import watch
+
+MASK = (torch.arange(4 * 36).reshape(4, 1, 6, 6) % 3 == 0).float()
+LABELS = torch.tensor([0.0, 1.0] * 8)
+VECTORS = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))
+
+
+def maps() -> Tensor:
+    return nn.Conv2d(1, 1, 3)(torch.randn(4, 1, 8, 8))
+
+
+def dice(p: Tensor) -> Tensor:
+    return 1 - (2 * (p * MASK).sum() + 1) / (p.sum() + MASK.sum() + 1)
+
+
+def dice_of_samples(p: Tensor) -> Tensor:
+    axes = (1, 2, 3)
+    return 1 - ((2 * (p * MASK).sum(axes) + 1) / ((p**2).sum(axes) + MASK.sum(axes) + 1)).mean()
+
+
+def iou(p: Tensor) -> Tensor:
+    both = (p.flatten() * MASK.flatten()).sum()
+    return 1 - both / (p.sum() + MASK.sum() - both)
+
+
+OVERLAPS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "Dice of scores": (dice, True),
+    "Dice of scores by sample": (dice_of_samples, True),
+    "IoU of scores": (iou, True),
+    "Dice of probabilities": (lambda s: dice(s.sigmoid()), False),
+    "masked mean": (lambda s: (s.square() * MASK).sum() / MASK.sum(), False),
+    "squared error": (lambda s: (s - MASK).square().mean(), False),
+    "made to sum to 1": (lambda s: ((s / s.sum()) * MASK).sum(), False),
+}
+
+
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_overlaps_of_scores_are_told_from_other_losses(name: str) -> None:
+    loss, found = OVERLAPS[name]
+    outputs = maps()
+    assert is_overlap(loss(outputs).grad_fn, outputs.grad_fn) is found
+
+
+MARGINS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
+    "hinge": (lambda s, y: (1 - y * s).clamp(min=0).mean(), True),
+    "squared hinge": (lambda s, y: F.relu(1 - y * s).square().mean(), True),
+    "maximum": (lambda s, y: torch.maximum(torch.zeros_like(s), 1 - s * y).mean(), True),
+    "logistic": (lambda s, y: (1 + (-y * s).exp()).log().mean(), True),
+    "softplus": (lambda s, y: F.softplus(-y * s).mean(), True),
+    "cross entropy of scores": (lambda s, y: (F.relu(s) - s * y + (-s.abs()).exp().log1p()).mean(), False),
+    "cross entropy": (lambda s, y: -(y * s.sigmoid().log() + (1 - y) * (1 - s.sigmoid()).log()).mean(), False),
+    "labels outside": (lambda s, y: (F.relu(1 - s) * y).mean(), False),
+}
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_labels_inside_a_margin_are_found(name: str) -> None:
+    loss, found = MARGINS[name]
+    scores = nn.Linear(3, 1)(torch.randn(16, 3)).squeeze(1)
+    labels = margin_labels(loss(scores, LABELS).grad_fn, scores.grad_fn)
+    assert (labels is not None) is found
+    assert labels is None or labels.unique().numel() == 2
+
+
+COSINES: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
+    "mean": (lambda z: F.cosine_similarity(z, VECTORS).mean(), 1),
+    "one minus": (lambda z: 1 - F.cosine_similarity(z, VECTORS).mean(), -1),
+    "negative sum": (lambda z: -F.cosine_similarity(z, VECTORS).sum(), -1),
+    "negative factor": (lambda z: (F.cosine_similarity(z, VECTORS) * -0.5).mean(), -1),
+    "by hand": (lambda z: (F.normalize(z, dim=1) * F.normalize(VECTORS, dim=1)).sum(1).mean(), 1),
+    "squared distance": (lambda z: (z - VECTORS).square().mean(), 0),
+}
+
+
+@pytest.mark.parametrize("name", COSINES)
+def test_sign_of_a_cosine_in_the_loss(name: str) -> None:
+    loss, sign = COSINES[name]
+    outputs = nn.Linear(3, 4)(torch.randn(16, 3))
+    assert cosine_sign(loss(outputs).grad_fn, outputs.grad_fn) == sign
+
+
+def trained(loss_fn: Callable[[Tensor, Tensor], Tensor], labels: Tensor) -> list[str]:
+    torch.manual_seed(0)
+    model, x = nn.Linear(3, 1), torch.randn(len(labels), 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with watch(model, optimizer) as doctor:
+        for _ in range(12):
+            optimizer.zero_grad()
+            loss_fn(model(x).squeeze(1), labels).backward()
+            optimizer.step()
+    return [one.code for one in doctor.findings if one.severity != "note"]
+
+
+def test_a_hinge_loss_by_hand_needs_signed_labels() -> None:
+    hinge = MARGINS["hinge"][0]
+    assert trained(hinge, LABELS)[:1] == ["data.label_range"]
+    assert "data.label_range" not in trained(hinge, 2 * LABELS - 1)
+
+
+def by_hand(losses: list[float]) -> Ledger:
+    ledger = Ledger()
+    ledger.add("loss.seen_by", "backward", "", 1)
+    for step, loss in enumerate(losses, 1):
+        ledger.add("loss.step", loss, "", step)
+        ledger.add("loss.scale", 1.0, "", step)
+    return ledger
+
+
+UNBOUNDED: dict[str, tuple[list[float], bool]] = {
+    "accelerates": ([500 - 1.2 * step**2.2 for step in range(100)], True),
+    "density": ([3 - 8 * (1 - 0.95**step) for step in range(100)], False),
+    "cosine": ([-(1 - 0.9**step) for step in range(100)], False),
+    "falls to 0": ([5 * 0.9**step for step in range(100)], False),
+}
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+def test_a_loss_without_a_lower_limit_is_found(name: str) -> None:
+    losses, found = UNBOUNDED[name]
+    assert bool(list(wrong_sign(by_hand(losses)))) is found
+
+
+METRICS: dict[str, tuple[str, list[float], bool]] = {
+    "reward falls": ("mean_reward", [0.33, 0.25, 0.15, 0.09, 0.05, 0.03, 0.02], True),
+    "reward rises": ("mean_reward", [0.33, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], False),
+    "overfitting": ("val_accuracy", [0.7, 0.8, 0.81, 0.8, 0.79, 0.78, 0.77], False),
+    "a loss falls": ("val_loss", [2.0, 1.0, 0.5, 0.25, 0.1, 0.05, 0.02], False),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_that_training_worsens_shows_a_wrong_sign(name: str) -> None:
+    metric, values, found = METRICS[name]
+    ledger = by_hand([-0.01 * step for step in range(20)])
+    for epoch, value in enumerate(values, 1):
+        ledger.add("user.metric", value, metric, epoch)
+    assert bool(list(wrong_sign(ledger))) is found
+
+
+@pytest.mark.parametrize(("signed", "found"), [(0, True), (1, False)])
+def test_label_range_of_a_margin(signed: int, found: bool) -> None:
+    ledger = Ledger()
+    ledger.add("loss.signed_margin", signed, "", 1)
+    assert bool(list(label_range(ledger))) is found
