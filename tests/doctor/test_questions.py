@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from danlu.doctor.derived.inputs import input_shift
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.findings.data.duplicates import duplicates
+from danlu.doctor.findings.data.leak import leak
 from danlu.doctor.findings.data.not_normalised import not_normalised
 from danlu.doctor.findings.fit.not_learning import not_learning
 from danlu.doctor.findings.loop.graph_kept import graph_kept
@@ -388,3 +389,37 @@ def test_weights_of_the_terms_of_a_loss_are_not_left_over(clears: bool, to_none:
             ((-model.scales).exp() * terms + model.scales).sum().backward()
             optimizer.step()
     assert ("loop.missing_zero_grad" in [one.code for one in doctor.findings]) is not clears
+
+
+def test_numbers_of_items_that_occur_in_both_splits_are_no_leak() -> None:
+    made = ledger(input__dtype="torch.int64", input__shape=[64], input__leaked=12, input__leaked_share=1.0)
+    assert not list(leak(made))
+    made.add("input.shape", [64, 20], "", 2)
+    assert list(leak(made))
+
+
+class Looked(nn.Module):
+    """Attention of one item to others, with its softmax over them or over the batch."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis, self.items, self.head = axis, nn.Embedding(9, 8), nn.Linear(8, 9)
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        scores = torch.einsum("bd,btd->bt", self.items(query), self.items(keys))
+        return self.head(torch.einsum("bt,btd->bd", scores.softmax(self.axis), self.items(keys)))
+
+
+@pytest.mark.parametrize(("axis", "found"), [(0, True), (1, False)])
+def test_samples_whose_first_input_is_one_integer_are_probed(axis: int, found: bool) -> None:
+    torch.manual_seed(0)
+    model = Looked(axis)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer, F.cross_entropy) as doctor:
+        for _ in range(12):
+            optimizer.zero_grad()
+            F.cross_entropy(
+                model(torch.randint(0, 9, (16,)), torch.randint(0, 9, (16, 5))), torch.randint(0, 9, (16,))
+            ).backward()
+            optimizer.step()
+    assert ("model.mixes_samples" in [one.code for one in doctor.findings]) is found

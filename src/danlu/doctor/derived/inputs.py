@@ -52,6 +52,11 @@ def mean_of_epochs(ledger: Ledger, name: str, phase: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def is_number_of_item(ledger: Ledger) -> bool:
+    """Return whether an input is one integer, as a token or the number of an item, which are equal in many samples."""
+    return "int" in str(ledger.last("input.dtype")) and len(ledger.last("input.shape", default=[0, 0])) < 2
+
+
 def reevaluates_batches(ledger: Ledger) -> bool:
     """Return whether an optimiser evaluates the same batch several times per step (LBFGS)."""
     return any("LBFGS" in str(kind) for kind in ledger.facts("optimizer.kind").values())

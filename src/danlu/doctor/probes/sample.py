@@ -31,9 +31,14 @@ class Sample:
 
     @classmethod
     def of(cls, model: nn.Module, call: Pass, targets: Tensor | None) -> Sample | None:
-        """The first MAX_SAMPLES of a pass; None if its first argument is no batch of at least two samples."""
+        """The first MAX_SAMPLES of a pass; None if its first argument is no batch of at least two samples.
+
+        Numbers in one dimension may be the features of one sample; integers are the numbers of items.
+        """
         inputs = call.args[0] if call.args else next(tensors_in(call.kwargs), None)
-        if not isinstance(inputs, Tensor) or inputs.dim() < 2 or inputs.shape[0] < 2:
+        if not isinstance(inputs, Tensor) or not inputs.dim() or inputs.shape[0] < 2:
+            return None
+        if inputs.dim() == 1 and inputs.is_floating_point():
             return None
         batch, few = inputs.shape[0], min(MAX_SAMPLES, inputs.shape[0])
         for other in tensors_in((call.args[1:], call.kwargs)):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from danlu.doctor.derived.inputs import reevaluates_batches
+from danlu.doctor.derived.inputs import is_number_of_item, reevaluates_batches
 from danlu.doctor.derived.noise import batch_size
 from danlu.doctor.derived.progress import has_even_epochs, steps_taken
 from danlu.doctor.drawings.over_time import series
@@ -33,8 +33,7 @@ DROP = message(
 
 def duplicates(ledger: Ledger) -> Iterable[Finding]:
     """Samples that occur more than once in an epoch, or with different labels."""
-    is_id = "int" in str(ledger.last("input.dtype")) and len(ledger.last("input.shape", default=[0, 0])) < 2
-    if reevaluates_batches(ledger) or is_id:  # one token or number of an item is no sample
+    if reevaluates_batches(ledger) or is_number_of_item(ledger):
         return
     same = list(_same_batch(ledger))
     if same or not has_even_epochs(ledger):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.inputs import reevaluates_batches
+from danlu.doctor.derived.inputs import is_number_of_item, reevaluates_batches
 from danlu.doctor.derived.progress import has_backward_passes, has_even_epochs
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
@@ -18,7 +18,12 @@ MIN_LEAKED = 4  # fewer identical samples may be chance: a blank image, a defaul
 
 def leak(ledger: Ledger) -> Iterable[Finding]:
     """Validation samples that were trained on (Barz and Denzler 2020 found 3 % in CIFAR-10)."""
-    if reevaluates_batches(ledger) or not has_backward_passes(ledger) or not has_even_epochs(ledger):
+    if (
+        reevaluates_batches(ledger)
+        or is_number_of_item(ledger)
+        or not has_backward_passes(ledger)
+        or not has_even_epochs(ledger)
+    ):
         return
     leaked, share = ledger.last("input.leaked", default=0), ledger.last("input.leaked_share", default=0.0)
     if leaked >= MIN_LEAKED and share > 0.01:

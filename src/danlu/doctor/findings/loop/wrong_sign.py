@@ -24,7 +24,7 @@ MINIMISED = (
 )
 
 BLOCKS, MIN_BLOCKS = 10, 6  # intervals of the steps, and those before the loss is no number any more
-MIN_DEPTH, BOTTOMLESS = 10.0, 1000.0  # times the size of the loss at the start, below 0: while it speeds up, or at all
+MIN_DEPTH, BOTTOMLESS = 10.0, 1000.0  # below 0, in sizes of the loss at the start: while it speeds up, or at all
 MAX_COSINE = -0.4  # of the change of the loss, for a cosine that went from about 0 towards -1
 MIN_EPOCHS = 5  # of a metric that the loop reports
 MIN_FALLING = 0.85  # of all pairs of epochs, with the lower value in the later one
@@ -84,7 +84,6 @@ def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
             end=end,
         )
         yield Finding("loop.wrong_sign", "error", 0.9, "", facts)
-
     elif ledger.last("loss.cosine_sign") == 1 and end < MAX_COSINE * abs(start - end):
         facts |= {"fix": "cosine", "do": ALIGN}
         facts["seen"] = message(
@@ -120,7 +119,7 @@ def falls_without_limit(ledger: Ledger) -> bool:
     if len(blocks) < MIN_BLOCKS or blocks[-1] >= 0:
         return False
     falls = [before - after for before, after in pairwise(blocks)]
-    depth = -blocks[-1] / (abs(blocks[0]) + (blocks[0] > 0))
+    depth = -blocks[-1] / (abs(blocks[0]) + 1)  # a loss may start near 0, as that of a policy
     speeds_up = min(falls[-3:]) > 0 and fmean(falls[-3:]) > fmean(falls[:3])
     return depth > BOTTOMLESS or (depth > MIN_DEPTH and speeds_up)
 
@@ -133,7 +132,8 @@ def _ends(ledger: Ledger, start: float, end: float) -> tuple[float, float]:
 
 def _worsens_metric(ledger: Ledger, facts: dict[str, Any]) -> Iterable[Finding]:
     """A metric that should rise falls from the first epoch on, under a loss written by hand that does not rise."""
-    if ledger.last("loss.seen_by") != "backward" or facts["end"] > facts["start"] + 0.1 * abs(facts["start"]):
+    diverged = facts["end"] > facts["start"] + max(1.0, abs(facts["start"]))  # that of a policy stays near 0
+    if ledger.last("loss.seen_by") != "backward" or diverged:
         return
     for metric in ledger.wheres("user.metric"):
         told = ledger.values("user.metric", metric)
@@ -172,7 +172,7 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=wrong_sign,
     words=Words(
-        title="The loss is maximised instead of minimised",
+        title="The loss has the wrong sign",
         cause="{seen}",
         fix="{do}",
         snippet={
