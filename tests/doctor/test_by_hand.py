@@ -64,6 +64,8 @@ MARGINS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
     "softplus": (lambda s, y: F.softplus(-y * s).mean(), True),
     "cross entropy of scores": (lambda s, y: (F.relu(s) - s * y + (-s.abs()).exp().log1p()).mean(), False),
     "cross entropy": (lambda s, y: -(y * s.sigmoid().log() + (1 - y) * (1 - s.sigmoid()).log()).mean(), False),
+    "masked exponential": (lambda s, y: (s * y).exp().sum().log(), False),
+    "probability picked by a label": (lambda s, y: -(s * y + 1e-6).log().mean(), False),
     "labels outside": (lambda s, y: (F.relu(1 - s) * y).mean(), False),
 }
 
@@ -125,6 +127,7 @@ UNBOUNDED: dict[str, tuple[list[float], bool]] = {
     "accelerates": ([500 - 1.2 * step**2.2 for step in range(100)], True),
     "density": ([3 - 8 * (1 - 0.95**step) for step in range(100)], False),
     "cosine": ([-(1 - 0.9**step) for step in range(100)], False),
+    "likelihood of large counts": ([1 - 5900 * (1 - 0.96**step) for step in range(100)], False),
     "falls to 0": ([5 * 0.9**step for step in range(100)], False),
 }
 

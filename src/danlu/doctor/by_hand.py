@@ -17,7 +17,7 @@ ELEMENTWISE = {*PAIRWISE, "NegBackward0", "RsubBackward0", "PowBackward0"}
 # Functions of a margin label * score that are constant or steep by the sign of the label.
 OF_MARGINS = {
     "ClampBackward0", "ClampBackward1", "ClampMinBackward0", "ReluBackward0", "ThresholdBackward0", "MaximumBackward0",
-    "SoftplusBackward0", "Log1PBackward0", "LogSigmoidBackward0", "ExpBackward0",
+    "SoftplusBackward0", "Log1PBackward0", "LogSigmoidBackward0", "LogBackward0",
 }  # fmt: skip
 MAX_NODES = 64
 
@@ -69,7 +69,10 @@ def margin_labels(loss: Any, outputs: Any) -> Tensor | None:
         sources = [source for source, _ in node.next_functions if source is not None]
         if node.name() not in OF_MARGINS or len(sources) != 1:
             continue
-        for inner in _single_path(sources[0]):
+        path = list(_single_path(sources[0]))
+        if node.name() == "LogBackward0" and not any(one.name() == "ExpBackward0" for one in path):
+            continue  # the logarithm of a probability, which a label picks
+        for inner in path:
             if inner.name() == "MulBackward0":
                 labels = _factor(inner)
                 direct = any(leads_to(source, outputs) for source, _ in inner.next_functions if source is not None)

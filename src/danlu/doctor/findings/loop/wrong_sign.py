@@ -24,7 +24,8 @@ MINIMISED = (
 )
 
 BLOCKS, MIN_BLOCKS = 10, 6  # intervals of the steps, and those before the loss is no number any more
-MIN_DEPTH, BOTTOMLESS = 10.0, 1000.0  # below 0, in sizes of the loss at the start: while it speeds up, or at all
+MIN_DEPTH, BOTTOMLESS = 30.0, 1e5  # below 0, in sizes of the loss at the start: while it speeds up, or at all
+MIN_SPEED = 2.0  # of the last falls, in those at the start
 MAX_COSINE = -0.4  # of the change of the loss, for a cosine that went from about 0 towards -1
 MIN_EPOCHS = 5  # of a metric that the loop reports
 MIN_FALLING = 0.85  # of all pairs of epochs, with the lower value in the later one
@@ -120,7 +121,7 @@ def falls_without_limit(ledger: Ledger) -> bool:
         return False
     falls = [before - after for before, after in pairwise(blocks)]
     depth = -blocks[-1] / (abs(blocks[0]) + 1)  # a loss may start near 0, as that of a policy
-    speeds_up = min(falls[-3:]) > 0 and fmean(falls[-3:]) > fmean(falls[:3])
+    speeds_up = min(falls[-3:]) > 0 and fmean(falls[-3:]) > MIN_SPEED * max(fmean(falls[:3]), 0.0)
     return depth > BOTTOMLESS or (depth > MIN_DEPTH and speeds_up)
 
 
