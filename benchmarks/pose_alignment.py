@@ -79,7 +79,7 @@ def rows(count: int) -> Iterator[tuple[str, dict[str, float], dict[str, float], 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--images", type=int, default=100)
     options = parser.parse_args()
     print("| mean errors of the start | ADD(-S) < 0.1 d | after alignment | rotation | centre | depth | per object |")
     print("|---|---|---|---|---|---|---|")
