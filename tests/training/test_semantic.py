@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import danlu
@@ -14,6 +15,7 @@ from danlu.analysis.diagnose import diagnose
 from danlu.engine.saving import Interrupted
 from danlu.metrics.semantic import confusion_of, semantic_metrics
 from danlu.refuse import Refusal
+from danlu.tasks.semantic import most_likely
 
 SETTINGS = {
     "task": "semantic",
@@ -135,3 +137,8 @@ def test_folded_pixels_need_a_size_they_divide(size, tmp_path):
     options = {"task": "semantic", "model": "unet", "size": int(size), "out": tmp_path / "run"}
     with pytest.raises(Refusal, match="multiple of 32 for unet with fold_pixels 2"):
         danlu.train("shapes", **options, **{"detect.fold_pixels": 2, "data.limit": 12})
+
+
+def test_the_most_likely_class_is_the_first_of_the_largest_scores():
+    scores = torch.randint(0, 3, (2, 5, 4, 6)).float()  # with many ties
+    assert torch.equal(most_likely(scores, 1), torch.from_numpy(scores.numpy().argmax(1)))

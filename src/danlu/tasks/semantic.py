@@ -85,7 +85,7 @@ class Semantic:
         outputs = model(batch.inputs)
         with torch.no_grad():
             kept = batch.targets != IGNORE
-            right = (outputs.argmax(1) == batch.targets) & kept
+            right = (most_likely(outputs, 1) == batch.targets) & kept
             accuracy = right.sum(dtype=torch.float32) / kept.sum().clamp(min=1)
         return {"loss": self.sample_loss(outputs, batch.targets).mean(), "pixel_accuracy": accuracy}
 
@@ -189,6 +189,14 @@ def probabilities(
     return total / len(flips)
 
 
+def most_likely(scores: Tensor, dim: int) -> Tensor:
+    """Index of the largest score along `dim`, the first one in a tie.
+
+    `argmax` returns the same, but takes seven times as long on a CPU along any dimension but the last.
+    """
+    return scores.max(dim).indices
+
+
 def to_labels(p: Tensor, placement: Placement) -> np.ndarray:
     """Classes at the pixels of the original image, uint8 (H, W), from probabilities on the canvas (K, S, S).
 
@@ -202,7 +210,7 @@ def to_labels(p: Tensor, placement: Placement) -> np.ndarray:
     if len(p) * height * width > MAX_RESIZED:
         reduced = (MAX_RESIZED / (len(p) * height * width)) ** 0.5
         size = (max(rows, round(height * reduced)), max(columns, round(width * reduced)))
-    labels = F.interpolate(inside[None], size, mode="bilinear", align_corners=False)[0].argmax(0).to(torch.uint8)
+    labels = most_likely(F.interpolate(inside[None], size, mode="bilinear", align_corners=False)[0], 0).to(torch.uint8)
     if size != (height, width):
         labels = F.interpolate(labels[None, None], (height, width), mode="nearest-exact")[0, 0]
     return labels.cpu().numpy()
