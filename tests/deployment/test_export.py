@@ -204,6 +204,8 @@ def test_openvino_is_refused_without_its_package(digits_run, tmp_path):
 
 @pytest.mark.slow
 def test_int8_is_smaller_and_as_accurate(digits_run, tmp_path, told):
+    import onnx
+
     plain = danlu.export(digits_run, out=tmp_path / "plain.onnx")
     small = danlu.export(digits_run, out=tmp_path / "small.onnx", int8=True)
     assert small.bytes < 0.5 * plain.bytes
@@ -211,6 +213,10 @@ def test_int8_is_smaller_and_as_accurate(digits_run, tmp_path, told):
     assert small.metric_before == plain.metric_before
     assert abs(small.metric_after - small.metric_before) <= max(0.005, 1 / small.metric_images)
     assert 0 < small.max_difference < 0.2  # the outputs move: the layers are in 8 bits
+    weights = [onnx.numpy_helper.to_array(one) for one in onnx.load(small.file).graph.initializer]
+    eight_bits = [one for one in weights if one.dtype == np.int8 and one.size > 1]
+    assert eight_bits
+    assert all(np.abs(one.astype(int)).max() <= 64 for one in eight_bits)  # two products fit 16 bits on any processor
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.onnx", "predict.py", "small.onnx"]
     Image.fromarray(np.full((8, 8), 90, np.uint8)).save(tmp_path / "one.png")
     assert told(Path(small.script), tmp_path / "one.png")[0]["class"] in digits_run.classes
