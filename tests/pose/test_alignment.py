@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from danlu.data.sources.scenes import camera_of, draw
 from danlu.detection.pose_detector import PoseDetector
-from danlu.objects import Detections
+from danlu.objects import Detections, ObjectBatch
 from danlu.pose.alignment import ObjectCrops, aligned, moved, turned_to_match
 from danlu.pose.evaluation import TrueObjects, pose_errors, pose_metrics
 from danlu.pose.meshes import Mesh
@@ -180,11 +181,38 @@ def test_a_model_without_faces_keeps_its_pose() -> None:
     assert not points.spread_surface(10)[1].any()
 
 
+def test_a_model_without_colours_keeps_its_pose() -> None:
+    mesh = solids()[0].mesh
+    assert mesh.spread_surface(10)[1].any()
+    assert not replace(mesh, colours=None).spread_surface(10)[1].any()
+
+
+def test_alignment_is_used_where_it_improves_poses_of_training_images() -> None:
+    scenes = Scenes(30)
+    model = PoseDetector(3, SIDE)
+    model.set_models(solids(), CAMERA)
+    objects = ObjectBatch(
+        boxes=torch.zeros(len(scenes.labels), 1, 4),
+        labels=scenes.labels[:, None],
+        ignore=torch.zeros(len(scenes.labels), 1, dtype=torch.bool),
+        poses=scenes.poses[:, None],
+        cameras=CAMERA.expand(len(scenes.labels), 3, 3),
+    )
+    images = scenes.images[scenes.image]
+    model.judge_alignment(images, objects)
+    assert model.aligns.tolist() == [True] * 3
+    model.judge_alignment(images.flip(3), objects)  # the objects are elsewhere in these images
+    assert not model.aligns.any()
+    model.judge_alignment(images.mean(1, keepdim=True), objects)
+    assert not model.aligns.any()
+
+
 def test_detections_with_a_low_score_keep_their_pose() -> None:
     scenes = Scenes(2)
     start = scenes.shifted(10, 1.6, 0.05)
     model = PoseDetector(3, SIDE)
     model.set_models(solids(), CAMERA)
+    model.aligns.fill_(True)
     found = []
     for i in range(2):
         own, labels = start[scenes.image == i], scenes.labels[scenes.image == i]

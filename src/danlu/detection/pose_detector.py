@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu.detection.detector import Detector
 from danlu.objects import Detections, ObjectBatch
-from danlu.pose.alignment import ObjectCrops, aligned, turned_to_match
+from danlu.pose.alignment import ObjectCrops, aligned, disturbed, turned_to_match
 from danlu.pose.losses import moments
 from danlu.pose.object_model import ObjectModel
 from danlu.pose.shading import Surfaces
@@ -20,6 +20,7 @@ MAX_SYMMETRIES = 72  # of a model, in the loss: a continuous symmetry in steps o
 SURFACE_POINTS = 512  # of a model, with which poses are aligned with the image
 MIN_ALIGNED_SCORE = 0.5  # of a detection whose pose is aligned, relative to the best one of its class in the image
 MAX_ALIGNED = 10  # detections of an image; early in a training many have like scores
+MIN_JUDGED = 8  # objects of a model, to judge whether alignment improves its poses
 POINTS = 128  # of the surface of a model: for the losses of PoseCNN, and to draw the model without its mesh
 
 
@@ -29,8 +30,9 @@ class PoseDetector(Detector):
     moments (K, 4, 4): of the points of each model, see `pose.losses.moments`. symmetries (K, G, 4, 4): their groups,
     the identity repeated where a group is smaller. diameters (K,) in metres. corners (K, 2, 3): the box along the
     model's axes. points (K, P, 3): of the surface. surface (K, 3, S, 3): points,
-    normals and colours, see `Mesh.spread_surface`. camera (3, 3): for images of an unknown camera. pose_loss: of
-    rotations, one of `pose.losses.POSE_LOSSES`.
+    normals and colours, see `Mesh.spread_surface`. aligns (K,): bool, models whose poses are improved by comparing them
+    with the pixels. camera (3, 3): for images of an unknown camera. pose_loss: of rotations, one of
+    `pose.losses.POSE_LOSSES`.
     """
 
     moments: Tensor
@@ -39,6 +41,7 @@ class PoseDetector(Detector):
     corners: Tensor
     points: Tensor
     surface: Tensor
+    aligns: Tensor
     camera: Tensor
     pose_loss: str
 
@@ -50,6 +53,7 @@ class PoseDetector(Detector):
         self.register_buffer("corners", torch.zeros(classes, 2, 3))
         self.register_buffer("points", torch.zeros(classes, POINTS, 3))
         self.register_buffer("surface", torch.zeros(classes, 3, SURFACE_POINTS, 3))
+        self.register_buffer("aligns", torch.zeros(classes, dtype=torch.bool))
         self.register_buffer("camera", torch.tensor([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1.0]]))
 
     def set_models(self, models: Sequence[ObjectModel], camera: Tensor) -> None:
@@ -64,6 +68,27 @@ class PoseDetector(Detector):
             self.points[k] = model.mesh.surface(POINTS)
             self.surface[k] = torch.stack(model.mesh.spread_surface(SURFACE_POINTS))
         self.camera.copy_(camera)
+
+    def judge_alignment(self, images: Tensor, objects: ObjectBatch) -> None:
+        """Decide for which models poses are aligned: those where it brings disturbed true poses nearer to the truth.
+
+        The light of photographs, or meshes of other colours than the objects, can make it worse than none.
+
+        Args:
+            images: Normalised training images (N, 3, H, W).
+            objects: Their objects.
+        """
+        _, labels, poses, cameras, image = real_objects(objects)
+        self.aligns.fill_(False)
+        if not len(labels) or images.shape[1] != 3:
+            return
+        surfaces = Surfaces(*self.surface[labels].unbind(1))
+        start = disturbed(poses, self.diameters[labels])
+        better = aligned(ObjectCrops.around(images.float(), image, cameras, surfaces, start), start)
+        before, after = ((one - poses)[..., 3].norm(dim=-1) for one in (start, better))
+        for label in labels.unique():
+            own = labels == label
+            self.aligns[label] = (own.sum() >= MIN_JUDGED) & (after[own].median() < before[own].median())
 
     def detect_poses(
         self,
@@ -97,7 +122,7 @@ class PoseDetector(Detector):
         best = scores.new_zeros(len(found) * classes).scatter_reduce(0, place, scores, "amax")
         usable = poses.isfinite().flatten(1).all(1) & (poses[:, 2, 3] > 0)
         rank = torch.cat([one.scores.argsort(descending=True).argsort() for one in found])
-        chosen = usable & (scores >= MIN_ALIGNED_SCORE * best[place]) & (rank < MAX_ALIGNED)
+        chosen = usable & self.aligns[labels] & (scores >= MIN_ALIGNED_SCORE * best[place]) & (rank < MAX_ALIGNED)
         with torch.autocast(images.device.type, enabled=False):
             surfaces = Surfaces(*self.surface[labels[chosen]].unbind(1))
             of, better = image[chosen], poses[chosen].float()

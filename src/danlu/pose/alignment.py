@@ -64,7 +64,7 @@ class ObjectCrops:
 
 
 def aligned(crops: ObjectCrops, poses: Tensor) -> Tensor:
-    """Improve poses [R | t] (R, 3, 4) in the camera's frame. An object whose model has no faces keeps its pose."""
+    """Improve poses [R | t] (R, 3, 4) in the camera's frame. A model without faces or colours keeps its pose."""
     if not len(poses):
         return poses
     deviations = (TURN, SHIFT, ZOOM)
@@ -150,6 +150,13 @@ def moved(poses: Tensor, extent: Tensor, changes: Tensor) -> Tensor:
     ray = poses[:, None, :2, 3] / poses[:, None, 2:, 3] + changes[:, 3:5] * (extent / poses[:, 2, 3])[:, None, None]
     translation = torch.cat((ray * depth[..., None], depth[..., None]), -1)
     return torch.cat((turns @ poses[:, None, :, :3], translation[..., None]), -1)
+
+
+def disturbed(poses: Tensor, extent: Tensor) -> Tensor:
+    """Move each of poses (R, 3, 4) by one of the first changes that `aligned` tries, always the same."""
+    changes = _draws(poses, 1, (TURN, SHIFT, ZOOM))[0]
+    rows = torch.arange(len(poses), device=poses.device)
+    return moved(poses, extent, changes)[rows, rows % len(changes)]
 
 
 def _mean_of_best(poses: Tensor, scores: Tensor) -> Tensor:

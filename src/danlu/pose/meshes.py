@@ -68,7 +68,8 @@ class Mesh:
         """Return points spread evenly over the surface, unit normals that point outwards, and colours.
 
         float64 (count, 3) each. A sum over the points is closer to the integral over the surface than with random
-        ones. Normals are zero where there are no faces; colours of a mesh without any are `GREY`.
+        ones. Normals are zero where there are no faces or no colours, which are `GREY` then: nothing can be compared
+        with an image.
         """
         colours = np.full_like(self.points, GREY) if self.colours is None else self.colours.astype(np.float64)
         if not len(self.faces):
@@ -85,7 +86,8 @@ class Mesh:
         weights = np.stack((1 - u - v, u, v), 1)[..., None]
         points, shades = ((one[self.faces[chosen]] * weights).sum(1) for one in (self.points, colours))
         # Six times the enclosed volume; negative where the faces are clockwise seen from outside.
-        side = -1 if (normals * (a - self.points.mean(0))).sum() < 0 else 1
+        outwards = (normals * (a - self.points.mean(0))).sum() >= 0
+        side = 0 if self.colours is None else 1 if outwards else -1
         units = side * normals[chosen] / np.maximum(areas[chosen, None], 1e-300)
         return torch.from_numpy(points), torch.from_numpy(units), torch.from_numpy(shades)
 

@@ -42,7 +42,7 @@ class Surfaces:
 
     @property
     def usable(self) -> Tensor:
-        """bool (R,): objects whose model has faces; without normals no light and no visible side are known."""
+        """bool (R,): objects whose model has faces and colours; without normals no visible side is known."""
         return self.normals.flatten(1).any(1)
 
 

@@ -18,6 +18,7 @@ from danlu.data.clips import CLIP_CHANNELS, ClipTransform
 from danlu.data.columns import TargetScaler
 from danlu.data.grids import GridAugment
 from danlu.detection.detector import Detector
+from danlu.detection.pose_detector import PoseDetector
 from danlu.engine.device import in_precision, set_determinism
 from danlu.engine.loop import Plan
 from danlu.engine.norm_statistics import MAX_BATCHES, NormStatistics, has_updated_norms
@@ -42,6 +43,7 @@ from danlu.user_objects import find, is_own
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+JUDGED_IMAGES = 64  # by which it is decided whether poses are aligned with the pixels
 MAX_EVALUATED_MAPS = 16  # images of an evaluation batch of semantic segmentation
 
 
@@ -132,6 +134,14 @@ def _probe_batches(prepared: Prepared) -> tuple[Batches, Batches | None]:
     return plain, make_batches(prepared, index, augment, batch_size=size, seed=config.seed)
 
 
+def _judge_alignment(module: PoseDetector, prepared: Prepared) -> None:
+    """Let a network of poses see some training images, evenly spaced, the same ones in every process."""
+    train = prepared.split.train
+    some = train[:: max(1, len(train) // JUDGED_IMAGES)][:JUDGED_IMAGES]
+    for batch in make_batches(prepared, some, transforms(prepared)[1], batch_size=JUDGED_IMAGES).epoch():
+        module.judge_alignment(batch.inputs, batch.targets)
+
+
 def evaluation_views(config: Config) -> Views | None:
     return (lambda images: views(images, config.augment)) if config.tta else None
 
@@ -155,6 +165,8 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
         fit_head(module, prepared, *_probe_batches(prepared))
     if isinstance(module, Pretrainer) and not restored:
         module.prepare(batch.inputs for batch in evaluation_batches(prepared, prepared.split.train, fabric).epoch())
+    if isinstance(module, PoseDetector) and not restored:
+        _judge_alignment(module, prepared)
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None
     changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)
     fused = config.precision != "fp16" or all(setting is None for setting in changes_gradient)
