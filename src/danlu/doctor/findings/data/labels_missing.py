@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from danlu.doctor.derived.labels import labels_seen, mean_rows
-from danlu.doctor.derived.progress import SQUARED
+from danlu.doctor.derived.progress import SQUARED, steps_taken
 from danlu.doctor.drawings.counts import classes
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.data.not_shuffled import not_shuffled
@@ -16,6 +16,7 @@ from danlu.doctor.phrase import message
 from danlu.doctor.places import class_label
 
 MIN_TARGETS = 200  # of a training; fewer may be equal by chance
+MIN_STEPS = 50  # of a training; in fewer, labels by the untrained model itself (pseudo-labels) may all be one class
 MAX_ABSENT = 0.34  # of all classes; where more are without labels, the data are a part of another data set
 MAX_CLASSES, MIN_LABELS_EACH = 30, 50  # and labels for each class, so that none is absent by chance
 MIN_SHARE, MIN_EXPECTED = 0.02, 10  # of the validation labels, and training labels then expected of a class
@@ -84,7 +85,11 @@ def only_target(ledger: Ledger) -> float | None:
     """The value of all targets of a training, if there is only one and the loss takes the outputs of the model themselves."""
     kind = ledger.last("loss.kind")
     ends = {v for end in ("min", "max") for v in ledger.values(f"target.{end}", "train")}
-    enough = labels_seen(ledger) >= MIN_TARGETS and bool(ledger.values("target.min", "train"))
+    enough = (
+        labels_seen(ledger) >= MIN_TARGETS
+        and steps_taken(ledger) >= MIN_STEPS
+        and bool(ledger.values("target.min", "train"))
+    )
     if not enough or len(ends) != 1 or ledger.last("loss.terms", default=1) > 1:
         return None
     classifies = kind in ("cross_entropy", "nll") and (ledger.last("output.count") or 0) > 1
