@@ -44,6 +44,14 @@ class Verb:
     language: str = ""
 
 
+OWN_OBJECTS = {
+    "model": "network of your own, as in the training",
+    "transform": "transform of your own, as in the training",
+    "loss": "loss of your own, as in the training",
+    "metrics": "metrics of your own, as in the training",
+}
+
+
 def _train(parser: Parser) -> None:
     parser.argument("data.path", metavar="DATA", nargs="?", help=setting_text("data.path"))
     parser.flag("--config", metavar="FILE", help="start from a YAML file, such as a run's config.yaml")
@@ -81,11 +89,7 @@ def _tune(parser: Parser) -> None:
 def _evaluate(parser: Parser) -> None:
     parser.argument("run", metavar="RUN", help="a run folder, or detections of any system: a COCO results .json")
     parser.argument("data", metavar="DATA", nargs="?", help="other labelled data [the run's own test set]")
-    for name, text in (
-        ("loss", "loss of your own, as in the training"),
-        ("metrics", "metrics of your own, as in the training"),
-    ):
-        parser.flag(f"--{name}", metavar="FILE.py:NAME", default=None, help=text)
+    _own_objects(parser, "loss", "metrics")
     parser.flag("--part", metavar="train|val|test", help="split of the run's own data to evaluate on [test]")
     parser.flag("--out", metavar="FILE", default=None, help=f"HTML page to write [RUN/{EVALUATION_PAGE}]")
     _trained_network(parser)
@@ -127,8 +131,7 @@ def _export(parser: Parser) -> None:
     parser.flag("--out", metavar="FILE", default=None, help="file to write [RUN/export/model.onnx]")
     parser.flag("--int8", action="store_true", help="onnx: layers in 8 bits, with ranges from training images")
     parser.flag("--batch", metavar="N|any", default=None, help="images per call of the file [any]")
-    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
-    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
+    _own_objects(parser, "model", "transform")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
 
 
@@ -136,8 +139,7 @@ def _share(parser: Parser) -> None:
     parser.argument("run", metavar="RUN")
     parser.flag("--out", metavar="FILE", default=None, help="zip file to write [NAME.zip in the current folder]")
     parser.flag("--use", metavar="TEXT", default=None, help="intended use of the network, for the model card")
-    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
-    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
+    _own_objects(parser, "model", "transform")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to share [best]")
 
 
@@ -145,8 +147,7 @@ def _serve(parser: Parser) -> None:
     parser.argument("run", metavar="RUN")
     parser.flag("--port", metavar="N", default=None, help="port to listen on, 0 for a free one [8000]")
     parser.flag("--host", metavar="ADDRESS", default=None, help="address to listen on [127.0.0.1]")
-    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
-    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
+    _own_objects(parser, "model", "transform")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
     parser.flag("--device", metavar="TEXT", default=None, help=setting_text("device"))
 
@@ -202,8 +203,7 @@ def _compare(parser: Parser) -> None:
     parser.argument("runs", metavar="RUN", nargs="+")
     parser.flag("--out", metavar="FILE", default=None, help="HTML page to write [compare_A_B.html]")
     parser.flag("--images", metavar="N", default=None, help="max number of test images with all predictions [12]")
-    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
-    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
+    _own_objects(parser, "model", "transform")
 
 
 def _report(parser: Parser) -> None:
@@ -216,16 +216,7 @@ def _report(parser: Parser) -> None:
     )
     parser.flag("--part", metavar="train|val|test", default=None, help="features: split of the run's own data [val]")
     parser.flag("--samples", metavar="N", default=None, help="features: number of samples, 10 to 3000 [1000]")
-    parser.flag(
-        "--model", metavar="FILE.py:NAME", default=None, help="features: network of your own, as in the training"
-    )
-    parser.flag(
-        "--transform", metavar="FILE.py:NAME", default=None, help="features: transform of your own, as in the training"
-    )
-    parser.flag("--loss", metavar="FILE.py:NAME", default=None, help="features: loss of your own, as in the training")
-    parser.flag(
-        "--metrics", metavar="FILE.py:NAME", default=None, help="features: metrics of your own, as in the training"
-    )
+    _own_objects(parser, *OWN_OBJECTS, of="features: ")
     parser.flag("--weights", metavar="best|last", default=None, help="features: weights to load [best]")
 
 
@@ -234,9 +225,14 @@ def _watch(parser: Parser) -> None:
     parser.flag("--budget", metavar="N", default=None, help="max fraction of the training time for the doctor [0.03]")
 
 
+def _own_objects(parser: Parser, *kinds: str, of: str = "") -> None:
+    """Flags for objects of the user that a run cannot save. of: what they are for, before each text."""
+    for kind in kinds:
+        parser.flag(f"--{kind}", metavar="FILE.py:NAME", default=None, help=of + OWN_OBJECTS[kind])
+
+
 def _trained_network(parser: Parser) -> None:
-    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
-    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
+    _own_objects(parser, "model", "transform")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
     parser.flag("--device", metavar="TEXT", default=None, help=setting_text("device"))
     parser.flag("--tta", default=None, metavar="[true|false]", help=setting_text("tta"))
