@@ -182,6 +182,27 @@ def pipe_of_labels(root: Path) -> None:
         os.mkfifo(file)
 
 
+def pipe_of_batch(root: Path) -> str:
+    """CIFAR-10 as published, with a pipe in the place of a batch."""
+    os.mkfifo(root / "data_batch_1")
+    (root / "test_batch").write_bytes(b"")
+    return "cifar"
+
+
+def pipe_of_mesh(root: Path) -> None:
+    write_poses(root, random.Random(0))
+    mesh = next(root.rglob("*.ply"))
+    mesh.unlink()
+    os.mkfifo(mesh)
+
+
+def link_of_mesh(root: Path) -> None:
+    write_poses(root, random.Random(0))
+    mesh = next(root.rglob("*.ply"))
+    mesh.rename(root.parent / "outside.ply")
+    mesh.symlink_to(root.parent / "outside.ply")
+
+
 ALL = (16_384, 16_384)
 SETS: dict[str, Write] = {
     "coco, polygon of a million corners": lambda root: coco(root, bbox=[5, 5, 30, 30], segmentation=[ring().ravel().tolist()]),
@@ -219,6 +240,9 @@ SETS: dict[str, Write] = {
     "table of one cell of 30 MB": lambda root: table(root, "a,b\n1," + "x" * 30_000_000 + "\n"),
     "table of empty lines": lambda root: table(root, "\n" * MANY + "a;b\n1,5;2\n"),
     "json that is cut after 100,000 brackets": brackets,
+    "cifar, a pipe for a batch": pipe_of_batch,
+    "bop, a pipe for a mesh": pipe_of_mesh,
+    "bop, a mesh that is a link out": link_of_mesh,
     "table of quotes": lambda root: table(root, 'a,b\n"' * 300_000),
     "table of zero bytes": lambda root: table(root, "\0" * 20_000_000),
     "gzip in gzip": lambda root: (root / "table.csv.gz").write_bytes(gzip.compress(gzip.compress(bytes(9 << 20)))) and None,

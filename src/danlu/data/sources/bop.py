@@ -72,12 +72,12 @@ class _Reading(PoseReading):
 
     def scene(self, folder: Path, parts: tuple[str, ...]) -> None:
         """Read the images and objects of one scene folder."""
-        if not (folder / "scene_camera.json").exists():
+        if not self.has(folder / "scene_camera.json"):
             text = "{folder} has scene_gt.json but no scene_camera.json with the intrinsics cam_K of its images"
             raise Refusal(message("data.refuse.bop_no_camera", text, folder=folder))
         truth, cameras = (read_json(folder / name) for name in ("scene_gt.json", "scene_camera.json"))
-        info = read_json(folder / "scene_gt_info.json") if (folder / "scene_gt_info.json").exists() else {}
-        files = _image_files(folder)
+        info = read_json(folder / "scene_gt_info.json") if self.has(folder / "scene_gt_info.json") else {}
+        files = self._image_files(parts)
         split = next((s for part in parts for name, s in SPLITS.items() if part.startswith(name)), UNASSIGNED)
         for key, objects in truth.items():
             where = f"{'/'.join((*parts, 'scene_gt.json'))} image {key}"
@@ -96,10 +96,21 @@ class _Reading(PoseReading):
                 found = self._object(entry, f"{where} object {number}")
                 if found is not None:
                     mask = folder / MASKS / f"{int(key):06d}_{number:06d}.png"
-                    found.mask = MaskFile(mask, 255) if mask.exists() else None
+                    found.mask = MaskFile(mask, 255) if self.has(mask) else None
                     _add_details(found, details[number] if number < len(details) else None)
                     image.objects.append(found)
             self.images.append(image)
+
+    def _image_files(self, parts: tuple[str, ...]) -> dict[int, Path]:
+        """Images of a scene by their number."""
+        for name in IMAGE_FOLDERS:
+            listed = self.survey.by_folder.get((*parts, name), ())
+            files = {
+                int(file.stem): file.path for file in listed if file.suffix in IMAGE_SUFFIXES and file.stem.isdecimal()
+            }
+            if files:
+                return files
+        return {}
 
     def _object(self, entry: Any, where: str) -> PosedObject | None:
         """One object; None, and a problem, if it has no usable pose."""
@@ -125,11 +136,11 @@ class _Reading(PoseReading):
                     path=self.survey.path,
                 )
             )
-        table = read_json(folder / "models_info.json")
+        table = read_json(folder / "models_info.json") if self.has(folder / "models_info.json") else {}
         meshes = {}
         for number in numbers:
             file = folder / f"obj_{number:06d}.ply"
-            if not file.exists():
+            if not self.has(file):
                 text = "{file} is missing: object {number} of scene_gt.json has no mesh"
                 raise Refusal(message("data.refuse.bop_no_mesh", text, file=file, number=number))
             meshes[number] = read_mesh(file)
@@ -153,21 +164,6 @@ def _add_details(one: PosedObject, details: Any) -> None:
     if isinstance(details, dict):
         one.whole, one.visible = (box_of_corner_and_size(details.get(name)) for name in ("bbox_obj", "bbox_visib"))
         one.fraction = float(details["visib_fract"]) if "visib_fract" in details else None
-
-
-def _image_files(folder: Path) -> dict[int, Path]:
-    """Images of a scene by their number."""
-    for name in IMAGE_FOLDERS:
-        place = folder / name
-        if place.is_dir():
-            files = {
-                int(file.stem): file
-                for file in sorted(place.iterdir())
-                if file.suffix.lower() in IMAGE_SUFFIXES and file.stem.isdecimal()
-            }
-            if files:
-                return files
-    return {}
 
 
 def _model_folder(root: Path) -> Path | None:

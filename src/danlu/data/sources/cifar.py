@@ -5,7 +5,7 @@ The unpickler only supports numpy arrays and plain values, so that a file cannot
 
 from __future__ import annotations
 
-import builtins
+import io
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
 from danlu.data.sources.targets import Task, sort_classes
-from danlu.data.text_files import read_text
+from danlu.data.text_files import read_bytes, read_text
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, blame, refusal
 
 PIXELS = 3 * 32 * 32  # values per image
 PUBLISHED_FOLDERS = ("cifar-10-batches-py", "cifar-100-python", "cifar-10-batches-bin", "cifar-100-binary")
@@ -95,7 +95,7 @@ def _batches(home: Path) -> list[Path]:
 
 def _read_binary(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Read rows of a label (CIFAR-100: coarse, then fine) and 3,072 pixel values in the order (C, H, W)."""
-    data = np.fromfile(file, np.uint8)
+    data = np.frombuffer(_content(file), np.uint8).copy()
     head = 2 if count == 100 else 1
     if len(data) == 0 or len(data) % (PIXELS + head):
         raise refusal(
@@ -109,6 +109,13 @@ def _read_binary(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
         )
     rows = data.reshape(-1, PIXELS + head)
     return rows[:, head:], rows[:, head - 1]
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return read_bytes(file)
+    except OSError as error:
+        raise blame(error, str(file)) from None
 
 
 def _read_python(file: Path, fine: bool) -> tuple[np.ndarray, Sequence[int]]:
@@ -154,8 +161,7 @@ def _names(home: Path, fine: bool) -> tuple[list[str], list[str]]:
 def read_pickle(file: Path) -> Any:
     """Load a pickle of plain values and numpy arrays, with byte strings decoded. Raises Refusal for other content."""
     try:
-        with builtins.open(file, "rb") as stream:
-            return _text(_NumpyUnpickler(stream, encoding="bytes").load())
+        return _text(_NumpyUnpickler(io.BytesIO(_content(file)), encoding="bytes").load())
     except pickle.UnpicklingError as error:
         raise Refusal(
             message(

@@ -30,7 +30,7 @@ from danlu.data.sources.pose_reading import (
 )
 from danlu.data.sources.targets import Task
 from danlu.data.survey import File, Survey, as_survey
-from danlu.data.text_files import read_lines
+from danlu.data.text_files import read_bytes, read_lines, read_text
 from danlu.message import message
 from danlu.pose.meshes import Mesh, read_mesh
 from danlu.pose.object_model import ObjectModel
@@ -96,10 +96,10 @@ class _Preprocessed(PoseReading):
         """Read the images and objects of one folder."""
         place = self.survey.root.joinpath(*parts)
         truth, infos = (_yaml(place / name) for name in ("gt.yml", "info.yml"))
-        splits = _splits(place)
+        splits = self._splits(place)
         for key, objects in truth.items():
             where = f"{'/'.join((*parts, 'gt.yml'))} image {key}"
-            path = _image(place, key)
+            path = self._image(place, key)
             if path is None:
                 self.problems.append(Problem(where, "its image file is missing"))
                 continue
@@ -112,6 +112,20 @@ class _Preprocessed(PoseReading):
             for k, entry in enumerate(objects if isinstance(objects, list) else []):
                 self._object(image, entry, f"{where} object {k}", place / "mask" / path.name)
             self.images.append(image)
+
+    def _splits(self, folder: Path) -> dict[int, int]:
+        """Split of images by number, from train.txt and test.txt of a folder; images in neither are not listed."""
+        found: dict[int, int] = {}
+        for name, split in (("train.txt", TRAIN), ("test.txt", TEST)):
+            if self.has(file := folder / name):
+                words = read_bytes(file).decode("utf-8", "replace").split()
+                found |= {int(Path(word).stem): split for word in words if Path(word).stem.isdecimal()}
+        return found
+
+    def _image(self, folder: Path, key: Any) -> Path | None:
+        """Image of a number: rgb/0000.png."""
+        names = [f"rgb/{int(key):04d}.{end}" for end in IMAGES] if str(key).isdecimal() else []
+        return next((file for name in names if self.has(file := folder / name)), None)
 
     def _object(self, image: PosedImage, entry: Any, where: str, mask: Path) -> None:
         """Add one object of gt.yml. The mask is that of the object that the folder is about."""
@@ -128,7 +142,7 @@ class _Preprocessed(PoseReading):
         if found is not None:
             found.whole = box_of_corner_and_size(entry.get("obj_bb"))
             own = mask.parent.parent.name.isdecimal() and int(mask.parent.parent.name) == number
-            found.mask = MaskFile(mask, 255) if own and mask.exists() else None
+            found.mask = MaskFile(mask, 255) if own and self.has(mask) else None
             image.objects.append(found)
 
     def models(self, numbers: Sequence[int]) -> list[ObjectModel]:
@@ -137,7 +151,7 @@ class _Preprocessed(PoseReading):
         found = []
         for number in numbers:
             files = [place / f"obj_{number:0{digits}d}.ply" for place in places for digits in (2, 6)]
-            file = next((one for one in files if one.exists()), None)
+            file = next((one for one in files if self.has(one)), None)
             if file is None:
                 text = "{path} must have models/obj_{number:02d}.ply, the mesh of object {number}, in it or beside it"
                 values = {"path": self.survey.path, "number": number}
@@ -192,21 +206,22 @@ class _Original(PoseReading):
         found = []
         for folder in (self.objects[number - 1] for number in numbers):
             files = [folder / name for name in ("mesh.ply", "OLDmesh.ply")]
-            file = next((one for one in files if one.exists()), None)
+            file = next((one for one in files if self.has(one)), None)
             if file is None:
                 text = "{folder} must have mesh.ply, the mesh of {name}"
                 raise Refusal(message("data.refuse.linemod_original_mesh", text, folder=folder, name=folder.name))
             mesh = read_mesh(file)
-            mesh = mesh.scaled(_mesh_unit(folder / "distance.txt", mesh))
+            distance = folder / "distance.txt"
+            mesh = mesh.scaled(_mesh_unit(distance if self.has(distance) else None, mesh))
             found.append(self.shaped(folder.name, mesh, folder.name in SYMMETRIC))
         return found
 
 
-def _mesh_unit(path: Path, mesh: Mesh) -> float:
+def _mesh_unit(path: Path | None, mesh: Mesh) -> float:
     """Metres per unit of a mesh: that of millimetres, centimetres and metres that fits the diameter of distance.txt."""
     diameter = mesh.diameter
     try:
-        wanted = float(path.read_text(encoding="utf-8").split()[0]) * CENTIMETRE
+        wanted = float((read_text(path) if path is not None else "").split()[0]) * CENTIMETRE
     except (OSError, ValueError, IndexError):
         return MILLIMETRE if diameter > 5 else 1.0
     return min((MILLIMETRE, CENTIMETRE, 1.0), key=lambda unit: abs(np.log(max(diameter * unit, 1e-12) / wanted)))
@@ -218,28 +233,11 @@ def _matrix(file: File, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(np.array(numbers, np.float64).reshape(shape))
 
 
-def _splits(folder: Path) -> dict[int, int]:
-    """Split of images by number, from train.txt and test.txt of a folder; images in neither are not listed."""
-    found: dict[int, int] = {}
-    for name, split in (("train.txt", TRAIN), ("test.txt", TEST)):
-        file = folder / name
-        if file.exists():
-            words = file.read_text(encoding="utf-8", errors="replace").split()
-            found |= {int(Path(word).stem): split for word in words if Path(word).stem.isdecimal()}
-    return found
-
-
-def _image(folder: Path, key: Any) -> Path | None:
-    """Image of a number: rgb/0000.png."""
-    names = [f"rgb/{int(key):04d}.{end}" for end in IMAGES] if str(key).isdecimal() else []
-    return next((folder / name for name in names if (folder / name).exists()), None)
-
-
 def _yaml(path: Path) -> dict[Any, Any]:
     """The table in a YAML file. Raises Refusal for anything else."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"), loader, MAX_YAML_BYTES, MAX_YAML_VALUES)
+        content = parse_yaml(read_text(path), loader, MAX_YAML_BYTES, MAX_YAML_VALUES)
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         text = "{path} cannot be read as YAML: {reason}"

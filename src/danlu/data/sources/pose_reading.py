@@ -5,6 +5,7 @@ A reader parses its files into `PosedImage`s, whose camera counts continuous pix
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from danlu.data.annotations import Annotation, MaskFile
 from danlu.data.dataset import TRAIN, Dataset, Problem
 from danlu.data.image_file import ImageInfo
 from danlu.data.image_workers import check_images
+from danlu.data.links import FOLLOW, Fence, check_ordinary
 from danlu.data.pose_audit import (
     MAX_EXAMPLES,
     MIN_DEVIATION,
@@ -99,6 +101,20 @@ class PoseReading:
         self.images: list[PosedImage] = []
         self.hidden = self.entries = 0
         self.audit = PoseAudit()
+
+    def has(self, file: Path) -> bool:
+        """Return whether a file that the format implies is there.
+
+        Raises Refusal for a link out of the data, a pipe or a device, which the survey does not list.
+        """
+        if not file.exists():
+            return False
+        check_ordinary(file, str(file))
+        home = self.survey.root if file.is_relative_to(self.survey.root) else file.parent
+        if not self.survey.follow_links and not Fence.around(home).holds(file):
+            wanted = message("data.wanted.file_inside", "a file in the data folder")
+            raise refusal(str(file), wanted, f"a link to {os.path.realpath(file)}", do=FOLLOW)
+        return True
 
     def posed(self, number: int, rotation: Tensor, translation: Tensor, where: str) -> PosedObject | None:
         """One object from a matrix (3, 3) and a position (3,), float64; None, and a problem, for an unusable pose."""

@@ -6,6 +6,7 @@ cls_indexes are numbered from 1 in the order of image_sets/classes.txt, which is
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.pose_reading import PosedImage, PoseReading, camera_from
 from danlu.data.sources.targets import Task
 from danlu.data.survey import File, Survey, as_survey
+from danlu.data.text_files import read_bytes
 from danlu.message import message
 from danlu.pose.meshes import Mesh, read_mesh
 from danlu.pose.object_model import ObjectModel
@@ -117,7 +119,7 @@ class _Reading(PoseReading):
         found = []
         for name in (self.names[number - 1] for number in numbers):
             files = [self.folder / name / file for file in POINT_FILES]
-            file = next((one for one in files if one.exists()), None)
+            file = next((one for one in files if self.has(one)), None)
             if file is None:
                 text = "{folder} must have the model of {name}: points.xyz or textured.obj"
                 raise Refusal(message("data.refuse.ycb_no_model", text, folder=self.folder / name, name=name))
@@ -129,7 +131,7 @@ class _Reading(PoseReading):
         """Names of the classes in the order of their numbers."""
         lists = [file for file in self.survey.files if file.parts[-2:] == ("image_sets", "classes.txt")]
         if lists:
-            lines = lists[0].path.read_text(encoding="utf-8", errors="replace").split()
+            lines = read_bytes(lists[0].path).decode("utf-8", "replace").split()
             return [line for line in lines if line != "__background__"]
         return sorted(one.name for one in self.folder.iterdir() if one.is_dir() and not one.name.startswith("."))
 
@@ -140,9 +142,7 @@ class _Reading(PoseReading):
         for file in self.survey.files:
             if file.folder[-1:] == ("image_sets",) and file.name in LISTS:
                 names.add(file.name)
-                found |= dict.fromkeys(
-                    file.path.read_text(encoding="utf-8", errors="replace").split(), LISTS[file.name]
-                )
+                found |= dict.fromkeys(read_bytes(file.path).decode("utf-8", "replace").split(), LISTS[file.name])
         return found if "train.txt" in names else {}
 
 
@@ -151,7 +151,7 @@ def _numbers_of(path: Path) -> tuple[np.ndarray, torch.Tensor, list[int]]:
     from scipy.io import loadmat
 
     try:
-        content: dict[str, Any] = loadmat(path)
+        content: dict[str, Any] = loadmat(io.BytesIO(read_bytes(path)))
     except Exception as error:  # scipy's reader raises errors of many kinds on damaged files
         raise ValueError(str(error)) from None
     numbers = [int(v) for v in np.asarray(content["cls_indexes"]).ravel()]
@@ -164,7 +164,7 @@ def _numbers_of(path: Path) -> tuple[np.ndarray, torch.Tensor, list[int]]:
 def _boxes(path: Path | None) -> dict[str, np.ndarray]:
     """Boxes x1, y1, x2, y2 of NAME-box.txt by class; lines of another form are left out."""
     found = {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path is not None else []
+    lines = read_bytes(path).decode("utf-8", "replace").splitlines() if path is not None else []
     for name, *numbers in (line.split() for line in lines if len(line.split()) == 5):
         try:
             found[name] = np.array([float(v) for v in numbers])
@@ -176,7 +176,7 @@ def _boxes(path: Path | None) -> dict[str, np.ndarray]:
 def _points(path: Path) -> Mesh:
     """Points of a .xyz file, x, y and z on a line. Raises Refusal for another content."""
     try:
-        points = np.loadtxt(path, dtype=np.float64, ndmin=2)
+        points = np.loadtxt(io.BytesIO(read_bytes(path)), dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as error:
         raise Refusal(message("data.refuse.xyz", "{path} cannot be read: {error}", path=path, error=error)) from None
     if points.shape[1:] != (3,) or len(points) < 4 or not np.isfinite(points).all():
