@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import danlu
+from danlu.doctor.announcer import Announcer
 from danlu.doctor.finding import Finding
 
 
@@ -51,6 +52,17 @@ def test_findings_are_printed_as_they_arise(capsys: pytest.CaptureFixture[str]) 
     _, silent = run(quiet=True)
     for one, other in zip(loud.parameters(), silent.parameters()):
         assert torch.equal(one, other)
+
+
+def test_code_to_paste_is_printed_in_lines_below_its_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    code = "if True:\n    x = 1"
+    finding = Finding(
+        "loop.no_update", "error", 1.0, "net\n.0", {}, title="T\nU", cause="C.", remedy="R.", snippet=code
+    )
+    Announcer(lambda: [finding], "en", quiet=False).look()
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("error: T\\nU")  # a name from the data stays in its line
+    assert rest == ["    if True:", "        x = 1"]
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:

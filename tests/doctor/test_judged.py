@@ -38,9 +38,9 @@ def test_complete_training_is_judged_except_inapplicable_findings() -> None:
     checked = judged(trained(validate=True))
     assert checked.not_judged == []
     boxes_and_metrics, label_maps, next_items, regression, pretraining, poses = 5, 2, 1, 1, 4, 10
-    padded, sampling, other_models = 1, 1, 1
+    padded, sampling, other_models, order = 1, 1, 1, 1
     inapplicable = boxes_and_metrics + label_maps + next_items + regression + pretraining + poses
-    inapplicable += padded + sampling + other_models
+    inapplicable += padded + sampling + other_models + order
     assert checked.n == len(FINDINGS) - inapplicable
 
 

@@ -80,9 +80,9 @@ def summary_line(found: Sequence[Finding], steps: int) -> str:
     return str(message("doctor.watch.summary", text, steps=f"{steps:,}", counts=listed))
 
 
-def say(line: str, style: str = "") -> None:
-    """Print a line, in colour on a terminal where rich is installed."""
-    line = printable_line(line)
+def say(text: str, style: str = "") -> None:
+    """Print a sentence and the code to paste below it, in colour on a terminal where rich is installed."""
+    line = "\n".join(map(printable_line, text.split("\n")))
     if sys.stdout.isatty():
         try:
             from rich.console import Console

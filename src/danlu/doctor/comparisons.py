@@ -41,7 +41,7 @@ def _observed(name: str) -> Callable[..., Any]:
 
     def compare(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         equal = original(self, *args, **kwargs)
-        if args and isinstance(args[0], Tensor) and isinstance(equal, Tensor) and not torch.compiler.is_compiling():
+        if args and isinstance(args[0], Tensor) and type(equal) is Tensor and not torch.compiler.is_compiling():
             integers = not self.is_floating_point() and not args[0].is_floating_point()
             if integers and self.numel() == args[0].numel() == equal.numel():
                 for listener in tuple(_listeners):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from danlu.doctor.terms import severity_term, term
-from danlu.message import Message, language, speaking
+from danlu.message import Message, language, printable_line, speaking
 
 SEVERITIES = ("error", "warning", "note")
 
@@ -117,7 +117,7 @@ def indented(snippet: str) -> list[str]:
 
 def in_lines(finding: Finding, code: str | None = None) -> str:
     """The finding in one line (`in_one_line`), and below it the code to paste."""
-    return "\n".join([in_one_line(finding, code), *indented(finding.snippet)])
+    return "\n".join([printable_line(in_one_line(finding, code)), *indented(finding.snippet)])
 
 
 def in_english(value: Any) -> Any:
