@@ -19,7 +19,7 @@ from danlu.pose.symmetry import thinned
 MAX_SYMMETRIES = 72  # of a model, in the loss: a continuous symmetry in steps of ten degrees, with a half turn
 SURFACE_POINTS = 512  # of a model, with which poses are aligned with the image
 MIN_ALIGNED_SCORE = 0.5  # of a detection whose pose is aligned, relative to the best one of its class in the image
-MAX_ALIGNED = 10  # detections of an image; early in a training many have like scores
+MAX_ALIGNED = 5  # detections of an image; early in a training many have like scores, and each takes 25 ms
 MIN_JUDGED = 8  # objects of a model, to judge whether alignment improves its poses
 POINTS = 128  # of the surface of a model: for the losses of PoseCNN, and to draw the model without its mesh
 

@@ -20,6 +20,7 @@ MIN_STEPS = 50  # of a training; in fewer, labels by the untrained model itself 
 MAX_ABSENT = 0.34  # of all classes; where more are without labels, the data are a part of another data set
 MAX_CLASSES, MIN_LABELS_EACH = 30, 50  # and labels for each class, so that none is absent by chance
 MIN_SHARE, MIN_EXPECTED = 0.02, 10  # of the validation labels, and training labels then expected of a class
+MAX_SHARE = 0.34  # of the validation labels; beyond it the data were split by label (data.split_shift)
 ONE_VALUE = message(
     "finding.data.labels_missing.type",
     "Print some targets before and after each conversion: a cast of fractions to integers (.long()) makes them 0, as does "
@@ -100,7 +101,10 @@ def only_target(ledger: Ledger) -> float | None:
 def _absent_but_validated(ledger: Ledger, train: list[float], val: list[float]) -> list[int]:
     """Classes without a training label that are frequent in validation."""
     least = max(MIN_SHARE, MIN_EXPECTED / max(1, labels_seen(ledger)))
-    return [k for k, (a, b) in enumerate(zip(train, val)) if a == 0 and b > least] if len(train) == len(val) else []
+    if len(train) != len(val):
+        return []
+    absent = [k for k, (a, b) in enumerate(zip(train, val)) if a == 0 and b > least]
+    return absent if sum(val[k] for k in absent) <= MAX_SHARE else []
 
 
 def _any_of(val: list[float], train: list[float]) -> bool:
@@ -110,8 +114,11 @@ def _any_of(val: list[float], train: list[float]) -> bool:
 def _absent_between(ledger: Ledger, train: list[float]) -> list[int]:
     """Classes without a label between others that are frequent.
 
-    The first is left out: there the labels are counted from 1 (data.label_range), or it is padding.
+    The first is left out: there the labels are counted from 1 (data.label_range), or it is padding. So are labels of
+    items or pixels: a vocabulary has numbers that a text does not use.
     """
+    if ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2:
+        return []
     top = max((k for k, share in enumerate(train) if share > 0), default=0)
     absent = [k for k in range(1, top) if train[k] == 0 and ledger.last("loss.option", "ignore_index") != k]
     few = len(absent) <= MAX_ABSENT * len(train) and len(train) <= MAX_CLASSES
