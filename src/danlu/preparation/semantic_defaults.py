@@ -8,7 +8,7 @@ from danlu.learning.optim import find_optimizer
 from danlu.message import message
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Chooser
-from danlu.preparation.pretrained import DETECTOR_LAYER_DECAY, ONE_CYCLE, PRETRAINED_SEGMENTER, SEGMENTER, is_pretrained
+from danlu.preparation.pretrained import ONE_CYCLE, PRETRAINED_SEGMENTER, SEGMENTER, is_pretrained
 from danlu.segmentation.build import SegmenterSpec, find_segmenter
 from danlu.task_spec import TaskSpec
 
@@ -17,6 +17,7 @@ SMALL_SET = 1_000  # training images; with fewer, small batches give enough step
 MIN_EPOCHS, MAX_EPOCHS = 8, 100
 FINE_TUNING_LR = 2e-3  # of adamw in the head
 FINE_TUNING_IMAGES = 3_600  # over all epochs, on a CPU
+LAYER_DECAY = 0.6
 
 
 def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torch.device) -> None:
@@ -80,6 +81,6 @@ def _start(chooser: Chooser, init: str) -> None:
     if weights is not None and chooser["transfer.freeze"] is None:
         chooser.keep("transfer.freeze", tuple(f"backbone.network.{name}" for name in weights.early_layers))
     if chooser["transfer.layer_decay"] == 1.0:
-        chooser.keep("transfer.layer_decay", DETECTOR_LAYER_DECAY)
+        chooser.keep("transfer.layer_decay", LAYER_DECAY)
     text = "batch norm keeps the source's statistics; those of few images are noise"
     chooser.pick("transfer.freeze_norm", True, message("choice.freeze_norm", text))
