@@ -38,7 +38,7 @@ def test_the_command_prints_them_and_writes_the_page_into_the_run(digits_run, ca
     assert main(["evaluate", str(digits_run.folder), "--part", "val"]) == 0
     said = capsys.readouterr().out
     assert "true \\ predicted" in said
-    assert "the most confident" in said
+    assert "most confident" in said
     assert f"page: {page}" in said
     page.unlink()
 

@@ -102,8 +102,8 @@ class Display(Watcher):
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         self._last_line = time.monotonic()
-        compared = plan.val is not None and not plan.task.spec.keeps_last
-        compared = compared and compares(plan.val.samples, progress.epoch)
+        last_is_kept = plan.val is None or plan.task.spec.keeps_last
+        compared = plan.val is not None and not last_is_kept and compares(plan.val.samples, progress.epoch)
         line = epoch_line(plan, progress, row, improved and compared)
         left = progress.seconds / max(progress.epoch, 1) * (plan.epochs - progress.epoch)
         if left >= MIN_SECONDS_LEFT:

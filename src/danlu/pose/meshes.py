@@ -74,7 +74,11 @@ class Mesh:
         colours = np.full_like(self.points, GREY) if self.colours is None else self.colours.astype(np.float64)
         if not len(self.faces):
             chosen = np.arange(count) * len(self.points) // count
-            return tuple(torch.from_numpy(one) for one in (self.points[chosen], np.zeros((count, 3)), colours[chosen]))
+            return (
+                torch.from_numpy(self.points[chosen]),
+                torch.zeros(count, 3).double(),
+                torch.from_numpy(colours[chosen]),
+            )
         a, b, c = (self.points[self.faces[:, k]] for k in range(3))
         normals = np.cross(b - a, c - a)
         areas = np.linalg.norm(normals, axis=1)

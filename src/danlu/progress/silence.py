@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import IO
+from typing import TextIO
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def silent_thread() -> Iterator[None]:
 class _ElseTo(io.TextIOBase):
     """Drops what the thread that made it writes; passes on the rest."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream, self._silent = stream, threading.get_ident()
 
     def write(self, text: str) -> int:

@@ -211,7 +211,8 @@ def _typed(column: Any, decimal: str) -> Any:
 
     cells = [cell.strip() for cell in column.tolist()]
     written = [cell.replace(",", ".") for cell in cells] if decimal == "," else cells
-    values = pandas.to_numeric(np.array(written, dtype=object), errors="coerce").astype(float)
+    converted: Any = pandas.to_numeric(np.array(written, dtype=object), errors="coerce")
+    values: np.ndarray = converted.astype(float)
     if not any(map(CODE.fullmatch, cells)):
         missing = np.isnan(values)
         if not missing.any():

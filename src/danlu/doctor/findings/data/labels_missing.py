@@ -121,6 +121,8 @@ def _absent_between(ledger: Ledger, train: list[float]) -> list[int]:
         return []
     top = max((k for k, share in enumerate(train) if share > 0), default=0)
     absent = [k for k in range(1, top) if train[k] == 0 and ledger.last("loss.option", "ignore_index") != k]
+    if steps_taken(ledger) < MIN_STEPS:
+        return []
     few = len(absent) <= MAX_ABSENT * len(train) and len(train) <= MAX_CLASSES
     return absent if few and labels_seen(ledger) >= MIN_LABELS_EACH * len(train) else []
 

@@ -179,7 +179,7 @@ SPEC = FindingSpec(
         snippet={
             "minus": "optimizer.zero_grad()\nloss = loss_fn(model(x), y)\nloss.backward()\noptimizer.step()",
             "likelihood": "loss = F.nll_loss(F.log_softmax(model(x), dim=1), y)",
-            "cosine": "loss = (1 - F.cosine_similarity(outputs, y)).mean()",
+            "cosine": "loss = (1 - cosine).mean()  # cosine = F.cosine_similarity(outputs, targets)",
         },
     ),
     charts=(loss_and_chance,),
