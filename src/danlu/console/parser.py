@@ -20,6 +20,12 @@ PRETRAIN_FLAGS = {"--method": "pretrain.method", "--tokenizer": "pretrain.tokeni
 NOT_INSPECTED = (  # these change no layer
     "model.name", "model.pretrained", "model.sparse", "model.sparse_both", "model.sparse_refine",
 )  # fmt: skip
+OWN_OBJECTS = {
+    "model": "network of your own, as in the training",
+    "transform": "transform of your own, as in the training",
+    "loss": "loss of your own, as in the training",
+    "metrics": "metrics of your own, as in the training",
+}
 
 LANGUAGE_HELP = message(
     "help.lang", "language of the output: en | zh; by default DANLU_LANG or the locale of the terminal"
@@ -42,14 +48,6 @@ class Verb:
     alias: str | None = None
     setting_names: dict[str, str] = field(default_factory=dict)
     language: str = ""
-
-
-OWN_OBJECTS = {
-    "model": "network of your own, as in the training",
-    "transform": "transform of your own, as in the training",
-    "loss": "loss of your own, as in the training",
-    "metrics": "metrics of your own, as in the training",
-}
 
 
 def _train(parser: Parser) -> None:

@@ -96,7 +96,7 @@ def cosine_sign(loss: Any, outputs: Any) -> int:
             return 0
         name, sources = node.name(), [source for source, _ in node.next_functions]
         if name.startswith("CosineSimilarity") or (name.startswith("SumBackward") and _is_product_of_unit(sources[0])):
-            return sign if any(one is outputs for one in between_all(node)) else 0
+            return sign if any(one is outputs for one in between(node, None, MAX_NODES)) else 0
         known = [source for source in sources if source is not None]
         if len(known) != 1 or not (name in ELEMENTWISE or name in SUMS or name in REARRANGING):
             return 0
@@ -114,17 +114,6 @@ def _sign_of_step(node: Any) -> int:
         return -1 if node.next_functions[0][0] is None else 1
     factor = _factor(node) if name in ("MulBackward0", "DivBackward0") else None
     return -1 if factor is not None and factor.numel() == 1 and float(factor) < 0 else 1
-
-
-def between_all(node: Any) -> Iterator[Any]:
-    """Iterate over the nodes that a node follows from, at most MAX_NODES."""
-    pending, seen = [node], set()
-    while pending and len(seen) < MAX_NODES:
-        current = pending.pop(0)
-        if current is not None and current not in seen:
-            seen.add(current)
-            yield current
-            pending += [source for source, _ in current.next_functions]
 
 
 def _is_product_of_unit(node: Any) -> bool:

@@ -179,7 +179,10 @@ def shape_of(node: Any) -> list[int]:
 
 
 def between(loss: Any, outputs: Any, limit: int) -> Iterator[Any]:
-    """Iterate breadth first over at most `limit` nodes from that of a loss back to that of the outputs, without it."""
+    """Iterate breadth first over at most `limit` nodes from that of a loss back to that of the outputs, without it.
+
+    outputs: None for all nodes that the loss follows from.
+    """
     pending, seen = [loss], set()
     while pending and len(seen) < limit:
         node = pending.pop(0)

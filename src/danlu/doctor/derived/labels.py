@@ -16,6 +16,11 @@ def labels_seen(ledger: Ledger) -> float:
     return sum(samples * measured / max(1, batches) for samples, measured, batches in zip(*columns))
 
 
+def labels_places(ledger: Ledger) -> bool:
+    """Return whether a sample has many labels, of its pixels or of the items of a sequence."""
+    return ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
+
+
 def mean_rows(rows: list[list[float]]) -> list[float]:
     """Mean over the epochs of lists such as class frequencies; an epoch may have been seen only partly."""
     rows = [row for row in rows if isinstance(row, list) and len(row) == len(rows[0])]

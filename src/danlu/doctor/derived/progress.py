@@ -137,7 +137,7 @@ def loss_diverged(ledger: Ledger) -> bool:
 
 
 def loss_blocks(ledger: Ledger, blocks: int = 10, name: str = "loss.step") -> list[float]:
-    """Training loss by step as means of `blocks` equal intervals; fewer where there are fewer steps."""
+    """Training loss by step, or another fact, as means of `blocks` equal intervals; fewer where steps are fewer."""
     losses = ledger.values(name)
     size = max(1, len(losses) // blocks)
     return [sum(losses[i : i + size]) / size for i in range(0, len(losses) - size + 1, size)]

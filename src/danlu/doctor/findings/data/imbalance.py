@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from danlu.doctor.derived.applies import classifies
-from danlu.doctor.derived.labels import mean_rows
+from danlu.doctor.derived.labels import labels_places, mean_rows
 from danlu.doctor.drawings.counts import classes
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.data.not_shuffled import not_shuffled
@@ -40,7 +40,7 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
         facts["fix"] = "binary" if str(ledger.last("loss.kind")).startswith("bce") else ""
         hidden = shares[k] * len(shares) < 0.06  # so rare that never predicting it costs almost nothing
         badly = 0 <= found[0] < found[1] - 0.1
-        places = ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
+        places = labels_places(ledger)
         weighed = _is_weighed(ledger, k, most)
         swallowed = places and is_swallowed(held, most) and shares[most] > 0.5
         if swallowed:

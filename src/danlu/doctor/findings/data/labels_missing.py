@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from danlu.doctor.derived.labels import labels_seen, mean_rows
+from danlu.doctor.derived.labels import labels_places, labels_seen, mean_rows
 from danlu.doctor.derived.progress import SQUARED, steps_taken
 from danlu.doctor.drawings.counts import classes
 from danlu.doctor.finding import Finding
@@ -117,7 +117,7 @@ def _absent_between(ledger: Ledger, train: list[float]) -> list[int]:
     The first is left out: there the labels are counted from 1 (data.label_range), or it is padding. So are labels of
     items or pixels: a vocabulary has numbers that a text does not use.
     """
-    if ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2:
+    if labels_places(ledger):
         return []
     top = max((k for k, share in enumerate(train) if share > 0), default=0)
     absent = [k for k in range(1, top) if train[k] == 0 and ledger.last("loss.option", "ignore_index") != k]

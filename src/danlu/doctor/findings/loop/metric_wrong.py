@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from danlu.doctor.derived.applies import reports_metrics
+from danlu.doctor.derived.labels import labels_places
 from danlu.doctor.drawings.over_epochs import reported_and_correct
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -29,8 +30,7 @@ def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
     if size:
         yield from size
         return
-    places = ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
-    if places:
+    if labels_places(ledger):
         return
     for metric in ledger.wheres("user.metric"):
         low = metric.lower()
