@@ -129,3 +129,12 @@ def one_of(thing: str, name: str, table: Iterable[str], what: str) -> str:
 
 
 choose = one_of  # the former name, for scripts outside
+
+
+def shortened(error: Exception, limit: int = 200) -> str:
+    """Kind and text of an error of the user's code in one line. limit: max characters of the text.
+
+    >>> shortened(ValueError("wrong shape\\n(3, 4)"))
+    'ValueError: wrong shape (3, 4)'
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:limit]}"

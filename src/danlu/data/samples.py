@@ -12,7 +12,7 @@ from torch import Tensor
 
 from danlu.data.dataset import Problem, Samples
 from danlu.message import message
-from danlu.refuse import Refusal
+from danlu.refuse import Refusal, shortened
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SampleReader:
         except Refusal:
             raise
         except Exception as error:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            why = shortened(error)
             raise Refusal(
                 message(
                     "data.refuse.sample_dataset_cannot_read",

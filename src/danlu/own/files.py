@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shortened
 
 REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<name>[^:\\/]+)")
 
@@ -93,7 +93,7 @@ def data_reference(thing: str, value: Any) -> Any:
     try:
         return found()
     except Exception as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        why = shortened(error)
         raise Refusal(
             message(
                 "own.refuse.data_fails",
@@ -125,7 +125,7 @@ def _module(thing: str, file: Path) -> Any:
     except Exception as error:
         del sys.modules[name]
         line = error.lineno if isinstance(error, SyntaxError) else _line(error, file)
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        why = shortened(error)
         raise Refusal(
             message(
                 "own.refuse.cannot_run_line",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from danlu.doctor.losses import kind_of
 from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, required, shown
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shortened
 
 # Kinds of losses (`doctor/losses.py`) by the targets they take.
 CLASS_KINDS = ("cross_entropy", "nll", "hinge")
@@ -61,7 +61,7 @@ class OwnLoss:
         try:
             value = self._on(outputs.device)(outputs, targets)
         except Exception as error:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            why = shortened(error)
             shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}"
             raise Refusal(
                 message(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danlu.message import message
 from danlu.own.naming import parameters_of, plain_name, required
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shortened
 from danlu.run.quantities import METRICS
 from danlu.user_objects import PREFIX
 
@@ -43,7 +43,7 @@ class OwnMetrics:
             try:
                 value = _computed(metric, outputs, targets, predicted, scores)
             except Exception as error:
-                why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                why = shortened(error)
                 shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}"
                 raise Refusal(
                     message(

@@ -13,7 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 from danlu.message import message
 from danlu.models.spec import NetworkFacts, NetworkSpec
 from danlu.own.naming import own_name, parameters_of, required, shown
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shortened
 
 # Fact about the data -> names of parameters of a builder to which it is passed.
 OFFERED = {
@@ -134,7 +134,7 @@ class Builder:
             raise
         except Exception as error:
             given = ", ".join(f"{k}={v}" for k, v in wanted.items())
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            why = shortened(error)
             raise Refusal(
                 message(
                     "own.refuse.model_fails",
@@ -162,7 +162,7 @@ def _materialised(model: nn.Module, name: str, facts: NetworkFacts) -> nn.Module
         with torch.no_grad():
             model.eval()(torch.zeros(1, *facts.shape))
     except Exception as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        why = shortened(error)
         raise Refusal(
             message(
                 "own.refuse.model_lazy_fails",

@@ -13,7 +13,7 @@ from danlu.config import OptimConfig
 from danlu.learning.optim import parameter_groups
 from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, required, shown
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shortened
 
 MODEL_PARAMETERS = ("model", "module", "net", "network")  # names by which a function asks for the model
 SETTINGS = ("lr", "weight_decay")  # settings that are passed to a class or a function that takes them
@@ -130,7 +130,7 @@ def _called(name: str, make: Any, model: nn.Module, parameters: Any, settings: d
     except Refusal:
         raise
     except Exception as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        why = shortened(error)
         raise Refusal(
             message(
                 "own.refuse.optimizer_fails_list_parameters",

@@ -15,7 +15,7 @@ from torch.utils.data import Subset, TensorDataset
 from danlu.data.images import image_size, read_image
 from danlu.message import message
 from danlu.own.recognition import is_array
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shortened
 
 INPUT_KEYS = ("image", "img", "images", "pixel_values", "x", "input", "inputs", "data", "features")
 LABEL_KEYS = ("label", "labels", "y", "target", "targets", "class", "fine_label")
@@ -71,7 +71,7 @@ def item_at(data: Any, number: int, where: str) -> Any:
     try:
         return data[number]
     except Exception as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        why = shortened(error)
         raise Refusal(
             message(
                 "own.refuse.sample_cannot_read",

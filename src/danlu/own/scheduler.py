@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 
 from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, required, shown
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shortened
 
 PER_STEP = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # stepped after every batch, the others after every epoch
 STEP_PARAMETERS = ("total_steps", "num_training_steps", "steps")  # asked for by schedulers that step after every batch
@@ -80,7 +80,7 @@ class Ahead:
         try:
             self.scheduler: Any = own.function(self.optimizer, **given)
         except Exception as error:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            why = shortened(error)
             raise Refusal(
                 message(
                     "own.refuse.scheduler_cannot_built",

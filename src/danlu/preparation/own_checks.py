@@ -11,7 +11,7 @@ from danlu.message import message
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import initial_network
 from danlu.preparation.prepared import Prepared
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shortened
 from danlu.tasks.task import rows
 from danlu.user_objects import PREFIX, is_own
 
@@ -76,7 +76,7 @@ def _outputs(model: nn.Module, inputs: Tensor, name: str) -> Tensor:
     except Refusal:
         raise
     except Exception as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        why = shortened(error, 300)
         shape, kind = tuple(inputs.shape), str(inputs.dtype).removeprefix("torch.")
         raise Refusal(
             message(
