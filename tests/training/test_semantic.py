@@ -84,6 +84,13 @@ def test_the_metric_is_that_of_the_written_label_maps(run, data, tmp_path):
     assert run.metrics.test["mIoU"] == pytest.approx(semantic_metrics(total)["mIoU"])
 
 
+def test_pixels_that_augmentation_leaves_without_a_class_are_no_wrong_labels(run):
+    ledger = (run.folder / "doctor.jsonl").read_text(encoding="utf-8")
+    assert "target.max" in ledger
+    assert "target.outside" not in ledger
+    assert "data.label_range" not in {one.code for one in run.findings}
+
+
 def test_evaluate_on_its_own_and_other_data(run, data, tmp_path):
     assert run.evaluate().metrics.test["mIoU"] == pytest.approx(run.metrics.test["mIoU"])
     other = run.evaluate(str(data), out=tmp_path / "page.html")

@@ -259,14 +259,19 @@ class Doctor:
             self.expect_observed()
         self._events.loss_computed(loss, outputs, targets, "observe")
 
-    def expect_observed(self, kind: str | None = None, hold_outputs: bool = False) -> None:
+    def expect_observed(
+        self, kind: str | None = None, hold_outputs: bool = False, ignored: int | None = None
+    ) -> None:
         """Expect each loss by `observe`, and remove the hooks that look for it.
 
         Args:
             kind: name of the loss in losses.py; None: derived from its graph.
             hold_outputs: keep the outputs of the model until then, for loops that pass only the loss.
+            ignored: class label that the loss leaves out.
         """
         self._observed = True
+        if ignored is not None:
+            self._watched.ignored_label = ignored
         self._events.holds_outputs = hold_outputs
         if kind is not None:
             self._watched.write("loss.kind", kind)

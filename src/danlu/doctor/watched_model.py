@@ -17,6 +17,7 @@ from danlu.doctor.budget import Budget
 from danlu.doctor.calls import Observer, is_compiled_in_place, observe
 from danlu.doctor.deferred import Deferred
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.predictions import IGNORED
 from danlu.doctor.tensor_hooks import TensorHooks
 
 MAX_OPTIMIZERS = 32  # distinguished by number
@@ -114,6 +115,7 @@ class WatchedModel:
         self.replayable = not is_compiled(self.inner) and not (self.distributed and needs_collectives(self.inner))
         self.last_batch: Pass | None = None  # the last training pass, with its inputs
         self.last_call: tuple[Callable, tuple, dict] | None = None  # the loss with the arguments of its last call
+        self.ignored_label = IGNORED  # of a loss whose options cannot be read
         self.replaying = False  # the doctor itself is calling the model
         self.tensor_hooks = TensorHooks()
 

@@ -18,6 +18,7 @@ from danlu.doctor.predictions import contradicted
 from danlu.doctor.static_checks import MAX_NAMED
 from danlu.doctor.watch import Doctor, watch
 from danlu.engine.loop import Plan, Progress, Watcher
+from danlu.learning.pixel_losses import IGNORE
 from danlu.pretraining.methods import METHODS
 from danlu.refuse import Failure
 from danlu.run.folder import Run
@@ -70,6 +71,7 @@ class DoctorWatcher(Watcher):
         self.unlabelled = config.task is not None and TASKS[config.task].targets == "none"
         self.method = config.pretrain.method
         self.hold_outputs = config.task is not None and not TASKS[config.task].on_canvas and not self.unlabelled
+        self.ignored = IGNORE if config.task is not None and TASKS[config.task].labels_pixels else None
         self.run, self.say, self.fix = run, say, fix
         self._kept: set[tuple[str, str]] = set()  # (code, severity) of the findings in findings.json
         self._records: list[tuple[str, float, str]] = []  # of the last validation
@@ -79,7 +81,7 @@ class DoctorWatcher(Watcher):
 
     def __enter__(self) -> DoctorWatcher:
         self.doctor.__enter__()
-        self.doctor.expect_observed(self.loss, hold_outputs=self.hold_outputs)
+        self.doctor.expect_observed(self.loss, self.hold_outputs, self.ignored)
         if self.unlabelled:
             _add_method(self.doctor.ledger, str(self.method))
         if self._restored:

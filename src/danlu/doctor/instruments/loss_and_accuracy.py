@@ -45,7 +45,7 @@ class LossAndAccuracy(Instrument):
         self._last_size = 0
         self._sums = {"train": EpochSums(), "val": EpochSums()}
         self._label_counts: Tensor | None = None
-        self._ignored = IGNORED
+        self._ignored = watched.ignored_label
         self._sums_losses = False  # the loss is summed over the batch
 
     def state(self, watched: WatchedModel) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class LossAndAccuracy(Instrument):
 
     def validated(self, watched: WatchedModel, outputs: Tensor, targets: Tensor) -> None:
         sums = EpochSums()
-        sums.add_predictions(measured(outputs, targets))
+        sums.add_predictions(measured(outputs, targets, self._ignored))
         sums.write_predictions(watched, "val")
         watched.ledger.put("epoch.samples", len(targets), "val", watched.epoch)
 
@@ -233,7 +233,7 @@ class LossAndAccuracy(Instrument):
     def _write_options(self, watched: WatchedModel, kind: str) -> None:
         """Record the options of the loss that change its value or the labels it counts."""
         options = loss_options(watched.last_call)
-        self._ignored = int(options.get("ignore_index", IGNORED))
+        self._ignored = int(options.get("ignore_index", watched.ignored_label))
         self._sums_losses = options.get("reduction") == "sum"
         weights = options.get("weight")
         if kind in ("cross_entropy", "nll") and isinstance(weights, Tensor) and weights.dim() == 1:
