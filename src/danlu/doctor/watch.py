@@ -259,9 +259,7 @@ class Doctor:
             self.expect_observed()
         self._events.loss_computed(loss, outputs, targets, "observe")
 
-    def expect_observed(
-        self, kind: str | None = None, hold_outputs: bool = False, ignored: int | None = None
-    ) -> None:
+    def expect_observed(self, kind: str | None = None, hold_outputs: bool = False, ignored: int | None = None) -> None:
         """Expect each loss by `observe`, and remove the hooks that look for it.
 
         Args:

@@ -22,7 +22,7 @@ from danlu.doctor.graph import (
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.loss_options import loss_options, summands
 from danlu.doctor.losses import SIGNED, kind_and_node, kind_by_graph, kind_of
-from danlu.doctor.predictions import IGNORED, measured, target_kind
+from danlu.doctor.predictions import measured, target_kind
 from danlu.doctor.watched_model import Pass, WatchedModel
 
 # Counts of a batch that are added up over an epoch.
