@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from danlu.config import OptimConfig
+from danlu.learning.muon import orthogonalized
 from danlu.learning.optim import OPTIMIZERS, build_optimizer
 from danlu.refuse import Refusal
 
@@ -101,10 +102,25 @@ def test_muon_takes_hidden_weights_as_matrices_and_leaves_head_and_biases_to_ada
     step(model, optimizer, 0)
     for name in ("0.weight", "4.weight"):
         parameter = model.get_parameter(name)
-        matrix = nn.Parameter(old.get_parameter(name).detach().flatten(1).clone())
-        matrix.grad = parameter.grad.flatten(1).clone()
-        torch.optim.Muon([matrix], 0.05, momentum=0.9, weight_decay=0, adjust_lr_fn="match_rms_adamw").step()
-        torch.testing.assert_close(parameter.detach().flatten(1), matrix.detach())
+        before = old.get_parameter(name).detach().flatten(1)
+        u, values, v = torch.linalg.svd(parameter.grad.flatten(1).double(), full_matrices=False)
+        values = values / values.norm()
+        for _ in range(5):
+            values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+        update = (u * values @ v).float() * 0.2 * max(before.shape) ** 0.5
+        torch.testing.assert_close(parameter.detach().flatten(1), before - 0.05 * update, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (12, 12)])
+def test_orthogonalized_keeps_the_singular_vectors_and_brings_the_values_near_one(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    found = orthogonalized(matrix)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    values = u.T @ found @ v.T
+    assert found.dtype == torch.float32
+    assert ((values.diag() > 0.6) & (values.diag() < 1.3)).all()
+    torch.testing.assert_close(values, values.diag().diag(), rtol=0, atol=1e-4)
 
 
 def test_muon_moves_kernels_in_any_memory_format_alike():

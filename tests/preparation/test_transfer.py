@@ -264,7 +264,8 @@ def test_every_network_has_levels(name, count):
 def test_muon_with_factors_by_depth_keeps_the_head_apart():
     model = build_model("resnet20", channels=3, size=32, classes=4)
     optimizer = build_optimizer(model, OptimConfig(name="muon", lr=0.1), lr_factors=lr_factors(model, 0.5))
-    assert not any(p is model.head[2].weight for p in optimizer.hidden)  # type: ignore[attr-defined]
+    matrices = [p for group in optimizer.param_groups[: optimizer.hidden_groups] for p in group["params"]]
+    assert not any(p is model.head[2].weight for p in matrices)
 
 
 FULL = {"freeze": "stage1", "transfer.layer_decay": 0.5, "optim.ema": 0.9, "epochs": 3}
@@ -391,7 +392,7 @@ def test_published_weights_without_a_network_are_one_sentence(here):
         [sys.executable, "-m", "danlu.cli", *command], env=offline, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
-    assert ended.stdout == ""
+    assert ended.stdout in ("", "starting danlu\n")  # said where the start takes a second
     assert len(ended.stderr.strip().splitlines()) == 1
     assert "the published weights of timm/resnet18 are not available and could not be downloaded" in ended.stderr
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import OptimConfig
+from danlu.learning.muon import Muon
 from danlu.message import message
 from danlu.refuse import either, one_of, refusal
 from danlu.user_objects import find, is_own
@@ -67,7 +67,9 @@ def muon(groups: Groups, config: OptimConfig, fused: bool) -> torch.optim.Optimi
     """Orthogonalised momentum for hidden weights, AdamW for the head, biases and norms (Jordan et al. 2024)."""
     head = [p for group in groups for p in group["params"] if p.ndim > 1][-1:]
     hidden, rest = _split(groups, lambda p: p.ndim > 1 and not any(p is h for h in head))
-    return Muon(hidden, rest, config, fused) if hidden else adamw(rest, config, fused)
+    if not hidden:
+        return adamw(rest, config, fused)
+    return Muon(hidden, config.momentum, adamw(rest, config, fused) if rest else None)
 
 
 class RootMeanSquare(torch.optim.Optimizer):
@@ -109,71 +111,6 @@ class RootMeanSquare(torch.optim.Optimizer):
         state["step"] += 1
         mean_square = state["mean_square"].mul_(kept).addcmul_(gradient, gradient, value=1 - kept)
         p.addcdiv_(gradient, mean_square.sqrt().add_(self.eps), value=-lr)
-
-
-class Muon(torch.optim.Optimizer):
-    """torch.optim.Muon for matrices and kernels and torch.optim.AdamW for the rest, as one optimiser with one state.
-
-    Kernels (O, C, h, w) are treated as matrices (O, C h w). Updates are scaled to the RMS of AdamW's updates, so that
-    one learning rate fits both (Liu et al., "Muon is Scalable for LLM Training", 2025).
-
-    Args:
-        hidden: Parameter groups for Muon.
-        rest: Parameter groups for AdamW.
-        config: Momentum, betas and eps.
-        fused: Use fused kernels for AdamW.
-    """
-
-    def __init__(self, hidden: Groups, rest: Groups, config: OptimConfig, fused: bool) -> None:
-        self.hidden = [p for group in hidden for p in group["params"]]
-        with _as_matrices(self.hidden):
-            matrices = torch.optim.Muon(hidden, momentum=config.momentum, nesterov=True, adjust_lr_fn="match_rms_adamw")
-        self.parts = [matrices, adamw(rest, config, fused)] if rest else [matrices]
-        super().__init__([group for part in self.parts for group in part.param_groups], {})
-        self._share()
-
-    def _share(self) -> None:
-        """Share this optimiser's groups and state with both, so that a learning rate set here applies to them."""
-        start = 0
-        for part in self.parts:
-            end = start + len(part.param_groups)
-            part.param_groups, part.state, start = self.param_groups[start:end], self.state, end
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update the parameters. closure: recomputes the loss; its value is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        with _as_matrices(self.hidden):
-            self.parts[0].step()
-        for part in self.parts[1:]:
-            part.step()
-        return loss
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the state of `state_dict()`."""
-        super().load_state_dict(state_dict)
-        self._share()
-
-
-@contextmanager
-def _as_matrices(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """View kernels and their gradients as matrices (O, rest), the only shape that torch's Muon accepts."""
-    kernels = [(p, p.data, p.grad) for p in parameters if p.ndim > 2]
-    for p, data, grad in kernels:
-        p.grad = None
-        p.data = data.flatten(1)
-        p.grad = None if grad is None else grad.flatten(1)
-    try:
-        yield
-    finally:
-        for p, data, grad in kernels:
-            if p.data.data_ptr() != data.data_ptr():  # channels_last: flattening made a copy
-                data.copy_(p.data.view(data.shape))
-            p.grad = None
-            p.data, p.grad = data, grad
 
 
 @dataclass(frozen=True)
