@@ -10,6 +10,7 @@ from danlu.data.sources import (
     clip_arrays,
     clips,
     coco,
+    coco_labels,
     createml,
     csv,
     cvat,
@@ -288,6 +289,14 @@ FORMATS = {
         LABELS,
         'metadata.jsonl beside the images of each split (Hugging Face image folders); or `{"a.jpg": "cat"}`',
         "sources/test_json_labels.py",
+    ),
+    "coco labels": FormatSpec(
+        "COCO json of labels of whole images, without boxes",
+        coco_labels.look,
+        coco_labels.open,
+        CHOICES,
+        "SPLIT.json with images, categories, and annotations of image_id and category_id (iNaturalist, camera traps)",
+        "test_reported_layouts.py",
     ),
     "json boxes": FormatSpec(
         "lines of json of images and their boxes (Hugging Face image folders)",

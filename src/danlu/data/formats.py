@@ -14,12 +14,13 @@ from danlu.data.annotations import Annotation
 from danlu.data.data_root import data_root
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles, Problem
 from danlu.data.drawn_maps import semantic_from_objects
+from danlu.data.evidence import Fit
 from danlu.data.format_table import FORMATS
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.label_maps import LabelMap
 from danlu.data.left_out import left_out_images
 from danlu.data.links import check_ordinary
-from danlu.data.recognition import choose_format, recognise
+from danlu.data.recognition import choose_format, evidence_for, recognise
 from danlu.data.sources import label_masks, labelled_csv, moving_digits, scenes, shapes, sklearn, torchvision
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
@@ -96,7 +97,14 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
         wanted = "csv images"
     name, notes, seen = choose_format(data, wanted)
     if task and not FORMATS[name].can_serve(task):
-        raise _other_task(str(path), either(FORMATS[name].tasks), task)
+        other = None if wanted else _serving(data, task)
+        if other is None:
+            raise _other_task(str(path), either(FORMATS[name].tasks), task)
+        notes.append(message(
+            "data.read_for_task", "read as {other}, which serves the task {task}, instead of {name}",
+            other=other, task=task, name=name,
+        ))  # fmt: skip
+        name, _, seen = choose_format(data, other)
     drawn = as_map and FORMATS[name].outlines
     try:
         dataset = FORMATS[name].open(data, config, object_task(True) if drawn else task)
@@ -117,6 +125,13 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     if not FORMATS[name].lists_every_image:
         notes = [*notes, *left_out_images(data, dataset, FORMATS[name].mask_files)]
     return replace(dataset, notes=[*dataset.notes, *map(str, notes)], problems=[*unread, *dataset.problems], seen=seen)
+
+
+def _serving(data: Survey, task: Task) -> str | None:
+    """The only other format that the files are evidence for and that serves the task."""
+    found = [name for name, one in evidence_for(data).items()
+             if one.refuse is None and one.fit >= Fit.LAYOUT and FORMATS[name].can_serve(task)]  # fmt: skip
+    return found[0] if len(found) == 1 else None
 
 
 def _stop_at_links(data: Survey, config: DataConfig) -> None:

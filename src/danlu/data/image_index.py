@@ -88,6 +88,8 @@ class ImageIndex:
             chosen = self._longest(self._stems.get(normal(stem), []), parts, near, split)
             if not chosen and "." in stem:
                 chosen = self._longest(self._stems.get(normal(stem.rpartition(".")[0]), []), parts, near, split)
+        if not chosen and parts[-1].isdecimal():
+            chosen = self._longest(self._padded.get(int(parts[-1]), []), parts, near, split)
         if not chosen and "%" in name and (decoded := unquote(name)) != name:
             return self.find(decoded, near, split)
         if not chosen:
@@ -127,6 +129,15 @@ class ImageIndex:
         return File(path, Path(os.path.relpath(path, self.root)).parts)
 
     @cached_property
+    def _padded(self) -> dict[int, list[File]]:
+        """Images by the number in names such as 00042.png: tables write such numbers without their zeros."""
+        found: dict[int, list[File]] = defaultdict(list)
+        for stem, files in self._stems.items():
+            if stem.isdecimal() and stem.startswith("0"):
+                found[int(stem)] += files
+        return found
+
+    @cached_property
     def _fence(self) -> Fence:
         return Fence.around(self.root)
 
@@ -162,7 +173,7 @@ class ImageIndex:
         name, file = next(iter(self.inexact.items()))
         return [
             *notes,
-            f"{len(self.inexact)} images were found under a name with another case, Unicode form or extension "
+            f"{len(self.inexact)} images were found under a name with another case, Unicode form, extension or zeros "
             f"(first: {name} is {file})",
         ]
 

@@ -89,9 +89,10 @@ def _kind_of_object(content: dict[str, Any]) -> str:  # noqa: PLR0911
         return "vott"
     if {"project", "file", "metadata", "view"} <= keys:
         return "via 3"
-    if "images" in keys and ("annotations" in keys or "categories" in keys):
+    lists = {key for key in ("images", "annotations", "categories") if isinstance(content.get(key), list)}
+    if lists and "images" in keys and ("annotations" in keys or "categories" in keys):
         return _kind_of_coco(content)
-    if "annotations" in keys and "categories" in keys:
+    if lists and "annotations" in keys and "categories" in keys:
         return "coco"
     return "other"
 

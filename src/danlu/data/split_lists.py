@@ -1,4 +1,4 @@
-"""Text files that list the images of each split: train.txt, val.txt, test.txt, or CUB's train_test_split.txt."""
+"""Text files that list the images of each split: train.txt, val.txt, test.txt, CUB's or CelebA's."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, Problem
+from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Problem
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import ImageIndex
 from danlu.data.split_names import split_of
 from danlu.data.survey import File, Survey
 from danlu.data.text_files import read_lines
 
+PARTITIONS = {"0": TRAIN, "1": VAL, "2": TEST}
 MIN_FOUND = 0.9  # fraction of the lines that name images, and of the images that are named
 
 
@@ -30,8 +31,8 @@ def split_lists(survey: Survey, images: Iterable[Path]) -> SplitLists:
     A line is the path of an image, with or without its extension ("apple_pie/1005649"). No split is returned without a
     list of the training set and another one, or for lists that do not cover the images.
     """
-    if (numbered := _numbered(survey, images)) is not None:
-        return numbered
+    if (listed := _numbered(survey, images) or _partition(survey, images)) is not None:
+        return listed
     lists: dict[int, list[File]] = {}
     for file in survey.of(".txt"):
         if (split := split_of(file.stem)) != UNASSIGNED:
@@ -89,8 +90,29 @@ def _numbered(survey: Survey, images: Iterable[Path]) -> SplitLists | None:
     return SplitLists(found, notes, problems)
 
 
+def _partition(survey: Survey, images: Iterable[Path]) -> SplitLists | None:
+    """Splits by a text file of an image and 0, 1 or 2 in each line, as CelebA's list_eval_partition.txt; else None."""
+    for file in survey.of(".txt"):
+        lines = [line.split() for line in survey.lines(file)] if "partition" in file.name.lower() else []
+        if not lines or not all(len(words) == 2 and words[1] in PARTITIONS for words in lines):
+            continue
+        wanted = set(images)
+        index = ImageIndex([one for one in survey.images if one.path in wanted], survey.root)
+        found: dict[Path, int] = {}
+        problems: list[Problem] = []
+        for name, number in _by_number(file).items():
+            image = index.find(name, file.folder)
+            if isinstance(image, str):
+                problems.append(Problem(f"{file.relative} {name}", image))
+            elif number in PARTITIONS:
+                found[image.path] = PARTITIONS[number]
+        if len(found) >= MIN_FOUND * len(wanted):
+            return SplitLists(found, [f"the splits are those of {file.relative}"], problems)
+    return None
+
+
 def _by_number(file: File) -> dict[str, str]:
-    """The lines "ID TEXT" of a file by their ID."""
+    """The lines "ID TEXT" of a file by their ID, which is a number or a name."""
     try:
         pairs = [line.split(maxsplit=1) for line in read_lines(file.path)]
     except (OSError, UnicodeDecodeError):

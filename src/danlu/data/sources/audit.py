@@ -19,7 +19,7 @@ from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.image_file import ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.sources.annotated_sizes import ROUNDING, compared, refuse_resized
-from danlu.data.sources.box_forms import BoxForm, refuse_other_forms
+from danlu.data.sources.box_forms import BoxForm, refuse_other_forms, refuse_pixels
 from danlu.data.sources.labelled import Labelled, Thing, image_files, of_one_depth, relative, too_many_bad
 from danlu.message import message
 from danlu.refuse import Refusal
@@ -72,6 +72,7 @@ def assemble(
             )
         )
     sizes = [(info.height, info.width) for info in infos]
+    refuse_pixels(path, found)
     if config.on_bad != "skip":
         refuse_other_forms(path, found, sizes, box_form)
     things, boxes, owner = _audit(path, found, sizes, config, problems, notes)

@@ -17,6 +17,7 @@ NAMES = {"sized": "x, y, width, height", "centred": "the centre, width, height"}
 MIN_BOXES = 3  # fewer are no evidence
 NEARLY_ALL = 0.9  # of the boxes; the others may be faulty
 FAR = 0.02  # of the image's side, beyond which a box does not leave its image by rounding
+MIN_PIXELS = 4.0  # a coordinate beyond it is no fraction of a faulty box
 MIN_SIDE = 8  # pixels of an image, in which no object is as small as a pixel
 
 
@@ -59,6 +60,21 @@ def refuse_other_forms(path: Path, found: Sequence[Labelled], sizes: Sequence[tu
                 names=NAMES[form],
             )
         )
+
+
+def refuse_pixels(path: Path, found: Sequence[Labelled]) -> None:
+    """Raise Refusal if most boxes of a format of fractions are in pixels: clipped, they would cover whole images."""
+    boxes = [thing.box for one in found if one.fractions for thing in one.things if not thing.fault]
+    far = sum(max(box) > MIN_PIXELS for box in boxes)
+    if len(boxes) >= MIN_BOXES and far > 0.5 * len(boxes):
+        raise Refusal(
+            message(
+                "data.refuse.boxes_in_pixels",
+                "{path}: {far} of {boxes} boxes are far larger than 1, as in pixels instead of fractions of the image: "
+                "divide them by its width and height",
+                path=path, far=far, boxes=len(boxes),
+            )
+        )  # fmt: skip
 
 
 def are_fractions(boxes: np.ndarray) -> bool:

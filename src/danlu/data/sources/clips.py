@@ -28,6 +28,7 @@ from danlu.data.survey import File, Survey, as_survey
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
+NUMBER = re.compile(r"\d")
 NUMBERED = re.compile(r"^(.*?)(\d+)$")
 MIN_FRAMES = 3  # of a clip, to recognise it; fewer images can be similar by chance
 MAX_SIDE = 112  # pixels, of clips by default
@@ -59,6 +60,8 @@ def look(survey: Survey) -> Evidence | None:
     classes = {one.label for one in found}
     if len(classes) < 2 or median(lengths) < MIN_FRAMES or len(found) < 2 * len(classes):
         return None
+    if not any(NUMBER.search(one.folder[-1]) for one in found):
+        return None  # as of kinds within a kind: animals/cat/, animals/dog/
     if masks_not_classes(survey) is not None or not _frames_alike(found):
         return None
     frames = f"{min(lengths)} to {max(lengths)}" if min(lengths) < max(lengths) else str(lengths[0])

@@ -40,7 +40,6 @@ from danlu.task_spec import TASKS
 OTHERS = {  # other kinds of COCO files -> their content
     "coco captions": "captions",
     "coco panoptic": "panoptic segments",
-    "coco labels": "image labels without boxes",
     "coco images": "image names without annotations",
     "coco results": "detections of a model",
 }

@@ -82,9 +82,10 @@ def look(survey: Survey) -> Evidence | None:
         # A table of about as many rows as there are images is theirs; beside a few images it stands for itself.
         fit = Fit.LAYOUT if len(survey.images) >= IMAGES_PER_ROW * max(tables, default=0) else Fit.POSSIBLE
         return None if why is None else Evidence(fit, seen, why)
-    if layout.refuse and any(one.found and one.kind in ("unclear", "unread", "runs") for one in sheets_in(survey)):
-        return None  # a table that its own reader refuses
     folders = [folder for folder, _ in layout.classes]
+    alone = layout.refuse or len({folder[-1] for folder in folders}) < 2
+    if alone and any(one.found and one.kind in ("unclear", "unread", "runs") for one in sheets_in(survey)):
+        return None  # a table that its own reader refuses
     names = list(dict.fromkeys(folder[-1] for folder in folders))
     seen = message("data.seen.folder", "{count} folders of images ({names})", count=len(folders), names=names[:6])
     why = (

@@ -17,6 +17,9 @@ from danlu.message import Message, message
 SHARED_STEMS = 0.9  # fraction of file names that images and their masks share
 MAX_COMPARED = 12  # class folders whose contents are compared with one another
 SIDECARS = (".json", ".xml", ".txt", ".mat", ".npy", ".csv", ".yaml", ".pts")  # annotations named like their image
+MAX_AFFIX = 16  # characters before or behind the name of an image in that of its annotation
+FOLDER_SIDECARS = (".xml", ".json", ".mat", ".vbb", ".pts")  # annotations named like a folder of images
+PATH = re.compile(r"[,;\t ]")  # what ends a path at the start of a line
 CHANNEL_WORDS = {
     "rgb",
     "depth",
@@ -33,6 +36,7 @@ CHANNEL_WORDS = {
 }
 PART_WORDS = {"part", "parts", "batch", "fold", "shard", "chunk", *IMAGE_WORDS}  # of folders that share out one set
 SPLIT_ENDINGS = ("tr", "ts")  # nnU-Net's imagesTr, imagesTs
+MOST_INSIDE = 0.65  # fraction of the images in folders of folders, beside a few folders of results or figures
 MIN_MASKS = 0.3  # fraction of images that lie in folders of masks where some do
 MIN_LISTED = 3  # images that a whole json file names where it is an annotation of them
 
@@ -91,6 +95,7 @@ def not_classes(survey: Survey, folders: list[Folder]) -> Message | None:
     return (
         masks_not_classes(survey) or annotated(survey) or _too_high(survey, folders) or _parts(survey, folders)
         or _channels(survey, folders) or _hidden_masks(survey, folders) or _copies(survey, folders)
+        or _pairs(survey, folders)
     )  # fmt: skip
 
 
@@ -116,7 +121,8 @@ def masks_not_classes(survey: Survey) -> Message | None:
         return message(
             "data.refuse.masks_beside",
             "{count} masks lie beside their images ({mask} beside {image}) and would be taken for samples "
-            "of the class: move them elsewhere, or use --format folder",
+            "of the class: move them to a folder masks/ beside one of the images, use --task semantic where their "
+            "values are classes, or --format folder",
             count=len(beside), mask=mask.relative, image=image.name,
         )  # fmt: skip
     return None
@@ -145,15 +151,54 @@ def annotated(survey: Survey) -> Message | None:
     images = len(survey.images)
     for suffix in SIDECARS:
         files = survey.of(suffix)
-        named = [file for file in files if normal(file.stem) in survey.image_stems]
+        named = [file for file in files if normal(file.stem) in survey.image_stems] or _nearly_named(survey, files)
         if len(named) > 0.5 * images or (len(files) > 3 and len(files) >= 0.9 * images and suffix in (".json", ".xml")):
             return message(
                 "data.refuse.sidecars",
                 "{count} {suffix} files (first: {first}) lie with {images} images, as annotations of a format that "
-                "is not known; where they are none, use --format folder",
+                "is not known: export them as COCO, VOC or YOLO, or write a csv with the columns image, xmin, ymin, "
+                "xmax, ymax and label; where they are none, use --format folder",
                 count=len(files), suffix=suffix, first=files[0].relative, images=images,
             )  # fmt: skip
-    return _listed_in_json(survey) or _listed_in_text(survey)
+    return _listed_in_json(survey) or _listed_in_text(survey) or _of_folders(survey)
+
+
+def _of_folders(survey: Survey) -> Message | None:
+    """Files that label or annotate folders of images instead of images: MVI_20011.xml, a table of study1/ and 0."""
+    folders = {file.folder for file in survey.images}
+    names = {folder[-1] for folder in folders if folder}
+    for suffix in FOLDER_SIDECARS:
+        files = [file for file in survey.of(suffix) if file.stem in names]
+        if len(files) > 1 and len(files) > 0.5 * len(folders):
+            return _annotates(files[0], f"{files[0].stem}/")
+    for file in survey.of(".csv", ".tsv", ".txt"):
+        cells = [PATH.split(line.strip(" \"'"))[0].rstrip("/").split("/") for line in survey.lines(file)]
+        found = [tuple(parts) for parts in cells if len(parts) > 1 and parts[-1] in names]
+        listed = [parts for parts in found if any(folder[-2:] == parts[-2:] for folder in folders)]
+        if len(listed) > 1 and len(listed) > 0.5 * len(cells):
+            return _annotates(file, "/".join(listed[0]) + "/")
+    return None
+
+
+def _annotates(file: File, folder: str) -> Message:
+    return message(
+        "data.refuse.of_folders",
+        "{file} annotates whole folders of images ({folder}), which is not read: write a csv with a row for each "
+        "image, or use --format folder where each folder is a class",
+        file=file.relative, folder=folder,
+    )  # fmt: skip
+
+
+def _nearly_named(survey: Survey, files: list[File]) -> list[File]:
+    """Files named like images but for one text before or behind their names, as gt_img_1.txt of img_1.jpg."""
+    found: dict[str, list[File]] = {}
+    for file in files:
+        name = normal(file.stem)
+        for at in range(1, min(MAX_AFFIX, len(name))):
+            for affix, rest in ((name[:at], name[at:]), (name[-at:], name[:-at])):
+                if rest in survey.image_stems and not affix.isdigit():
+                    found.setdefault(affix, []).append(file)
+    return max(found.values(), key=len, default=[])
 
 
 def _listed_in_json(survey: Survey) -> Message | None:
@@ -166,8 +211,9 @@ def _listed_in_json(survey: Survey) -> Message | None:
             if len(found & names) >= enough and len(found & names) > 0.5 * len(found):
                 return message(
                     "data.refuse.listed_in_json",
-                    "{file} names the images and is cut, or json of annotations in an unknown format; if it is "
-                    "neither, use --format folder",
+                    "{file} names the images and is cut, or json of annotations in an unknown format: export it as "
+                    "COCO, or write a csv with the columns image and label, or image, xmin, ymin, xmax, ymax and "
+                    "label; if it is neither, use --format folder",
                     file=file.relative,
                 )  # fmt: skip
     return None
@@ -181,7 +227,7 @@ def _listed_in_text(survey: Survey) -> Message | None:
         for line in survey.lines(file):
             first, *rest = line.split()
             name = normal(first.rpartition("/")[2])
-            if name in names:
+            if name in names or ("/" in first and name in survey.image_stems):
                 found.add(name)
                 labelled += bool(rest) and "/" not in first
             else:
@@ -189,8 +235,8 @@ def _listed_in_text(survey: Survey) -> Message | None:
         if len(found) >= min(MIN_LISTED, len(names)) and max(labelled, boxes) > 0.5 * len(found):
             return message(
                 "data.refuse.listed_in_text",
-                "{file} lists labels or boxes of the images in an unknown form; if it does not, use --format "
-                "folder",
+                "{file} lists labels or boxes of the images in an unknown form: write a csv with the columns image and "
+                "label, or image, xmin, ymin, xmax, ymax and label; if it does not, use --format folder",
                 file=file.relative,
             )  # fmt: skip
     return None
@@ -204,14 +250,16 @@ def _too_high(survey: Survey, folders: list[Folder]) -> Message | None:
             and sum(below[kid] > 0 for kid in survey.subfolders(last)) > 1]  # fmt: skip
     divided = [folder for folder in folders
                if {TRAIN} < {split_of(kid[-1]) for kid in survey.subfolders(folder) if below[kid]}]  # fmt: skip
-    if not divided and (len(deep) < 2 or len(deep) < 0.5 * len(folders)):
+    most = sum(below[folder] for folder in deep) > MOST_INSIDE * sum(below[folder] for folder in folders)
+    if not divided and not (deep and most) and (len(deep) < 2 or len(deep) < 0.5 * len(folders)):
         return None
     deep = divided or deep
     inner = [kid[-1] for kid in survey.subfolders(inside.get(deep[0], deep[0]))]
     return message(
         "data.refuse.too_high",
         "{folders} contain only folders ({inner}): give the folder that is the dataset, or use --format "
-        "folder where each of them is a class, or --format clips where each inner folder is a clip",
+        "folder where each of them is a class, or --format clips where each inner folder is a clip; where the inner "
+        "folders are the classes, bring those of one name together",
         folders=[f"{folder[-1]}/" for folder in deep[:4]], inner=inner[:4],
     )  # fmt: skip
 
@@ -302,6 +350,26 @@ def _nested_copies(survey: Survey, stems: dict[Folder, set[str]]) -> Message | N
         same = len(stems[flat] & stems[nested]) >= SHARED_STEMS * max(len(stems[flat]), len(stems[nested]))
         if same and len(places) > 1 and nested not in places and flat in {file.folder for file in survey.images}:
             return _copies_of(flat)
+    return None
+
+
+def _pairs(survey: Survey, folders: list[Folder]) -> Message | None:
+    """Two folders whose names differ in one ending only, as HR/0801.png and LR/0801x4.png."""
+    stems = [(folder, own) for folder in folders if (own := set(_stems(survey, folder)))]
+    if len(stems) != 2:
+        return None
+    for (first, plain), (second, longer) in permutations(stems):
+        name = min(longer)
+        endings = {name[len(stem) :] for stem in plain if name.startswith(stem)} - {""}
+        for ending in sorted(endings):
+            shared = sum(stem + ending in longer for stem in plain)
+            if shared > 2 and shared >= SHARED_STEMS * max(len(plain), len(longer)):
+                return message(
+                    "data.refuse.pairs",
+                    "the names in {second}/ are those in {first}/ with {ending} behind them, as of pairs of images, "
+                    "which are not read; use --format folder if these folders are classes",
+                    first=first[-1], second=second[-1], ending=repr(ending),
+                )  # fmt: skip
     return None
 
 

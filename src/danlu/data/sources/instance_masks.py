@@ -20,7 +20,15 @@ from danlu.data.image_file import UNREADABLE
 from danlu.data.image_index import is_derived
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
-from danlu.data.sources.mask_files import LOSSY, MAX_VALUES, MaskPair, is_mask_folder, kind_of_masks, mask_pairs
+from danlu.data.sources.mask_files import (
+    LOSSY,
+    MAX_VALUES,
+    MaskPair,
+    is_mask_folder,
+    kind_of_masks,
+    mask_pairs,
+    other_masks,
+)
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.survey import File, Survey, as_survey, normal
@@ -56,6 +64,11 @@ REFUSED = {
         "the masks hold colours, as of a class per pixel (semantic segmentation): use --task semantic",
     ),
     "lossy": LOSSY,
+    "inverted": message(
+        "data.refuse.inverted_masks",
+        "the value of the objects covers the corners of most masks, as a background does: write them with 0 for the "
+        "background, or use --format instance-masks where the objects reach the corners",
+    ),
     "empty": message(
         "data.refuse.empty_masks", "the masks looked at hold no object: their pixels are all of one value"
     ),
@@ -74,7 +87,7 @@ def look(survey: Survey) -> Evidence | None:
         "data.seen.masks", "{count} masks in {folder}/ named like images in {images}/",
         count=len(pairs), folder=folder, images=images,
     )  # fmt: skip
-    return Evidence(Fit.LAYOUT, seen, REFUSED.get(kind_of_masks(masks)))
+    return Evidence(Fit.LAYOUT, seen, other_masks(survey, pairs) or REFUSED.get(kind_of_masks(masks)))
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:

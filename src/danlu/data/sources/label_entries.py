@@ -19,6 +19,7 @@ from danlu.data.sources.labelled import image_files, of_one_depth
 from danlu.data.sources.reading import one_form, stop_if_many_bad
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.sources.text_tables import numbers
+from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of, splits_of_folders
 from danlu.data.survey import Survey, surroundings
 from danlu.message import message
@@ -142,8 +143,12 @@ def _dataset(
     good = [(p, info) for p, info in zip(paths, infos) if isinstance(info, ImageInfo)]
     kept = tuple(p for p, _ in good)
     if all(one.split == UNASSIGNED for one in found.values()):
-        by_folder = splits_of_folders(kept, data.root)
-        found = {p: found[p]._replace(split=by_folder.get(p, UNASSIGNED)) for p in kept}
+        of_images = splits_of_folders(kept, data.root)
+        if not of_images:
+            lists = split_lists(surroundings(data), kept)
+            of_images = lists.splits
+            notes, problems = notes + lists.notes, problems + lists.problems
+        found = {p: found[p]._replace(split=of_images.get(p, UNASSIGNED)) for p in kept}
     labels = [found[p].labels for p in kept]
     splits = torch.tensor([found[p].split for p in kept], dtype=torch.int8)
     classes: tuple[str, ...]

@@ -24,7 +24,15 @@ from danlu.data.sources.class_lists import class_list, names_of
 from danlu.data.sources.instance_masks import CLASS_FOLDER
 from danlu.data.sources.label_set_names import CITYSCAPES, CITYSCAPES_TRAIN, VOC, VOC_COLOURS
 from danlu.data.sources.labelled import image_files, relative
-from danlu.data.sources.mask_files import LOSSY, Kind, MaskPair, kind_of_masks, mask_pairs, masks_beside_images
+from danlu.data.sources.mask_files import (
+    LOSSY,
+    Kind,
+    MaskPair,
+    kind_of_masks,
+    mask_pairs,
+    masks_beside_images,
+    other_masks,
+)
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.split_lists import split_lists
@@ -41,7 +49,8 @@ MAX_COLOURS = 64  # of masks without a list of colours; more come from a lossy f
 VOID = {"void", "ignore", "__ignore__", "unlabeled", "unlabelled", "unknown"}  # names of classes that are left out
 CITYSCAPES_MASK = re.compile(r"(.+)_gt(?:Fine|Coarse)_label(Train)?Ids$", re.I)
 CITYSCAPES_IMAGE = "_leftImg8bit"
-CLASS_FILES = ("class_dict.csv", "_classes.csv", "label_colors.txt", "class_names.txt", "codes.txt")
+CVAT_LIST = "labelmap.txt"  # of "name:r,g,b:parts:actions"
+CLASS_FILES = ("class_dict.csv", "_classes.csv", "label_colors.txt", "class_names.txt", "codes.txt", CVAT_LIST)
 LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  # of ImageSets/Segmentation
 
 
@@ -64,13 +73,15 @@ def look(survey: Survey) -> Evidence | None:
         return None
     folder = "/".join(pairs[0].mask.folder) or "."
     seen = message("data.seen.label_masks", "{count} masks of classes in {folder}/", count=len(pairs), folder=folder)
-    return Evidence(Fit.LAYOUT, seen)
+    return Evidence(Fit.LAYOUT, seen, other_masks(survey, pairs))
 
 
 def holds_classes(survey: Survey) -> bool:
     """Return whether there are masks that can be read as a class per pixel, as --task semantic needs."""
     pairs = label_pairs(survey)
-    return bool(pairs) and (_is_known_layout(pairs) or kind_of(survey, pairs) not in ("instances", "unreadable"))
+    if not pairs or other_masks(survey, pairs) is not None:
+        return False
+    return _is_known_layout(pairs) or kind_of(survey, pairs) not in ("instances", "unreadable")
 
 
 def kind_of(survey: Survey, pairs: Sequence[MaskPair]) -> Kind:
@@ -304,7 +315,7 @@ def _listed(survey: Survey) -> tuple[list[str], list[int]]:
 
 
 def _rows(file: Path) -> tuple[list[str], list[int]]:
-    """Names and colours of class_dict.csv (name, r, g, b) or label_colors.txt (r g b name); names of other lists."""
+    """Names and colours of class_dict.csv (name, r, g, b), label_colors.txt (r g b name) or CVAT's; names of others."""
     lines = names_of(file)
     if file.suffix.lower() == ".csv":
         rows = list(csv.reader(lines))
@@ -313,6 +324,9 @@ def _rows(file: Path) -> tuple[list[str], list[int]]:
         if numbered := _numbered(rows):
             return numbered, []
         parsed = [(row[0].strip(), row[1:4]) for row in rows if len(row) >= 4]
+    elif file.name.lower() == CVAT_LIST:
+        fields = [line.split(":") for line in lines if not line.startswith("#")]
+        parsed = [(row[0].strip(), row[1].split(",")) for row in fields if len(row) > 1 and row[1].count(",") == 2]
     else:
         split = [line.split(None, 3) for line in lines]
         parsed = [(row[3].strip(), row[:3]) for row in split if len(row) == 4 and all(c.isdigit() for c in row[:3])]

@@ -9,7 +9,6 @@ import ast
 import csv
 import io
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +36,7 @@ from danlu.data.sources.sheets import (
     without_images,
 )
 from danlu.data.sources.targets import Task
-from danlu.data.sources.text_tables import numbers
+from danlu.data.sources.text_tables import DECIMAL_COMMA, numbers, with_decimal_points
 from danlu.data.survey import Survey, as_survey, surroundings
 from danlu.data.text_files import guessed_note, read_text
 from danlu.message import Message, message
@@ -45,7 +44,6 @@ from danlu.refuse import refusal
 from danlu.task_spec import TASKS, label_task
 
 CLASS_DESCRIPTIONS = ("class-descriptions", "oidv7-class-descriptions")  # of Open Images, as FiftyOne's classes.csv
-DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 MAX_LABEL_COLUMNS = 3  # columns of a csv of images and labels, which holds nothing to learn from without the images
 
 
@@ -223,8 +221,13 @@ def _label_texts(
     """Return whether images have several labels, and the rows of sheets with a column of labels."""
     rows = [(s, row, line, row[_label_column(s, target)].strip()) for s in sheets for row, line in zip(s.rows, s.lines)]
     texts = [text for *_, text in rows]
-    separator = separator_in(texts)
     several = task is not None and TASKS[task].several_labels
+    points = None if several else with_decimal_points(texts, sheets[0].separator)
+    if points is not None:
+        rows = [(sheet, row, line, text) for (sheet, row, line, _), text in zip(rows, points)]
+        texts = points
+        notes.append(str(message("data.decimal_commas", "the commas of the labels are taken as decimal points")))
+    separator = separator_in(texts)
     if task is None and separator is not None:
         columns = {s.header[_label_column(s, target)] for s in sheets}
         several = are_lists(texts, separator, columns.pop() if len(columns) == 1 else "")

@@ -20,7 +20,7 @@ from danlu.data.image_file import UNREADABLE, extensions, formats
 from danlu.data.image_index import is_derived
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, sample
-from danlu.message import message
+from danlu.message import Message, message
 
 # Words in the name of a folder, or at the end of a file's name, that denote masks.
 MASK_WORDS = ("mask", "masks", "label", "labels", "annotation", "annotations", "annot", "gt", "groundtruth", "truth")
@@ -45,6 +45,8 @@ MASK_WORDS += (
     "labelled",
     "labeled",
 )
+CLEAR_FOLDERS = ("segmentationobject", "segmentationclass", "segmentationclassvisualization", "segmentationclasspng")
+MIN_OTHERS = 0.5  # images of another folder that look like masks, per mask
 INSTANCE_WORDS = ("instance", "instances", "pedmasks", "segmentationobject", "object")
 IMAGE_WORDS = ("image", "images", "img", "imgs", "jpegimages", "pngimages", "picture", "pictures", "photo", "photos")
 IMAGE_WORDS += ("rgb", "original", "originals", "raw", "input", "inputs", "jpg", "png")
@@ -55,6 +57,9 @@ MASK_BESIDE = re.compile(r"[ _.-](masks?|seg|segmentation|gt|labels?|instances?)
 MIN_SAME_STEM = 0.8  # fraction of a folder's photos with a file of the same stem, and of these that look like masks
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jpg", ".jpeg")
 JPEG_SUFFIXES = (".jpg", ".jpeg")  # of a format that changes values
+MIN_SMOOTHED = 8  # values of a mask that may be smoothed
+MOST_AROUND = 0.75  # fraction of the masks with the value of an object in all corners, where that is the background
+MAX_EVEN = 0.2  # fraction of the pixels between the smallest and the largest value that equal their neighbours
 MAX_VALUES = 1000  # a mask with more values was saved by a lossy format
 MAX_CLASS_COLOURS = 64  # max number of colours in a mask of class colours
 
@@ -64,8 +69,9 @@ LOSSY = message(
 )
 
 Kind = Literal[
-    "instances", "one object", "several objects", "classes", "unclear", "colours", "lossy", "empty", "unreadable"
-]
+    "instances", "one object", "several objects", "classes", "unclear", "colours", "lossy", "empty", "inverted",
+    "unreadable",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,31 @@ def _place(folder: tuple[str, ...], loose: bool) -> tuple[str, ...]:
     return tuple(kept)
 
 
+def other_masks(survey: Survey, pairs: list[MaskPair]) -> Message | None:
+    """Why it is not clear which masks are meant: another folder beside them holds as many images that look like masks.
+
+    Not of folders whose names say what they hold, such as SegmentationObject, and drawings of masks.
+    """
+    if not pairs or normal(pairs[0].mask.folder[-1] if pairs[0].mask.folder else "") in CLEAR_FOLDERS:
+        return None
+    beside = {pair.mask.folder[:-1] for pair in pairs} | {pair.image.folder[:-1] for pair in pairs}
+    used = {pair.mask.folder for pair in pairs} | {pair.image.folder for pair in pairs}
+    for folder in survey.folders:
+        files = [file for file in survey.by_folder.get(folder, ()) if file.suffix in MASK_SUFFIXES]
+        known = normal(folder[-1]) in CLEAR_FOLDERS or is_derived(folder[-1])
+        if folder in used or folder[:-1] not in beside or known or len(files) < MIN_OTHERS * len(pairs) / len(beside):
+            continue
+        looked = sample(files, 8)
+        if sum(looks_like_mask(file.path) is True for file in looked) >= MIN_SAME_STEM * len(looked):
+            return message(
+                "data.refuse.other_masks",
+                "{masks}/ and {others}/ both hold images that look like masks: move those that are not meant "
+                "elsewhere, or use --format instance-masks or label-masks to read {masks}/",
+                masks="/".join(pairs[0].mask.folder), others="/".join(folder),
+            )  # fmt: skip
+    return None
+
+
 def is_mask_beside(file: File) -> bool:
     """Return whether a file is called like a mask beside its image, such as a_mask.png."""
     return bool(MASK_BESIDE.search(normal(file.stem)))
@@ -184,6 +215,7 @@ def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
     from danlu.data.annotations import read_instances
 
     values: list[set[int]] = []
+    around = 0  # masks whose corners hold a value, as where the background does
     parts: list[int] = []  # number of separate regions of each value of each mask
     colours = lossy = unreadable = 0
     looked = sample(masks)
@@ -203,6 +235,7 @@ def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
             lossy += 1
             continue
         values.append(set(own.tolist()) - {0})
+        around += bool((pixels[[0, 0, -1, -1], [0, -1, 0, -1]] != 0).all() and (pixels == 0).any())
         parts += _regions(pixels, sorted(values[-1]))
     if not values:
         return "colours" if colours else "lossy" if lossy else "unreadable"
@@ -211,6 +244,8 @@ def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
     every = set().union(*values)
     if not every:
         return "empty"
+    if len(every) <= 1 and around > MOST_AROUND * len(values):
+        return "inverted"
     if len(every) <= 1:
         return "several objects" if max(parts, default=1) > 1 else "one object"
     if set(_last_words(looked[0])) & set(INSTANCE_WORDS):
@@ -240,12 +275,16 @@ def _last_words(file: File) -> set[str]:
 
 
 def _is_smoothed(values: np.ndarray, pixels: np.ndarray) -> bool:
-    """Return whether a mask of 0 and 255 was saved by a lossy format: many values, most pixels close to 0 or 255."""
-    if len(values) < 8 or pixels.max() > 255 or pixels.max() < 200:
+    """Return whether a mask was smoothed or saved by a lossy format: many values, few of them side by side."""
+    if len(values) < MIN_SMOOTHED or pixels.max() > 255:
         return False
     near = (pixels < 16) | (pixels > 239)
     between = len(values[(values > 16) & (values < 239)])
-    return bool(near.mean() > 0.9 and (between > 8 or len(values) > 16))
+    saved = pixels.max() >= 200 and near.mean() > 0.9 and (between > 8 or len(values) > 16)
+    # Classes and objects cover areas: most of their pixels equal the next one. Those between smoothed areas do not.
+    inner = (pixels[:-1, :-1] > 0) & (pixels[:-1, :-1] < pixels.max())
+    even = (pixels[:-1, :-1] == pixels[1:, :-1]) & (pixels[:-1, :-1] == pixels[:-1, 1:])
+    return bool(saved or (inner.any() and even[inner].mean() < MAX_EVEN))
 
 
 def _regions(pixels: np.ndarray, values: list[int]) -> list[int]:

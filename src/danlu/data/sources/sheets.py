@@ -12,7 +12,15 @@ from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import AMBIGUOUS, ImageIndex, name_parts
 from danlu.data.sources.box_forms import BoxForm
 from danlu.data.sources.run_length_columns import are_runs
-from danlu.data.sources.text_tables import MAX_LOOKED, is_list, numbers, read_list, read_table
+from danlu.data.sources.text_tables import (
+    MAX_LOOKED,
+    is_attributes,
+    is_list,
+    numbers,
+    read_attributes,
+    read_list,
+    read_table,
+)
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, surroundings
 
@@ -67,14 +75,14 @@ MIN_GEOMETRY = 2  # min number of columns named like coordinates in a table of b
 HOT = ("0", "1", "0.0", "1.0", "true", "false")  # values in the column of one class
 BOX_COLUMN = ("bbox", "box", "bounding_box")
 SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w"), ("img_height", "img_width"))
-LIST_WORDS = {"label", "labels", "list", "annotation", "annotations", "classes"}  # in the names of text files of labels
+LIST_WORDS = {"label", "labels", "list", "annotation", "annotations", "classes", "gt"}  # in names of lists of labels
 TEXT_OF_BOXES = re.compile(r"(?:[^\s\d]\S*(?: -?[\d.]+){4}(?: |$))|(?:-?[\d.]+(?: -?[\d.]+){3};)")
 NO_LABEL_WORDS = {"partition", "split", "splits", "subset", "fold", "folds"}  # of columns and lists, never labels
 AUTOML_SPLITS = {"TRAIN", "TRAINING", "VALIDATE", "VALIDATION", "TEST", "UNASSIGNED"}
 SUBMISSION = "submission"  # in the name of Kaggle's example of an answer, whose labels are made up
 ENDINGS = (".csv", ".tsv", ".txt")
 STRONG_COLUMNS = set(IMAGE_COLUMNS) - {"id", "name", "path", "file", "fname", "images"}  # hardly in other tables
-USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
+USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp", ".ppm", ".pgm", ".gif")
 MAX_SHEETS = 100  # csv files that are looked into
 MAX_DAMAGED = 0.2  # fraction of rows without four numbers in a file of boxes without a header
 MOST_IMAGES = 0.5  # of them, and of the values, that a column names whose name is not known as one of images
@@ -104,6 +112,7 @@ class Sheet:
     found: float = 0.0  # fraction of the named images that are there
     ragged: tuple[int, ...] = ()  # lines with another number of fields than the header
     encoding: str = ""  # where it was guessed
+    separator: str = ""  # of its fields
 
     @property
     def split(self) -> int:
@@ -146,7 +155,8 @@ def sheets_in(data: Survey) -> list[Sheet]:
                  and not {word.lower() for word in WORD.findall(file.stem)} & NO_LABEL_WORDS]  # fmt: skip
         files = [file for file in files if file.suffix != ".txt"]
         texts = [file for file in texts if data.is_file or split_of(file.stem) != UNASSIGNED or _names_labels(file)]
-        files += [file for file in texts if len(texts) <= MAX_SHEETS and is_list(data.lines(file))]
+        texts = texts if len(texts) <= MAX_SHEETS else []
+        files += [file for file in texts if is_list(data.lines(file)) or is_attributes(data.lines(file))]
         files = [file for file in files if _may_name_images(data.lines(file), data)] if len(files) <= MAX_SHEETS else []
         index = ImageIndex.of(surroundings(data)) if files else None
         found = [_sheet(file, index) for file in files if index is not None]
@@ -185,7 +195,7 @@ def _names_labels(file: File) -> bool:
 
 
 def _sheet(file: File, index: ImageIndex) -> Sheet | None:
-    read = read_list(file) if file.suffix == ".txt" else read_table(file)
+    read = (read_list(file) or read_attributes(file)) if file.suffix == ".txt" else read_table(file)
     if read is None:
         return None
     header, rows, lines = read.header, read.rows, read.lines
@@ -193,8 +203,9 @@ def _sheet(file: File, index: ImageIndex) -> Sheet | None:
         header, rows, lines = _named_columns(header, rows, image), (tuple(header), *rows), (1, *lines)
     lower = tuple(name.strip().lower() for name in header)
     plain = Sheet(
-        file, tuple(name.strip() for name in header), rows, lines, "", ragged=read.ragged, encoding=read.encoding
-    )
+        file, tuple(name.strip() for name in header), rows, lines, "", ragged=read.ragged, encoding=read.encoding,
+        separator=read.separator,
+    )  # fmt: skip
     plain = replace(plain, split_column=_split_column(lower, rows))
     image = _image_column(lower, plain, index)
     if image is None:

@@ -15,18 +15,20 @@ from danlu.data.text_files import decode_guessed, read_bytes
 
 MAX_LOOKED = 200  # rows by which the content of a table is recognised
 LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
-LISTED_BOX = re.compile(r"-?[\d.]+(,-?[\d.]+){3},\d+$")  # Keras-YOLO's box: four numbers and the class
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+LISTED_BOX = re.compile(r"-?[\d.]+([,;]-?[\d.]+){3}[,;][^,;]+$")  # Keras-YOLO's box: four numbers and the class
 
 
 class Table(NamedTuple):
     """Rows of text. lines: of each row. ragged: lines with another number of fields than the header. encoding: where it
-    was guessed."""
+    was guessed. separator: of the fields."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     lines: tuple[int, ...]
     ragged: tuple[int, ...] = ()
     encoding: str = ""
+    separator: str = ""
 
 
 def is_list(lines: Sequence[str]) -> bool:
@@ -60,7 +62,7 @@ def read_list(file: File) -> Table | None:
         boxes = its_boxes if boxes is None and rest else boxes
         if rest and (its_boxes != boxes or (not boxes and len(rest) > 1)):
             return None
-        own = [tuple(word.split(",")) for word in rest] if boxes else [tuple(rest)]
+        own = [tuple(re.split("[,;]", word)) for word in rest] if boxes else [tuple(rest)]
         for values in own or [("",) * 5]:
             rows.append((name, *values))
             lines.append(number)
@@ -68,6 +70,30 @@ def read_list(file: File) -> Table | None:
         return None
     header = ("image", "x1", "y1", "x2", "y2", "label") if boxes else ("image", "label")
     return Table(header, tuple(rows), tuple(lines), encoding=encoding)
+
+
+def is_attributes(lines: Sequence[str]) -> bool:
+    """Return whether the first lines of a text file are CelebA's: the number of images, the attributes, and rows."""
+    if len(lines) < 3 or not lines[0].strip().isdecimal():
+        return False
+    names, first = lines[1].split(), lines[2].split()
+    return len(first) == len(names) + 1 and set(first[1:]) <= {"-1", "0", "1"} and LISTED.match(first[0]) is not None
+
+
+def read_attributes(file: File) -> Table | None:
+    """CelebA's list of attributes: a column of images and one of -1 and 1 per attribute; None for another file."""
+    try:
+        text, encoding = decode_guessed(read_bytes(file.path))
+    except OSError:
+        return None
+    lines = text.splitlines()
+    if not is_attributes(lines[:3]):
+        return None
+    header = ("image", *lines[1].split())
+    rows = [(number, tuple(line.split())) for number, line in enumerate(lines[2:], 3)]
+    good = [(number, row) for number, row in rows if len(row) == len(header)]
+    ragged = tuple(number for number, row in rows if row and len(row) != len(header))
+    return Table(header, tuple(row for _, row in good), tuple(number for number, _ in good), ragged, encoding)
 
 
 def read_table(file: File) -> Table | None:
@@ -93,8 +119,18 @@ def read_table(file: File) -> Table | None:
                 ragged.append(reader.line_num)
     except csv.Error:
         return None
-    found = Table(header, tuple(rows), tuple(lines), tuple(ragged), encoding)
+    found = Table(header, tuple(rows), tuple(lines), tuple(ragged), encoding, separator)
     return found if header and (rows or len(header) > 1) else None
+
+
+def with_decimal_points(words: Sequence[str], separator: str) -> list[str] | None:
+    """Numbers such as "3,5" with a point instead of the comma, where commas separate neither fields nor all values.
+
+    None unless each word is a number and one has such a comma. separator: of the fields of the table.
+    """
+    found = [word.replace(",", ".") if DECIMAL_COMMA.fullmatch(word) else word for word in words]
+    changed = separator != "," and found != list(words)
+    return found if changed and numbers(word for word in found if word) is not None else None
 
 
 def numbers(words: Iterable[str]) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ MARKS = {  # first bytes of archives of any name
 }
 TAR_MARK = 257, b"ustar"  # its place in a tar file
 ZIPPED = (".npz", ".pt", ".pth", ".xlsx", ".docx", ".keras", ".jar")  # files that are zip archives inside
+SHARD = re.compile(r"-\d{5}-of-\d{5}$")  # of TensorFlow's files
 PICKLED = "pickled Python objects, which are not read, for they could run code"
 BINARY = {
     ".tfrecord": "TensorFlow records",
@@ -43,6 +45,10 @@ BINARY = {
     ".h5": "an HDF5 file",
     ".hdf5": "an HDF5 file",
     ".lmdb": "an LMDB database",
+    ".mdb": "an LMDB database",
+    ".svg": "a vector drawing, to be saved as png",
+    ".pdf": "a document, whose pages are to be saved as png",
+    ".bin": "a file of raw numbers",
     **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"), "a video, whose frames are to be saved as images"),
     ".psd": "an image of Photoshop, to be saved as png",
     ".dcm": "DICOM images",
@@ -103,9 +109,12 @@ def look_binary(survey: Survey) -> Evidence | None:
     if survey.images:
         return None
     for suffix, what in BINARY.items():
-        if files := [file for file in survey.files if file.name.lower().endswith(suffix)]:
+        shards = suffix == ".tfrecord"  # train-00000-of-00004, which often have no ending
+        if files := [
+            file for file in survey.files if file.name.lower().endswith(suffix) or (shards and SHARD.search(file.name))
+        ]:
             return Evidence(
-                Fit.MARKED if suffix != ".npy" else Fit.POSSIBLE,
+                Fit.MARKED if suffix not in (".npy", ".bin") else Fit.POSSIBLE,
                 message("data.seen.binary", "{count} {suffix} files", count=len(files), suffix=suffix),
                 message(
                     "data.refuse.binary_file", "{file} is {what}: write images and labels as files in a known format",

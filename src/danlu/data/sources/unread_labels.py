@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from danlu.data.sources.file_names import advice_on_names
 from danlu.data.sources.sheets import sheets_in
-from danlu.data.survey import Survey, normal
+from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
+TEXT = re.compile(r'"([^"\\\\]{1,200})"')
+FIELD = re.compile(r"[\s,;]+")
 WITHOUT_LABEL = "lines of json without a known key for the label"
 FORMS = {
     ".mat": "a MATLAB file",
@@ -34,13 +38,26 @@ def unread_labels(survey: Survey) -> Message | None:
     for suffix, form in FORMS.items():
         files = [file for file in survey.of(suffix) if SUBMISSION not in file.name.lower() and file not in read]
         if files:
-            return message(
-                "data.refuse.unread_labels",
-                "{file} may hold the labels of the {images} images, but it is {form}, which is not read: write a csv "
-                "with the columns image and label, or image, xmin, ymin, xmax, ymax and label",
-                file=files[0].relative, images=len(survey.images), form=form,
-            )  # fmt: skip
-    return _lines_without_names(survey)
+            return _unread(files[0], survey, form)
+    return _keys_of_json(survey) or _lines_without_names(survey)
+
+
+def _keys_of_json(survey: Survey) -> Message | None:
+    """A json file of an unknown form whose texts are the names of images without their endings."""
+    for file in survey.json_kinds.get("other", ()):
+        found = {normal(text) for text in TEXT.findall(survey.head(file).decode("utf-8", "replace"))}
+        if len(found & survey.image_stems.keys()) > max(2, 0.5 * min(len(found), len(survey.images))):
+            return _unread(file, survey, "json of an unknown form")
+    return None
+
+
+def _unread(file: File, survey: Survey, form: str) -> Message:
+    return message(
+        "data.refuse.unread_labels",
+        "{file} may hold the labels of the {images} images, but it is {form}, which is not read: write a csv "
+        "with the columns image and label, or image, xmin, ymin, xmax, ymax and label",
+        file=file.relative, images=len(survey.images), form=form,
+    )  # fmt: skip
 
 
 def _lines_without_names(survey: Survey) -> Message | None:
@@ -48,7 +65,8 @@ def _lines_without_names(survey: Survey) -> Message | None:
     names = survey.image_stems.keys() | {normal(file.name) for file in survey.images}
     for file in survey.of(".txt"):
         lines = survey.lines(file)
-        if len(lines) == len(survey.images) > 1 and not any(normal(line.split()[0]) in names for line in lines):
+        first = {normal(FIELD.split(line.strip())[0]) for line in lines}
+        if len(lines) == len(survey.images) > 1 and not first & names:
             text = "{file} has a line for each of the {images} images, but does not name them: write the name of its "
             text += "image before each label"
             return message("data.refuse.lines_without_names", text, file=file.relative, images=len(lines))
