@@ -83,6 +83,22 @@ def test_folded_pixels_are_unfolded_in_their_places():
     assert torch.equal(logits[0, 1, 30:32, 30:32], logits[0, 1, :2, :2])
 
 
+def test_a_folded_unet_draws_contours_at_full_resolution():
+    """Each pixel of the image reaches its own logits past the folded part."""
+    options = {"width": 8, "fold_pixels": 2, "levels": 4, "fine_width": 4}
+    model = build_segmenter("unet", channels=3, classes=4, size=48, **options).eval()
+    assert len(model.down) == 4
+    assert model.feature_layer == "down.3"
+    image = torch.randn(1, 3, 48, 48, requires_grad=True)
+    with torch.no_grad():
+        model.unfold.weight.zero_()
+    model(image)[0, :, 20, 21].sum().backward()
+    assert image.grad is not None
+    rows, columns = image.grad[0].abs().sum(0).nonzero(as_tuple=True)
+    assert rows.tolist() == [r for r in range(18, 23) for _ in range(5)]
+    assert columns.tolist() == list(range(19, 24)) * 5
+
+
 def test_names_of_the_issue():
     assert {"fcn32s", "fcn16s", "fcn8s", "unet"} <= set(SEGMENTERS)
 

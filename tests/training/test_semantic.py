@@ -143,7 +143,7 @@ def test_the_doctor_examines_the_masks_before_training(data, tmp_path):
 def test_folded_pixels_need_a_size_they_divide(size, tmp_path):
     options = {"task": "semantic", "model": "unet", "size": int(size), "out": tmp_path / "run"}
     with pytest.raises(Refusal, match="multiple of 32 for unet with fold_pixels 2"):
-        danlu.train("shapes", **options, **{"detect.fold_pixels": 2, "data.limit": 12})
+        danlu.train("shapes", **options, **{"detect.fold_pixels": 2, "detect.levels": 5, "data.limit": 12})
 
 
 def test_the_most_likely_class_is_the_first_of_the_largest_scores():

@@ -212,7 +212,7 @@ class DetectConfig(Strict):
     queries: Count | None = option(None, "max number of objects per image that the network can find (detr)")
     hidden: Count | None = option(None, "units of the dense layers of the region head (R-CNN family)")
     depth: Count | None = option(None, "convolutional layers in each branch of the head (retinanet)")
-    levels: Count | None = option(None, "levels of the feature pyramid (retinanet)")
+    levels: Count | None = option(None, "levels of the feature pyramid (retinanet); resolutions (unet)")
     anchor: Positive | None = option(None, "side of the smallest anchors in pixels (faster-rcnn, mask-rcnn, retinanet)")
     search: Literal["auto", "selective", "colours"] | None = option(
         None, "region proposals: selective (search), colours (areas of one colour) or auto (rcnn, fast-rcnn)"
@@ -238,6 +238,9 @@ class DetectConfig(Strict):
     )
     fold_pixels: Count | None = option(
         None, "block size in pixels of the space-to-depth step before the first layer (unet)"
+    )
+    fine_width: Annotated[int, Field(ge=0)] | None = option(
+        None, "channels of two convolutions at full resolution after a folded network (unet)"
     )
     fit: Literal["letterbox", "stretch"] = option(
         "letterbox", "resizing of images that are not square: letterbox | stretch"

@@ -7,20 +7,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from danlu.config import AugmentConfig
+from danlu.data import object_crops
 from danlu.data.augment_objects import AugmentObjects, Draws
-from danlu.data.geometry import between
+from danlu.data.geometry import bernoulli, between
 from danlu.data.label_maps import IGNORE
 from danlu.data.presets import resolve_maps
 from danlu.message import message
 from danlu.objects import PADDING, ObjectBatch
 from danlu.refuse import refusal
 
+WHOLE_FRACTION = 0.5  # of the images, which are neither cropped nor resized
+
 
 class AugmentMaps(AugmentObjects):
     """Random transform of training images and their label maps.
 
     The geometry is that of `AugmentObjects` (flip, zoom out, crop, zoom and shift, mosaic) after a rotation. Label
-    maps are resized to the nearest pixel, and pixels outside the image are ignored. Raises Refusal for mixup.
+    maps are resized to the nearest pixel, and pixels outside the image are ignored. Half of the images are neither
+    cropped nor resized: resampling blurs contours and moves them by fractions of a pixel, and images of the validation
+    and test set are not resampled. Raises Refusal for mixup.
     """
 
     def _resolve(self, config: AugmentConfig, size: int, channels: int, poses: bool) -> AugmentConfig:
@@ -30,6 +35,12 @@ class AugmentMaps(AugmentObjects):
             instead = message("data.do.mosaic_supported", "augment.mosaic is supported")
             raise refusal("augment.mixup", zero, resolved.mixup, do=instead)
         return resolved
+
+    def _rectangles(self, boxes: Tensor, valid: Tensor, draws: Draws) -> Tensor:
+        """Rectangle of each image on its canvas, (n, 4), in canvas sides; the whole canvas for half of the images."""
+        whole = bernoulli(draws.of("crop")[:, 0], WHOLE_FRACTION)  # a column of IoU crops, which maps do not have
+        moved = super()._rectangles(boxes, valid, draws)
+        return torch.where(whole[:, None], object_crops.full_canvas(len(moved)), moved)
 
     def __call__(  # type: ignore[override]
         self, source: Tensor, index: Tensor | None, targets: Tensor, draws: Draws | None

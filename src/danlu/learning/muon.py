@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """Share this optimiser's groups and state with the other one, so that a learning rate set here applies there."""
+        """Share groups and state with the other optimiser, so that a learning rate set here applies there."""
         if self.rest is not None:
             self.rest.param_groups, self.rest.state = self.param_groups[self.hidden_groups :], self.state
 

@@ -187,6 +187,7 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
         rest_state=2,
         divisor="recent",
         momentum="optim.momentum",
+        strong_decay=True,
     ),
 }
 

@@ -30,12 +30,11 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
         )
     chooser.pick("model.name", SEGMENTER, message("choice.network.unet", "fine contours, trained from scratch"))
     network = find_segmenter(chooser["model.name"])
-    if network.light_width and device.type == "cpu" and (init in (None, "none")):
-        text = "without a GPU, more images help more than a larger network"
-        chooser.pick("detect.width", network.light_width, message("choice.backbone.no_gpu", text))
-        if network.light_fold_pixels and chooser["data.size"] % (network.multiple * network.light_fold_pixels) == 0:
-            text = "without a GPU: the work of half the resolution, with the pixels of the whole"
-            chooser.pick("detect.fold_pixels", network.light_fold_pixels, message("choice.fold_pixels.light", text))
+    from_scratch = init in (None, "none")
+    if device.type == "cpu" and from_scratch:
+        for option, value in network.light.items():
+            text = "without a GPU: about the work of half the resolution, with the pixels of the whole"
+            chooser.pick(f"detect.{option}", value, message("choice.fold_pixels.light", text))
     batch = 16 if samples >= SMALL_SET else 8
     why = message("choice.batch_size.images", "{samples:,} training images", samples=samples)
     chooser.pick("batch_size", min(batch, samples), why)
@@ -43,18 +42,18 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     if fine_tuning:
         _start(chooser, str(init))
     usual = message("choice.usual_for_segmentation", "usual for segmentation")
-    chooser.pick("optim.name", "adamw", usual)
+    chooser.pick("optim.name", network.optimizer if from_scratch else "adamw", usual)
     rule = chooser["optim.name"]
     optimizer = find_optimizer(rule)
     lr = network.lr if optimizer.like_adam else 10 * network.lr
-    if init not in (None, "none") and not fine_tuning:
+    if not from_scratch and not fine_tuning:
         lr /= 2
     chooser.pick("optim.lr", lr, message("choice.lr.usual", "usual for {optimiser}", optimiser=rule))
     chooser.pick("optim.weight_decay", 0.02 if optimizer.strong_decay else 5e-4, usual)
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
     if task.loss is not None:
         chooser.pick("loss.name", *task.loss)
-    if chooser["loss.name"] == "cross-entropy" and init in (None, "none"):
+    if chooser["loss.name"] == "cross-entropy" and from_scratch:
         text = "most pixels are background; rare classes count more, and less than in full balance"
         chooser.pick("loss.class_weights", "root", message("choice.class_weights.root", text))
     why = message("choice.augment.maps", "moderate variation; label maps are transformed with the image")

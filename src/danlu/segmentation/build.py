@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,10 @@ class SegmenterSpec:
 
     build: constructor (backbone, classes, size, **options); (channels, classes, size, **options) if `backbone` is None.
     description: one line. backbone: default backbone; None for networks without one. any_backbone: other backbones are
-    possible. multiple: the image side must be a multiple of it. light_width, light_fold_pixels: default options on a
-    CPU, where it starts from random initialisation. packaged: its default backbone on colour photographs is the
-    packaged ImageNet network. training_images: default number of images of 256 px to train on, over all epochs. lr:
-    default learning rate of adamw.
+    possible. multiple: the image side must be a multiple of it. light: default options on a CPU, where it starts from
+    random initialisation. optimizer: default update rule from random initialisation. packaged: its default backbone on
+    colour photographs is the packaged ImageNet network. training_images: default number of images of 256 px to train
+    on, over all epochs. lr: default learning rate of `optimizer`, and of adamw.
     """
 
     build: Callable[..., Segmenter]
@@ -34,8 +34,8 @@ class SegmenterSpec:
     backbone: str | None = None
     any_backbone: bool = False
     multiple: int = 32
-    light_width: int | None = None
-    light_fold_pixels: int | None = None
+    light: Mapping[str, int] = field(default_factory=dict)
+    optimizer: str = "adamw"
     packaged: bool = False
     training_images: int = 8_000
     lr: float = 3e-3
@@ -68,9 +68,10 @@ SEGMENTERS: dict[str, SegmenterSpec] = {
         UNet,
         "U-Net: encoder and decoder with skip connections",
         multiple=16,
-        light_width=16,
-        light_fold_pixels=2,
-        training_images=16_000,
+        light={"width": 24, "fold_pixels": 2, "levels": 4, "fine_width": 8},
+        optimizer="muon",
+        lr=5e-3,
+        training_images=11_000,
     ),
     "fcn32s": _fcn(partial(FCN, stride=32), "FCN-32s on VGG-16, as published"),
     "fcn16s": _fcn(partial(FCN, stride=16), "FCN-16s: FCN-32s with scores of pool4"),

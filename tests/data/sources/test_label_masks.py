@@ -185,6 +185,19 @@ def test_augmentation_moves_label_maps_with_the_image():
     assert not torch.equal(maps, labels)
 
 
+def test_half_of_the_images_are_not_resampled():
+    """Contours of those keep their pixels, as in the images that a run is validated on."""
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 255, (1, 3, 64, 64), dtype=np.uint8)).expand(200, -1, -1, -1)
+    maps = torch.from_numpy(rng.integers(0, 5, (1, 64, 64), dtype=np.uint8)).expand(200, -1, -1)
+    config = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, flip="none")
+    augment = AugmentMaps(config, size=64, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)
+    moved, labels = augment(images, None, maps, augment.draw(rng, 200))
+    whole = torch.isclose(moved, images / 255, atol=1e-6).flatten(1).all(1)
+    assert whole.float().mean() == pytest.approx(0.5, abs=0.1)
+    assert torch.equal(whole, (labels == maps).flatten(1).all(1))
+
+
 def test_a_quarter_turn_rotates_image_and_label_map_alike():
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 255, (2, 3, 8, 8), dtype=np.uint8))
