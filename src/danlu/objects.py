@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 PADDING = -1  # class label of padded objects in a batch
+IGNORE = 255  # class of a pixel without a class, as in Pascal VOC and Cityscapes
 
 
 @dataclass

@@ -14,8 +14,9 @@ from danlu.data.canvas import Placement
 from danlu.data.clips import filmstrip
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.images import decode
-from danlu.data.label_maps import BACKGROUND, IGNORE, LabelMap
+from danlu.data.label_maps import BACKGROUND, LabelMap
 from danlu.message import message
+from danlu.objects import IGNORE
 from danlu.pose.cameras import project_model
 from danlu.pose.drawing import landmarks
 from danlu.pose.object_model import ObjectModel

@@ -19,9 +19,10 @@ from danlu.data.canvas import Fit
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Problem
 from danlu.data.format_table import FORMATS
 from danlu.data.inputs import frame_of, image_inputs
-from danlu.data.label_maps import IGNORE, LabelMap
+from danlu.data.label_maps import LabelMap
 from danlu.data.split import Split, split_dataset
 from danlu.message import Message, message
+from danlu.objects import IGNORE
 from danlu.preparation.prepare import read
 from danlu.refuse import Refusal, either
 

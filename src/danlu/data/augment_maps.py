@@ -10,10 +10,9 @@ from danlu.config import AugmentConfig
 from danlu.data import object_crops
 from danlu.data.augment_objects import AugmentObjects, Draws
 from danlu.data.geometry import bernoulli, between
-from danlu.data.label_maps import IGNORE
 from danlu.data.presets import resolve_maps
 from danlu.message import message
-from danlu.objects import PADDING, ObjectBatch
+from danlu.objects import IGNORE, PADDING, ObjectBatch
 from danlu.refuse import refusal
 
 WHOLE_FRACTION = 0.5  # of the images, which are neither cropped nor resized

@@ -16,9 +16,9 @@ from torch import Tensor
 from danlu.data.annotations import Annotation, rasterise
 from danlu.data.canvas import Placement
 from danlu.message import message
+from danlu.objects import IGNORE
 from danlu.refuse import Failure
 
-IGNORE = 255
 BACKGROUND = "background"  # class of the pixels outside all objects
 MAX_DRAWN = 32  # outlines rasterised at once
 MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP", "JPEG")

@@ -18,7 +18,7 @@ from danlu.doctor.predictions import contradicted
 from danlu.doctor.static_checks import MAX_NAMED
 from danlu.doctor.watch import Doctor, watch
 from danlu.engine.loop import Plan, Progress, Watcher
-from danlu.learning.pixel_losses import IGNORE
+from danlu.objects import IGNORE
 from danlu.pretraining.methods import METHODS
 from danlu.refuse import Failure
 from danlu.run.folder import Run

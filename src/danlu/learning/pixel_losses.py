@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE = 255
+from danlu.objects import IGNORE
+
 SMOOTH = 1.0  # added to both sums of the Dice loss, so that an absent class has a gradient
 MIN_WEIGHT = 1e-6  # of a class without pixels, whose logarithm must be finite
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-IGNORE = 255  # value of pixels without a class, as in Pascal VOC and Cityscapes
+from danlu.objects import IGNORE
+
 BOUNDARY_FRACTION = 0.02  # of the image's diagonal: width of the band along a contour
 
 

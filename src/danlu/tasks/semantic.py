@@ -19,7 +19,8 @@ from danlu.data.canvas import Placement
 from danlu.data.label_maps import LabelMap
 from danlu.learning.losses import build_loss
 from danlu.metrics.classification import compact
-from danlu.metrics.semantic import IGNORE, boundary_counts, class_rows, confusion_of, iou_per_class, semantic_metrics
+from danlu.metrics.semantic import boundary_counts, class_rows, confusion_of, iou_per_class, semantic_metrics
+from danlu.objects import IGNORE
 from danlu.task_spec import TASKS
 from danlu.tasks.task import Evaluation, SampleLoss, TaskData, UserMetrics, Views
 

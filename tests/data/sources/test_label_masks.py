@@ -15,7 +15,8 @@ from danlu.data.augment_objects import AugmentObjects
 from danlu.data.canvas import letterbox
 from danlu.data.dataset import TRAIN, VAL
 from danlu.data.formats import open_dataset
-from danlu.data.label_maps import IGNORE, MapSet
+from danlu.data.label_maps import MapSet
+from danlu.objects import IGNORE
 from danlu.refuse import Refusal
 
 COLOURS = np.array([[0, 0, 0], [128, 0, 0], [0, 0, 128]], np.uint8)

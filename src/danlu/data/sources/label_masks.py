@@ -19,7 +19,7 @@ from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import UNREADABLE, ImageInfo
 from danlu.data.image_workers import check_images
-from danlu.data.label_maps import IGNORE, LabelMap, MaskClasses, as_colours, grey_as_colours, read_values
+from danlu.data.label_maps import LabelMap, MaskClasses, as_colours, grey_as_colours, read_values
 from danlu.data.sources.class_lists import class_list, names_of
 from danlu.data.sources.instance_masks import CLASS_FOLDER
 from danlu.data.sources.label_set_names import CITYSCAPES, CITYSCAPES_TRAIN, VOC, VOC_COLOURS
@@ -40,6 +40,7 @@ from danlu.data.split_names import split_of_path
 from danlu.data.survey import Survey, as_survey, normal
 from danlu.data.text_files import read_lines
 from danlu.message import message
+from danlu.objects import IGNORE
 from danlu.refuse import Refusal, refusal
 
 FORM = "label masks"
