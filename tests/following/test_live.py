@@ -123,6 +123,7 @@ def test_state_of_a_run(digits_run, tmp_path) -> None:
     assert not run.in_use
     assert (state_of(run, rows).word, state_of(run, rows).left) == ("stopped", None)
     assert state_of(digits_run, rows).word == "finished"
+    assert (state.seconds, state_of(digits_run, rows).seconds) == (20.0, digits_run.summary.seconds)
 
 
 def test_looking_whether_a_run_is_in_use_changes_nothing(digits_run) -> None:

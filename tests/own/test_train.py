@@ -115,6 +115,17 @@ def test_load_asks_for_the_network_and_imports_nothing(train: Any, tmp_path: Pat
         _ = danlu.load(run.folder, model=net()).model
 
 
+def test_nothing_is_asked_for_that_is_not_used(train: Any) -> None:
+    """A finished run is not trained again, and a run with a transform is not exported."""
+    run = train(Pictures(), model=net(), transform=CROP)
+    again = danlu.train(resume=run.folder)
+    assert again.metrics.to_json() == run.metrics.to_json()
+    with pytest.raises(Refusal, match=r"give --model FILE.py:.* --transform FILE.py:"):
+        danlu.load(run.folder)
+    with pytest.raises(Refusal, match="which a file cannot hold|must be a network of images"):
+        danlu.export(run.folder)
+
+
 def test_evaluate_and_predict(train: Any) -> None:
     run = train(((X[:60], Y[:60]), (X[60:], Y[60:])), model=net(), loss=F.cross_entropy)
     outputs = run.model(X[60:])

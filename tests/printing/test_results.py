@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from danlu.config import Config, dump_yaml, with_values
-from danlu.printing.results import print_result
+from danlu.printing.results import figures, print_result
 from danlu.run.folder import Run
 from danlu.run.summary import Summary
 
@@ -46,3 +46,9 @@ def test_a_finding_that_was_printed_is_named_by_its_title(
         printed.append(file.getvalue().splitlines()[0])
     run.unlock()
     assert printed == [whole, title]
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(3, False), (5, False), (6, True), (0, True)])
+def test_top5_of_five_classes_is_not_shown(classes: int, shown: bool) -> None:
+    line = figures({"accuracy": 0.5, "top5": 1.0, "ece": float("nan")}, [str(k) for k in range(classes)])
+    assert ("top5 1.0000" in line, "accuracy 0.5000" in line, "ece" in line) == (shown, True, False)

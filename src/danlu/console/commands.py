@@ -109,7 +109,7 @@ def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     metrics = result.metrics[result.part]
     text = "{part} of {data}, {samples:,} samples: {figures}"
     facts = {"part": split_key(result.part), "data": result.data, "samples": result.samples}
-    print_line(console, translated("console.evaluated", text, **facts, figures=figures(metrics)))
+    print_line(console, translated("console.evaluated", text, **facts, figures=figures(metrics, result.classes or ())))
     if (note := nothing_found(metrics)) is not None:
         print_line(console, str(note))
     if result.trained_on:

@@ -10,13 +10,13 @@ import torch
 
 from danlu.deployment.facts import facts_of
 from danlu.deployment.file_formats import FILE_FORMATS
-from danlu.deployment.graph import graph_of
+from danlu.deployment.graph import check_exportable, graph_of
 from danlu.deployment.int8 import quantise
 from danlu.deployment.onnx_file import EXAMPLE_BATCH, need
 from danlu.deployment.samples import ExportSamples, calibration_images, noise_images, samples_of
 from danlu.deployment.script import check_script, write_script
 from danlu.deployment.verification import Verified, verify
-from danlu.inference.loaded_run import LoadedRun, load
+from danlu.inference.loaded_run import LoadedRun, load, opened
 from danlu.message import message, translated
 from danlu.progress.stages import stage
 from danlu.refuse import Refusal, blame, one_of, refusal
@@ -93,6 +93,7 @@ def export(
         )
     need(form.packages, f"--format {format}", form.extra)
     size = _batch(batch)
+    check_exportable(opened(Run.open(run.folder if isinstance(run, Run) else run)))  # before objects are asked for
     loaded = load(run, weights, model=model, transform=transform)
     loaded.need_outputs("export")
     file = Path(out) if out is not None else loaded.folder / FOLDER / f"model{form.suffix}"

@@ -151,8 +151,8 @@ class MapGraph(nn.Module):
 Graph = ImageGraph | ObjectGraph | MapGraph
 
 
-def graph_of(run: LoadedRun) -> Graph:
-    """The graph of a run's network on the CPU, in eval mode. Refusal for networks that cannot be exported."""
+def check_exportable(run: LoadedRun) -> None:
+    """Refuse a run whose inputs or outputs no file can hold; its network is not needed."""
     signature = run.signature
     of_one_size = signature.frames is None and signature.tokens is None
     if signature.columns is not None or signature.channels is None or not of_one_size:
@@ -187,6 +187,12 @@ def graph_of(run: LoadedRun) -> Graph:
             ),
             "RUN",
         )
+
+
+def graph_of(run: LoadedRun) -> Graph:
+    """The graph of a run's network on the CPU, in eval mode. Refusal for networks that cannot be exported."""
+    check_exportable(run)
+    signature = run.signature
     if signature.task_spec.labels_pixels:
         return MapGraph(run.members, run.config).eval()
     if not signature.task_spec.finds_objects:

@@ -137,8 +137,8 @@ def head(name: str, model: str | None, data: str, state: State, last: Mapping[st
         tiles.append((translated("live.speed", "Samples per second"), number(round(last["samples_per_second"]))))
     if state.left is not None:
         tiles.append((translated("live.left", "Time left, at most"), duration(_rounded(state.left))))
-    elif is_number(last.get("seconds")):
-        tiles.append((translated("live.time", "Training time"), duration(last["seconds"])))
+    elif is_number(state.seconds):
+        tiles.append((translated("live.time", "Training time"), duration(state.seconds)))
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
     return (
         f'<p class="eyebrow">{escape(clip(name, 120))} <span class="state {state.word}">{escape(state_text(state))}'

@@ -13,7 +13,7 @@ from danlu.following.state import State, state_of
 from danlu.following.tail import Tail
 from danlu.history.compare import COLOURS, overlay
 from danlu.message import speaking, translated
-from danlu.report.markup import clip, duration, escape, is_percentage, label, metric_value, words
+from danlu.report.markup import clip, duration, escape, is_number, is_percentage, label, metric_value, words
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_TITLES
 from danlu.run.quantities import METRICS
@@ -85,7 +85,7 @@ class RunsPage:
 def _table(known: Mapping[str, tuple[Run, State, list[dict[str, Any]]]], colours: Mapping[str, int]) -> str:
     """Runs as an HTML table, each a link to its own page."""
     rows = ""
-    for name, (run, state, epochs) in known.items():
+    for name, (run, state, _) in known.items():
         config = run.config
         mark = f'<i class="mark" style="background:var(--series-{colours[name]})"></i>' if name in colours else ""
         whole = f"{int(state.done)} / {state.epochs}" if state.epochs else f"{int(state.done)}"
@@ -96,7 +96,7 @@ def _table(known: Mapping[str, tuple[Run, State, list[dict[str, Any]]]], colours
             f"<td>{escape(clip(words(config.model.name), 30))}</td>",
             f'<td class="number">{whole}</td>',
             f'<td class="number">{escape(label(state.metric))} {escape(best)}</td>',
-            f'<td class="number">{escape(duration(epochs[-1].get("seconds")) if epochs else "–")}</td>',
+            f'<td class="number">{escape(duration(state.seconds) if is_number(state.seconds) else "–")}</td>',
         ]
         rows += f"<tr>{''.join(cells)}</tr>"
     heads = (

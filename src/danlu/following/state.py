@@ -32,6 +32,7 @@ class State:
     metric: str
     best: float | None
     reason: str = ""
+    seconds: float | None = None  # of training so far; of a finished run also of reading and evaluation, as its report
 
 
 def state_of(run: Run, rows: Sequence[Row], now: float | None = None) -> State:
@@ -54,6 +55,7 @@ def state_of(run: Run, rows: Sequence[Row], now: float | None = None) -> State:
         metric=metric,
         best=(max if high else min)(values) if values else None,
         reason=str(summary.stopped or ""),
+        seconds=summary.seconds if word == "finished" else epochs[-1].get("seconds") if epochs else None,
     )
 
 

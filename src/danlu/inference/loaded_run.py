@@ -418,6 +418,13 @@ def load(
     return loaded
 
 
+def opened(run: Run) -> LoadedRun:
+    """As `load`, but objects of the user are asked for by the first prediction only."""
+    loaded = LoadedRun(run.folder, "best", current())
+    loaded.network.signature  # noqa: B018  # refuse damaged weights
+    return loaded
+
+
 def check_given(run: LoadedRun, names: Mapping[str, Any]) -> None:
     """Refuse a run with objects of the user that were not given with it.
 

@@ -22,6 +22,7 @@ from danlu.printing.uncertainty import uncertainty
 from danlu.report.markup import percent
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_WORDS, metric_key, split_key
+from danlu.run.quantities import is_certain
 from danlu.run.summary import Summary
 
 MAX_PROBLEMS = 20  # printed lines about single samples; the log of the run has all of them
@@ -100,7 +101,7 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
     printed = run.logged
     for split, metrics in summary.metrics.items():
         if metrics:
-            print_and_log(console, run, f"{split_key(split):>5}  {figures(metrics)}")
+            print_and_log(console, run, f"{split_key(split):>5}  {figures(metrics, summary.data.classes)}")
     for line in [*calibration_line(summary), *uncertainty(summary, run.config.data.fold)]:
         print_and_log(console, run, str(line))
     findings, language = summary.findings, run.config.doctor.language
@@ -122,9 +123,10 @@ def print_end(console: Console, run: Run, summary: Summary) -> None:
     print_and_log(console, run, translated("printing.result", text, **facts, report=run.report))
 
 
-def figures(metrics: Mapping[str, float]) -> str:
-    """Names and values of the metrics that are defined, in one line."""
-    return "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.items() if math.isfinite(v))
+def figures(metrics: Mapping[str, float], classes: Sequence[str] = ()) -> str:
+    """Names and values of the metrics that are defined and not certain for these classes, in one line."""
+    shown = {k: v for k, v in metrics.items() if math.isfinite(v) and not is_certain(k, classes)}
+    return "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in shown.items())
 
 
 def calibration_line(summary: Summary) -> list[Message]:

@@ -38,7 +38,7 @@ from danlu.report.pretraining_sections import pretraining_section
 from danlu.report.run_sections import configuration_section, data_section, machine_section
 from danlu.run.folder import Run
 from danlu.run.names import FEATURES_FILE, SPLIT_TITLES, SPLIT_WORDS
-from danlu.run.quantities import LOSS_TERMS, METRICS
+from danlu.run.quantities import LOSS_TERMS, METRICS, is_certain
 from danlu.task_spec import TASKS
 
 CUT_SHORT = ("interrupted", "not finished")
@@ -333,7 +333,9 @@ def _curves(
         key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLIT_TITLES and "." in key
     }
     parts = [name for name in LOSS_TERMS if name in recorded]
+    classes = (summary.get("data") or {}).get("classes") or ()
     drawn = {name for name in recorded & set(METRICS) if name.removeprefix("mask_") not in TABLE_ONLY}
+    drawn -= {name for name in drawn if is_certain(name, classes)}
     names = sorted(drawn - {"loss", *LOSS_TERMS}, key=lambda n: (n != main, list(METRICS).index(n)))
     names += sorted(recorded - set(METRICS))  # metrics of the user
     main = main if main in names or not names else names[0]  # of a task that is monitored by its loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -14,12 +15,14 @@ class Quantity:
         meaning: One line for the reader.
         better: "low", "high", or "" if neither is better.
         per_layer: Recorded for each layer.
+        classes: Min number of classes; of fewer it is the same whatever is predicted, and not shown.
     """
 
     unit: str
     meaning: str
     better: str = ""
     per_layer: bool = False
+    classes: int = 0
 
 
 DETECTION = {
@@ -74,7 +77,7 @@ LOSS_TERMS = {
 METRICS: dict[str, Quantity] = {
     "loss": Quantity("", "mean of the per-sample loss that training minimises", "low"),
     "accuracy": Quantity("fraction", "samples whose top-scoring class is the true one", "high"),
-    "top5": Quantity("fraction", "samples whose true class is among the five top-scoring", "high"),
+    "top5": Quantity("fraction", "samples whose true class is among the five top-scoring", "high", classes=6),
     "f1": Quantity("fraction", "harmonic mean of precision and recall, averaged over the classes", "high"),
     "f1_micro": Quantity("fraction", "harmonic mean of precision and recall over all labels together", "high"),
     "ece": Quantity(
@@ -114,3 +117,8 @@ VOCABULARY: dict[str, Quantity] = {
     "samples_per_second": Quantity("samples/s", "training samples per second of training time"),
     **{f"{split}.{name}": quantity for split in ("train", "val") for name, quantity in METRICS.items()},
 }
+
+
+def is_certain(metric: str, classes: Sequence[str]) -> bool:
+    """Return whether a metric of these classes is the same whatever is predicted, as top-5 of three classes."""
+    return metric in METRICS and 0 < len(classes) < METRICS[metric].classes

@@ -17,7 +17,7 @@ from danlu.engine.device import make_fabric
 from danlu.engine.loop import Watcher
 from danlu.engine.processes import launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
-from danlu.inference.loaded_run import LoadedRun, load
+from danlu.inference.loaded_run import LoadedRun, load, opened
 from danlu.message import Message, message, translated
 from danlu.preparation.choices import Choice
 from danlu.preparation.prepare import prepare
@@ -224,7 +224,7 @@ def resume_run(
             return load(run)
         text = "{run} has finished already; its report is {report}"
         print_line(console, translated("training.finished_already", text, run=run.name, report=run.report))
-        return load(run)
+        return opened(run)
     if summary and _is_finished(run) and not run.state.exists():
         raise Refusal(
             message(
