@@ -122,7 +122,7 @@ def test_nothing_is_asked_for_that_is_not_used(train: Any) -> None:
     assert again.metrics.to_json() == run.metrics.to_json()
     with pytest.raises(Refusal, match=r"give --model FILE.py:.* --transform FILE.py:"):
         danlu.load(run.folder)
-    with pytest.raises(Refusal, match="which a file cannot hold|must be a network of images"):
+    with pytest.raises(Refusal, match=r"which a file cannot hold|must be a network of images"):
         danlu.export(run.folder)
 
 
