@@ -7,6 +7,7 @@ import pytest
 from layout_files import HEIGHT, WIDTH, boxes, image, images, labels, read, refused, rows, splits, text
 from PIL import Image, ImageFilter
 
+from danlu.cli import main
 from danlu.data.dataset import TEST, TRAIN, VAL
 
 NAMES = [f"p{i}" for i in range(6)]
@@ -156,6 +157,25 @@ def test_decimal_commas_of_a_column_of_labels(tmp_path):
     data = read(tmp_path, target="price")
     assert (data.task, data.targets.flatten().tolist()) == ("regress", [100.5 + i for i in range(6)])
     assert read(tmp_path, "multilabel", target="price").task == "multilabel"
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "clear"])
+def test_a_column_of_labels_is_chosen_on_the_command_line(tmp_path, capsys, form):
+    """HAM10000: one of several columns is the label."""
+    images(tmp_path / "data/train", NAMES)
+    found = [{"file_name": f"p{i}.jpg", "dx": KINDS[i % 2], "sex": "fm"[i % 2]} for i in range(6)]
+    if form == "clear":
+        found = [{"file_name": one["file_name"], "label": one["sex"], "dx": one["dx"]} for one in found]
+    if form == "jsonl":
+        rows(tmp_path / "data/train/metadata.jsonl", *map(json.dumps, found))
+    else:
+        rows(tmp_path / "data/train/meta.csv", ",".join(found[0]), *(",".join(one.values()) for one in found))
+    out = ["--out", str(tmp_path / "sheet.png")]
+    assert main(["data", str(tmp_path / "data"), "--target", "dx", "--json", *out]) == 0
+    assert list(json.loads(capsys.readouterr().out)["classes"]) == list(KINDS)
+    assert main(["data", str(tmp_path / "data"), "--target", "dy", "--json", *out]) == 2
+    said = capsys.readouterr().err
+    assert "dx" in said or "--target KEY names it" in said
 
 
 def test_numbers_of_a_table_name_images_with_zeros(tmp_path):

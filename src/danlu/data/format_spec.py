@@ -35,7 +35,7 @@ class FormatSpec:
     the default first. layout: its files in one line. reader: the library that reads it; danlu's own code by default.
     tests: the test file. sets: published sets that it is tested or measured on. on_request: read only with --format.
     lists_every_image: its data names each image of the folder, as a sample, a mask or a problem, so that none is left
-    out unnoticed. mask_files: a file of masks belongs to each image.
+    out unnoticed. mask_files: a file of masks belongs to each image. target: --target names the column of its labels.
     """
 
     description: str
@@ -49,6 +49,7 @@ class FormatSpec:
     on_request: bool = False
     lists_every_image: bool = False
     mask_files: bool = False
+    target: bool = False
 
     @property
     def outlines(self) -> bool:

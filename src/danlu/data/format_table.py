@@ -201,6 +201,7 @@ FORMATS = {
         CLASSES,
         "images/NAME.jpg, images_variant_train.txt, images_variant_val.txt, images_variant_test.txt; --target family",
         "test_adversarial_sets.py",
+        target=True,
     ),
     "mot": FormatSpec(
         "MOT Challenge: a table of boxes for each folder of frames",
@@ -273,6 +274,7 @@ FORMATS = {
         LABELS,
         "a csv with a column of the image and one of its label, its labels (`cat;dog`) or a number",
         "sources/test_label_sets.py",
+        target=True,
     ),
     "csv classes": FormatSpec(
         "csv of images and a column of 0 and 1 per class",
@@ -289,6 +291,7 @@ FORMATS = {
         LABELS,
         'metadata.jsonl beside the images of each split (Hugging Face image folders); or `{"a.jpg": "cat"}`',
         "sources/test_json_labels.py",
+        target=True,
     ),
     "coco labels": FormatSpec(
         "COCO json of labels of whole images, without boxes",
@@ -314,6 +317,7 @@ FORMATS = {
         "data/train-00000-of-00001.parquet, ...; class names in the schema, dataset_info.json or README.md",
         "sources/test_parquet.py",
         reader="pyarrow",
+        target=True,
     ),
     "parquet boxes": FormatSpec(
         "Parquet or Arrow files of images and boxes (Hugging Face datasets)",
@@ -409,6 +413,7 @@ FORMATS = {
         CLASSES,
         "a label and a column per pixel (MNIST as csv), or one text of all pixels (FER2013); train.csv and test.csv",
         "test_forum_layouts.py",
+        target=True,
     ),
     "csv": FormatSpec(
         "a .csv or .tsv table with a target column",
@@ -419,6 +424,7 @@ FORMATS = {
         "sources/test_csv.py",
         reader="pandas",
         sets="California housing",
+        target=True,
     ),
     **{
         name: FormatSpec(description, look, unread.open, on_request=True)

@@ -21,7 +21,16 @@ from danlu.data.label_maps import LabelMap
 from danlu.data.left_out import left_out_images
 from danlu.data.links import check_ordinary
 from danlu.data.recognition import choose_format, evidence_for, recognise
-from danlu.data.sources import label_masks, labelled_csv, moving_digits, scenes, shapes, sklearn, torchvision
+from danlu.data.sources import (
+    json_labels,
+    label_masks,
+    labelled_csv,
+    moving_digits,
+    scenes,
+    shapes,
+    sklearn,
+    torchvision,
+)
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.sources.unread_labels import advice_on_labels
@@ -39,6 +48,11 @@ def known_names() -> dict[str, str]:
         for table in (sklearn.NAMES, torchvision.NAMES, shapes.NAMES, scenes.NAMES, moving_digits.NAMES)
         for name, known in table.items()
     }
+
+
+def takes_target(name: str) -> bool:
+    """Return whether --target names the column of the labels of a format."""
+    return name in FORMATS and FORMATS[name].target
 
 
 def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bool = False) -> Dataset:
@@ -95,6 +109,8 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
         wanted = label_masks.FORM
     if wanted is None and config.target is not None and labelled_csv.names_target(data, config.target):
         wanted = "csv images"
+    elif wanted is None and config.target is not None and json_labels.names_target(data, config.target):
+        wanted = "json labels"
     name, notes, seen = choose_format(data, wanted)
     if task and not FORMATS[name].can_serve(task):
         other = None if wanted else _serving(data, task)

@@ -14,7 +14,7 @@ from danlu.data.augment import resolve as resolve_augmentation
 from danlu.data.clips import CLIP_CHANNELS
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset, Samples
-from danlu.data.formats import open_dataset, renumbered
+from danlu.data.formats import open_dataset, renumbered, takes_target
 from danlu.data.images import channels_of
 from danlu.data.inputs import frame_of, image_inputs
 from danlu.data.label_maps import MapSet
@@ -184,7 +184,7 @@ def _open(config: Config) -> Dataset:
             return open_unlabelled(config.data)
         dataset = open_dataset(config.data, config.task)
     target = config.data.target
-    if target and dataset.kind != "table" and target not in dataset.target_names:
+    if target and dataset.kind != "table" and target not in dataset.target_names and not takes_target(dataset.format):
         raise refusal(
             "--target",
             message(

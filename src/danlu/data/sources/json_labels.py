@@ -25,7 +25,7 @@ from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TASKS
 
 LINES = (".jsonl", ".ndjson")
-FILE_KEYS = ("file_name", "filename", "image", "image_path", "img", "path", "file")
+FILE_KEYS = ("file_name", "filename", "image", "image_path", "img", "path", "file", "image_url")
 LABEL_KEYS = (*(key for key in CLASS_COLUMNS if key not in ("name", "object", "y")), "annotation")
 OBJECTS = "objects"
 MAX_BYTES = 64 << 20  # larger json files hold more than labels
@@ -75,7 +75,7 @@ def _look(survey: Survey, boxes: bool) -> Evidence | None:
 def open_labels(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """Read `ImageFiles` and labels: text, numbers, or lists of them."""
     survey = as_survey(path)
-    found = _files(survey)
+    found = _files(survey, config.target) or _files(survey)
     key = _label_key(found, config)
     entries = []
     for one in found:
@@ -111,16 +111,22 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
     return reading.finish(wanted)
 
 
-def _files(survey: Survey) -> list[_Lines]:
-    """Files with rows of images that are there."""
-    if "json labels" not in survey.memo:
+def names_target(survey: Survey, target: str) -> bool:
+    """Return whether `target` is the key of a label in json of images that are there."""
+    return bool(_files(survey, target))
+
+
+def _files(survey: Survey, target: str | None = None) -> list[_Lines]:
+    """Files with rows of images that are there. target: the key of their label, by default a usual one."""
+    memo = f"json labels {target}"
+    if memo not in survey.memo:
         files = [*survey.of(*LINES), *survey.json_kinds.get("other", ()), *survey.json_kinds.get("list", ())]
         stems = surroundings(survey).image_stems if files else {}
-        found = [one for file in files if _small(file) and (one := _read(file)) is not None]
+        found = [one for file in files if _small(file) and (one := _read(file, target)) is not None]
         good = [one.file for one in found if _are_there(one, stems)]
         forms = {file.suffix for file in good} & set(LINES)  # of another split, whose images may be missing
-        survey.memo["json labels"] = [one for one in found if one.file in good or one.file.suffix in forms]
-    return survey.memo["json labels"]
+        survey.memo[memo] = [one for one in found if one.file in good or one.file.suffix in forms]
+    return survey.memo[memo]
 
 
 def _small(file: File) -> bool:
@@ -136,8 +142,9 @@ def _are_there(one: _Lines, stems: dict[str, list[File]]) -> bool:
     return bool(there) and sum(there) > 0.5 * len(there)
 
 
-def _read(file: File) -> _Lines | None:
+def _read(file: File, target: str | None) -> _Lines | None:
     """Rows of a file; None if it has another content."""
+    keys = LABEL_KEYS if target is None else (target, *LABEL_KEYS)
     bad: list[Problem] = []
     try:
         if file.suffix in LINES:
@@ -153,7 +160,7 @@ def _read(file: File) -> _Lines | None:
         name = (
             next((row[key] for key in FILE_KEYS if isinstance(row.get(key), str)), "") if isinstance(row, dict) else ""
         )
-        if not name or not (isinstance(row.get(OBJECTS), dict | list) or any(_labels(row.get(k)) for k in LABEL_KEYS)):
+        if not name or not (isinstance(row.get(OBJECTS), dict | list) or any(_labels(row.get(k)) for k in keys)):
             return None
         rows.append(_Row(f"{file.relative} {word} {number}", name, row))
     return _Lines(file, rows, bad) if rows and len(bad) < len(rows) else None

@@ -11,7 +11,7 @@ from danlu.message import Message, message
 
 TEXT = re.compile(r'"([^"\\\\]{1,200})"')
 FIELD = re.compile(r"[\s,;]+")
-WITHOUT_LABEL = "lines of json without a known key for the label"
+WITHOUT_LABEL = "lines of json without a known key for the label (--target KEY names it)"
 FORMS = {
     ".mat": "a MATLAB file",
     ".xlsx": "a spreadsheet",
