@@ -146,6 +146,19 @@ def test_help_does_not_import_torch():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("verb", ["train", "data", "convert --to coco", "eval run"])
+def test_a_misspelt_path_is_refused_without_torch(tmp_path, verb):
+    (tmp_path / "photos").mkdir()
+    code = (
+        "import sys\nfrom danlu.cli import main\n"
+        f"assert main([*{verb!r}.split(), {str(tmp_path / 'photso')!r}]) == 2\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'PIL', 'sklearn'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"did you mean {str(tmp_path / 'photos')!r}?" in done.stderr
+
+
 def test_json_of_train_eval_predict_data_and_report(home, capsys):
     trained = as_json(f"train digits {QUICK} --out run", capsys)
     assert list(trained) == TRAIN_KEYS

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from danlu.console.errors import print_error, unexpected
 from danlu.console.flags import normalised, under_typed_flag
 from danlu.console.language import language_of, split_language
+from danlu.console.missing import refuse_missing
 from danlu.console.parser import ALIASES, VERBS, build_parsers, find_verb
 from danlu.message import UNPRINTABLE, language, speaking, translated
 from danlu.refuse import Failure, Refusal, blame
@@ -113,6 +114,8 @@ def _run(argv: list[str], flag: str | None, chosen: str | None) -> int:
         # The language of a config or a finished run is the user's as well: only --lang is above it.
         continued = values.get("config") or values.get("resume")
         values |= {argument: code} if (code := flag if continued else chosen) or argument == "lang" else {}
+
+    refuse_missing(values)
 
     from danlu.printing.console import TextConsole
     from danlu.progress.lines import StageLines

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from danlu.message import Message, message
 
@@ -56,6 +58,19 @@ def nearest(word: object, choices: Iterable[str]) -> list[str]:
     close = [c for c, ratio in similarity.items() if ratio >= max(0.5, best - 0.1)]
     close.sort(key=lambda choice: -similarity[choice])
     return list(dict.fromkeys(starts + close))[:3]
+
+
+def nearest_files(name: str) -> list[str]:
+    """Find the entries closest to a misspelt path, in the deepest of its folders that exists."""
+    path = Path(name).expanduser()
+    parent = path.parent
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    try:
+        beside = {entry: entry if str(parent) == "." else str(parent / entry) for entry in os.listdir(parent)}
+    except OSError:
+        return []
+    return [beside[entry] for entry in nearest(path.name, beside)]
 
 
 def refusal(thing: str, wanted: str, got: object, *, near: Iterable[str] = (), do: str = "") -> Refusal:

@@ -124,3 +124,4 @@ def test_an_error_of_the_doctor_ends_a_trial_unless_the_defaults_have_it(tmp_pat
     assert watched(tmp_path, [finding], frozenset({"optim.lr_too_high"})) is None
     assert watched(tmp_path, [finding | {"severity": "warning"}]) is None
     assert watched(tmp_path, [finding | {"code": "data.leak"}]) is None  # no setting of a trial causes it
+    assert watched(tmp_path, [finding | {"code": "fit.one_class"}]) is None  # a small lr learns late: the pruner judges

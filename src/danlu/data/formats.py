@@ -37,7 +37,7 @@ from danlu.data.sources.unread_labels import advice_on_labels
 from danlu.data.survey import Survey, survey
 from danlu.data.text_files import NotTextError
 from danlu.message import message, unicode_text
-from danlu.refuse import Refusal, either, nearest, refusal
+from danlu.refuse import Refusal, either, nearest, nearest_files, refusal
 from danlu.task_spec import TASKS, object_task
 
 
@@ -239,12 +239,7 @@ def _no_such_data(name: str) -> Refusal:
     if path.is_symlink():
         got = f"a link to {os.readlink(path)}, which does not exist"
         return refusal(f"DATA {name}", message("data.wanted.existing_file_folder", "an existing file or folder"), got)
-    parent = path.parent
-    while not parent.is_dir() and parent != parent.parent:
-        parent = parent.parent
-    beside = {str(parent / entry) if str(parent) != "." else entry for entry in os.listdir(parent)}
-    files = nearest(path.name, {os.path.basename(entry) for entry in beside})
-    near = nearest(name, known_names()) + [e for file in files for e in beside if os.path.basename(e) == file]
+    near = nearest(name, known_names()) + nearest_files(name)
     do = (
         message("data.do.did_you_mean", "did you mean {listed}?", listed=either([repr(n) for n in near[:4]]))
         if near

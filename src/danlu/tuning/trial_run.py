@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 QUIET = Console(quiet=True)
-OF_THE_DATA = "data."  # findings that no setting of a trial causes
+# Findings that end no trial: of the data, which no setting causes, and of what was learnt, which the pruner judges.
+NOT_FATAL = ("data.", "fit.")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class TrialWatcher(Watcher):
     def _broken(self) -> Message | None:
         for finding in self.run.findings:
             code = finding["code"]
-            if finding["severity"] == "error" and code not in self.known and not code.startswith(OF_THE_DATA):
+            if finding["severity"] == "error" and code not in self.known and not code.startswith(NOT_FATAL):
                 text = "the doctor found an error: {title} ({code})"
                 return message("tuning.broken", text, title=finding["title"], code=code)
         return None
