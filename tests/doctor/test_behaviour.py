@@ -325,3 +325,43 @@ def test_a_first_output_that_no_gradient_leaves_towards_the_inputs(cut: bool) ->
         Autoencoder(cut), lambda outputs, y: F.mse_loss(outputs[0], y) + 0.1 * outputs[1].square().mean(), x, x
     )
     assert ("model.inputs_unused" in codes(doctor)) == cut
+
+
+class KeepsHidden(nn.Module):
+    """A recurrent network that starts each batch from the hidden state of the one before, or from zeros."""
+
+    def __init__(self, keeps: bool) -> None:
+        super().__init__()
+        self.rnn, self.head, self.keeps = nn.GRU(2, 16, batch_first=True), nn.Linear(16, CLASSES), keeps
+        self.hidden: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        fits = self.keeps and self.hidden is not None and self.hidden.shape[1] == len(x)
+        outputs, hidden = self.rnn(x, self.hidden if fits else None)
+        self.hidden = hidden.detach()
+        return self.head(outputs[:, -1])
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_state_kept_from_batch_to_batch_is_found(keeps: bool) -> None:
+    x, y = table()
+    doctor = trained(KeepsHidden(keeps), F.cross_entropy, x.reshape(SAMPLES, -1, 2), y)
+    assert ("model.mixes_samples" in codes(doctor)) is keeps
+
+
+@pytest.mark.parametrize("updates", [True, False])
+def test_weights_that_functional_call_lends_count_as_those_of_the_model(updates: bool) -> None:
+    (x, y), model = table(), nn.Linear(FEATURES, CLASSES)
+    weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def loss(weights: dict[str, Tensor], rows: Tensor) -> Tensor:
+        return F.cross_entropy(torch.func.functional_call(model, weights, (x[rows],)), y[rows])
+
+    with watch(model) as doctor:
+        for rows in torch.arange(SAMPLES).repeat(2).split(BATCH):
+            slopes = torch.func.grad(loss)(weights, rows)
+            if updates:
+                weights = {name: weights[name] - 0.1 * slopes[name] for name in weights}
+            torch.func.functional_call(model, weights, (x,)).argmax(1)
+            doctor.epoch()
+    assert ("loop.no_update" in codes(doctor)) is not updates

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.doctor.by_hand import cosine_sign, is_overlap, margin_labels
+from danlu.doctor.by_hand import binary_labels, cosine_sign, is_overlap, margin_labels, picks_of_all_labels
 from danlu.doctor.findings.data.label_range import label_range
 from danlu.doctor.findings.loop.wrong_sign import wrong_sign
+from danlu.doctor.graph import last_activation
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.watch import watch
 
@@ -96,9 +97,9 @@ def test_sign_of_a_cosine_in_the_loss(name: str) -> None:
     assert cosine_sign(loss(outputs).grad_fn, outputs.grad_fn) == sign
 
 
-def trained(loss_fn: Callable[[Tensor, Tensor], Tensor], labels: Tensor) -> list[str]:
+def trained(loss_fn: Callable[[Tensor, Tensor], Tensor], labels: Tensor, *last: nn.Module) -> list[str]:
     torch.manual_seed(0)
-    model, x = nn.Linear(3, 1), torch.randn(len(labels), 3)
+    model, x = nn.Sequential(nn.Linear(3, 1), *last), torch.randn(len(labels), 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     with watch(model, optimizer) as doctor:
         for _ in range(12):
@@ -160,3 +161,49 @@ def test_label_range_of_a_margin(signed: int, found: bool) -> None:
     ledger = Ledger()
     ledger.add("loss.signed_margin", signed, "", 1)
     assert bool(list(label_range(ledger))) is found
+
+
+CLASSES = torch.arange(16) % 5
+PICKS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "labels of all samples": (lambda p: -p[:, CLASSES].mean(), True),
+    "index_select": (lambda p: -p.index_select(1, CLASSES).mean(), True),
+    "own label": (lambda p: -p[torch.arange(16), CLASSES].mean(), False),
+    "gather": (lambda p: -p.gather(1, CLASSES[:, None]).mean(), False),
+    "columns": (lambda p: -p[:, torch.tensor([0, 2])].mean(), False),
+}
+
+
+@pytest.mark.parametrize("name", PICKS)
+def test_outputs_of_the_labels_of_other_samples_are_found(name: str) -> None:
+    loss, found = PICKS[name]
+    log_probabilities = nn.Linear(3, 5)(torch.randn(16, 3)).log_softmax(1)
+    assert picks_of_all_labels(loss(log_probabilities).grad_fn) == ([16, 16] if found else [])
+
+
+def test_labels_of_a_binary_cross_entropy_by_hand() -> None:
+    scores = nn.Linear(3, 1)(torch.randn(16, 3)).squeeze(1)
+    loss, _ = MARGINS["cross entropy of scores"]
+    labels = binary_labels(loss(scores, LABELS + 1).grad_fn, scores.grad_fn)
+    assert labels is not None
+    assert labels.unique().tolist() == [1, 2]
+    assert binary_labels(MARGINS["logistic"][0](scores, LABELS).grad_fn, scores.grad_fn) is None
+    assert trained(loss, LABELS + 1)[:1] == ["data.label_range"]
+    assert trained(loss, LABELS) == []
+
+
+def test_a_softmax_of_exponentials_is_one() -> None:
+    scores = nn.Linear(3, 5)(torch.randn(16, 3))
+    powers = (scores - scores.max(1, keepdim=True).values.detach()).exp()
+    found = last_activation((powers / powers.sum(1, keepdim=True)).grad_fn)
+    assert found is not None
+    assert found[0] == "softmax"
+    assert last_activation((powers / scores.square().sum(1, keepdim=True)).grad_fn) is None
+
+
+def test_relu_before_the_logarithm_of_a_binary_loss_by_hand() -> None:
+    def loss(p: Tensor, y: Tensor) -> Tensor:
+        p = p.clamp(1e-6, 1 - 1e-6)
+        return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+
+    assert "model.output_mismatch" in trained(loss, LABELS, nn.ReLU())
+    assert "model.output_mismatch" not in trained(loss, LABELS, nn.Sigmoid())

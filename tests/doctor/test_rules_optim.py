@@ -9,6 +9,7 @@ import torch
 
 from danlu.doctor.derived.noise import noise_scale
 from danlu.doctor.derived.progress import accuracies, chance_loss, descent, skills, steps_taken
+from danlu.doctor.findings.loop.scheduler_misuse import scheduler_misuse
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.wording import worded
@@ -319,3 +320,15 @@ def test_a_run_that_diverged_is_not_told_to_train_longer() -> None:
     assert descent(run(falling)) > 0.02
     assert not list(RULES["optim.slow_convergence"](run(falling)))
     assert list(RULES["optim.slow_convergence"](run([2.3 - 0.03 * i for i in range(40)])))
+
+
+@pytest.mark.parametrize(("used", "found"), [(2, True), (90, False)])
+def test_a_learning_rate_of_zero_in_most_steps_is_a_fault_of_the_schedule(used: int, found: bool) -> None:
+    ledger = Ledger()
+    for step, rate in ((1, 0.0), (10, 0.01), (10 + used, 0.0)):
+        ledger.add("optimizer.lr", rate, "g", step)
+    for step in range(1, 101):
+        ledger.add("loss.step", 2.3, "", step)
+    ledger.add("run.steps", 50, "", 1)
+    ledger.add("run.steps", 100, "", 2)
+    assert [one.evidence["fix"] for one in scheduler_misuse(ledger)] == (["zero"] if found else [])

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from danlu.doctor.graph import PAIRWISE, PRODUCTS, REARRANGING, between
+from danlu.doctor.graph import PAIRWISE, PRODUCTS, REARRANGING, between, shape_of
 
 SUMS = {"SumBackward0", "SumBackward1", "MeanBackward0", "MeanBackward1", "DotBackward0", "EinsumBackward0"}
 ELEMENTWISE = {*PAIRWISE, "NegBackward0", "RsubBackward0", "PowBackward0"}
@@ -103,6 +103,48 @@ def cosine_sign(loss: Any, outputs: Any) -> int:
         sign *= _sign_of_step(node)
         node = known[0]
     return 0
+
+
+def picks_of_all_labels(loss: Any) -> list[int]:
+    """Shape of outputs[:, labels] in a loss written by hand, which holds for each sample the outputs of all labels.
+
+    Args:
+        loss: grad_fn of the loss.
+
+    Returns:
+        (N, N) for N samples and labels; empty if the loss picks the output of each sample's own label.
+    """
+    for node in between(loss, None, MAX_NODES):
+        rows, picked = shape_of(node.next_functions[0][0]) if node.next_functions else [], shape_of(node)
+        if len(rows) != 2 or rows[0] < 2 or picked != [rows[0], rows[0]] or rows[0] == rows[1]:
+            continue
+        if node.name() == "IndexBackward0" and node._saved_indices[0] is None:
+            return picked
+        if node.name() == "IndexSelectBackward0" and node._saved_dim == 1:
+            return picked
+    return []
+
+
+def binary_labels(loss: Any, outputs: Any) -> Tensor | None:
+    """Labels that multiply the scores in a binary cross entropy written by hand: log(1 + exp(s)) - y * s.
+
+    Args:
+        loss, outputs: grad_fn of both.
+
+    Returns:
+        The labels; None if there is no such product outside of the logarithm.
+    """
+    nodes = list(between(loss, outputs, MAX_NODES))
+    if not any(node.name() in ("Log1PBackward0", "SoftplusBackward0", "LogBackward0") for node in nodes):
+        return None
+    summed = [source for node in nodes if node.name() in PAIRWISE for source, _ in node.next_functions]
+    for node in nodes:
+        if node.name() == "MulBackward0" and node in summed:
+            labels = _factor(node)
+            direct = any(leads_to(source, outputs) for source, _ in node.next_functions if source is not None)
+            if direct and labels is not None and labels.numel() > 1:
+                return labels
+    return None
 
 
 def _sign_of_step(node: Any) -> int:

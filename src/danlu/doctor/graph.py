@@ -46,6 +46,12 @@ def _previous(node: Any) -> Any:
     return sources[0] if len(sources) == 1 else None
 
 
+def _is_softmax_by_hand(node: Any) -> bool:
+    """Return whether a division is exp(x) / exp(x).sum()."""
+    (above, _), (below, _) = node.next_functions
+    return above is not None and below is not None and above.name() == "ExpBackward0" and _is_sum_of(below, above)
+
+
 def _is_sum_of(node: Any, of: Any) -> bool:
     """Return whether a node sums the tensor of another node."""
     return node.name().startswith("SumBackward") and node.next_functions[0][0] is of
@@ -96,6 +102,8 @@ def last_activation(node: Any) -> tuple[str, Any] | None:
     for item in behind(node, max_pooling=True):
         if item.name() in ACTIVATIONS:
             return ACTIVATIONS[item.name()], item
+        if item.name() == "DivBackward0" and _is_softmax_by_hand(item):
+            return "softmax", item
         if item.name() == "LogBackward0":
             inner = last_activation(_unclamped(_previous(item)))
             return (f"log_{inner[0]}", inner[1]) if inner and inner[0] in ("softmax", "sigmoid") else None
@@ -213,14 +221,31 @@ def takes_log_of(loss: Any, outputs: Any, limit: int = 64) -> bool:
         loss, outputs: grad_fn of both.
         limit: max number of nodes.
     """
+    return any(True for _ in _logarithms(loss, outputs, limit))
+
+
+def takes_log_of_complement(loss: Any, outputs: Any, limit: int = 64) -> bool:
+    """Return whether a loss written by hand takes the logarithm of 1 - outputs, as a binary cross entropy does.
+
+    Args:
+        loss, outputs: grad_fn of both.
+        limit: max number of nodes.
+    """
+    return any(_logarithms(loss, outputs, limit))
+
+
+def _logarithms(loss: Any, outputs: Any, limit: int) -> Iterator[bool]:
+    """Iterate over the logarithms of the outputs, past clamps and constants: whether they are of 1 - outputs."""
     for node in between(loss, outputs, limit):
-        if node.name() == "LogBackward0":
-            inner = _unclamped(_previous(node))
-            while inner is not None and inner is not outputs and inner.name() in (*SCALING, "RsubBackward1"):
-                inner = _unclamped(_previous(inner))
-            if inner is outputs:
-                return True
-    return False
+        if node.name() != "LogBackward0":
+            continue
+        inner, turned = _unclamped(_previous(node)), False
+        passed = (*SCALING, *REARRANGING, "RsubBackward1")
+        while inner is not None and inner is not outputs and inner.name() in passed:
+            turned = turned or inner.name() == "RsubBackward1"
+            inner = _unclamped(_previous(inner))
+        if inner is outputs:
+            yield turned
 
 
 def broadcast_pairs(loss: Any, outputs: Any, limit: int = 64) -> list[int]:

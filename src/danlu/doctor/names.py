@@ -37,6 +37,10 @@ NAMES: dict[str, Name] = {
         "once", "what", "", "what the doctor cannot see ('loss', 'layers', ...), with the reason as a sentence"
     ),
     "run.finished": Name("once", "", "steps", "written at the end: training steps done"),
+    "run.lent_weights": Name(
+        "once", "", "", "calls with other weights than the model's own (torch.func): 1 always the same, 2 they change"
+    ),
+    "run.lent_sum": Name("event", "", "", "sum of the absolute values of such a parameter"),
     "run.weights_moved": Name("once", "", "0/1", "at the end a parameter is another than at the start"),
     "run.forwards": Name("epoch", "phase", "passes", "passes through the model in this phase, since the start"),
     "run.backwards": Name("epoch", "", "passes", "passes that a backward pass went through, since the start"),
@@ -194,6 +198,16 @@ NAMES: dict[str, Name] = {
     "loss.overlap_of_scores": Name(
         "once", "", "0/1", "a loss written by hand is a ratio of sums of the outputs (Dice); 1: some lie outside 0 .. 1"
     ),
+    "loss.log_of_complement": Name("once", "", "0/1", "a loss written by hand takes the logarithm of 1 - outputs"),
+    "loss.picks_all": Name(
+        "once",
+        "",
+        "samples",
+        "a loss written by hand picks the outputs of all labels for each sample: outputs[:, labels]",
+    ),
+    "loss.binary_labels": Name(
+        "once", "", "", "smallest and largest label in a binary cross entropy written by hand, if there are two"
+    ),
     "loss.signed_margin": Name(
         "once",
         "",
@@ -331,6 +345,12 @@ NAMES: dict[str, Name] = {
     "probe.random": Name(
         "once", "", "", "difference of two runs on the same samples, relative to the deviation of the outputs"
     ),
+    "probe.state": Name(
+        "once",
+        "",
+        "",
+        "difference of two runs of the same samples that drew no random number, relative to their deviation",
+    ),
     "probe.dropout": Name("once", "", "", "largest probability of a dropout that is active in eval mode"),
     "probe.mixing": Name(
         "once", "", "", "difference between a sample run alone and within its batch, relative as above"
@@ -403,8 +423,14 @@ NAMES: dict[str, Name] = {
     "input.repeated": Name(
         "epoch", "phase", "", "fraction of the epoch's samples that occurred before in the same epoch and phase"
     ),
+    "input.held_out": Name(
+        "epoch", "", "samples", "distinct evaluated samples so far, without those of passes over the whole training set"
+    ),
+    "input.only_trained": Name(
+        "epoch", "", "0/1", "1 if evaluations hold the samples of the training set and no others"
+    ),
     "input.leaked": Name("epoch", "", "samples", "validation samples that also occurred in training, so far"),
-    "input.leaked_share": Name("epoch", "", "", "their fraction among the validation samples hashed"),
+    "input.leaked_share": Name("epoch", "", "", "their fraction among the held-out samples"),
     "input.label_conflicts": Name(
         "epoch", "", "samples", "identical training samples that came with different labels, so far"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
+from danlu.doctor.derived.progress import steps_taken
 from danlu.doctor.ledger import Ledger
 
 HEAVY_MOMENTUM = 0.985  # gradients of more than 60 steps add up
@@ -43,6 +44,17 @@ def groups(ledger: Ledger) -> list[str]:
 def top_lr(ledger: Ledger) -> float:
     """Largest learning rate of any group at any time."""
     return max((max(ledger.values("optimizer.lr", g)) for g in groups(ledger)), default=0.0)
+
+
+def zero_lr_share(ledger: Ledger) -> float:
+    """Fraction of the training steps in which the learning rate of every group was exactly 0."""
+    last = steps_taken(ledger)
+    zero: list[set[int]] = []
+    for group in groups(ledger):
+        steps, rates = ledger.series("optimizer.lr", group)
+        ends = [*steps[1:], last + 1]
+        zero.append({step for start, end, rate in zip(steps, ends, rates) if rate == 0 for step in range(start, end)})
+    return len(set.intersection(*zero)) / max(1, last) if zero else 0.0
 
 
 def first_update(ledger: Ledger) -> float:

@@ -3,7 +3,8 @@
 Each test needs no list of patterns: outputs that differ between two runs are random, outputs of a sample that depend on
 its neighbours in the batch mix samples, predictions of the next item that depend on that item see the answer, outputs
 that change without the padding read it, and input positions without a gradient are not used. A model that samples is
-run again at the end of the training, to see whether what it reconstructs still depends on its inputs.
+run again at the end of the training, to see whether what it reconstructs still depends on its inputs; so is one that
+keeps something from call to call, whose effect grows in training.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from danlu.doctor.probes.future import future_effect
 from danlu.doctor.probes.mixing import mixing
 from danlu.doctor.probes.order import order_effect
 from danlu.doctor.probes.padding import padding_effect
-from danlu.doctor.probes.randomness import DropoutCalls
+from danlu.doctor.probes.randomness import DropoutCalls, random_states
 from danlu.doctor.probes.reconstruction import reconstruction
 from danlu.doctor.probes.sample import Sample, first_tensor
 from danlu.doctor.probes.unused_inputs import unused_inputs
@@ -34,11 +35,12 @@ class Behaviour(Instrument):
     """Write probe.*"""
 
     name = "behaviour"
-    kept = ("_done", "_samples")
+    kept = ("_done", "_samples", "_keeps_state")
 
     def start(self, watched: WatchedModel) -> None:
         self._done = False
         self._samples = False  # the model draws random numbers in eval mode, as a VAE does
+        self._keeps_state = False  # two equal runs differ although no random number was drawn
         self._last: tuple[Pass, Any] | None = None  # the last training pass with the targets of its loss
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
@@ -46,7 +48,7 @@ class Behaviour(Instrument):
             call.notes["targets"] = targets.detach() if isinstance(targets, Tensor) else None
 
     def settled(self, watched: WatchedModel, call: Pass) -> None:
-        if (not self._done or self._samples) and call.kind == "train":
+        if (not self._done or self._samples or self._keeps_state) and call.kind == "train":
             self._last = (call, call.notes.pop("targets", None))
 
     def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
@@ -57,13 +59,16 @@ class Behaviour(Instrument):
 
     def finish(self, watched: WatchedModel) -> None:
         last, self._last = self._last, None
-        sample = Sample.of(watched.inner, last[0], None) if last and self._samples else None
+        sample = Sample.of(watched.inner, last[0], None) if last else None
         if sample is None or not watched.replayable or not may_replay(watched.inner):
             return
         with undisturbed(watched):
             watched.inner.eval()
-            for name, value, where in reconstruction(sample):
-                watched.write(name, value, where)
+            if self._keeps_state:
+                watched.write("probe.state", kept_state(sample))
+            elif self._samples:
+                for name, value, where in reconstruction(sample):
+                    watched.write(name, value, where)
 
     def _probe(self, watched: WatchedModel) -> bool | None:
         self._done = True
@@ -84,7 +89,9 @@ class Behaviour(Instrument):
     def _run(self, watched: WatchedModel, sample: Sample) -> None:
         with DropoutCalls() as dropout:
             base = first_tensor(sample.run())
+        drawn = random_states()
         again = first_tensor(sample.run())
+        draws = drawn != random_states()
         if base is None or again is None or base.shape != again.shape or not base.is_floating_point():
             return
         scale = float(base.float().std(correction=0))
@@ -93,6 +100,7 @@ class Behaviour(Instrument):
         noise = float((base - again).float().abs().mean()) / scale
         watched.write("probe.random", noise)
         self._samples = noise > NOISE and not dropout.active
+        self._keeps_state = noise > 0 and not draws
         if dropout.active:
             watched.write("probe.dropout", max(dropout.active))
         if noise <= NOISE:
@@ -106,3 +114,11 @@ class Behaviour(Instrument):
                 watched.write(name, value, where)
         for name, value, where in unused_inputs(sample):
             watched.write(name, value, where)
+
+
+def kept_state(sample: Sample) -> float:
+    """Difference of two runs of the same samples, relative to the deviation of the outputs; 0 if it is not known."""
+    base, again = (first_tensor(sample.run()) for _ in range(2))
+    if base is None or again is None or base.shape != again.shape or not base.is_floating_point():
+        return 0.0
+    return float((base - again).float().abs().mean() / base.float().std(correction=0).clamp(min=1e-12))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.evaluated import WHOLE, Batch, held_out
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_FEATURES = 256
@@ -23,7 +24,17 @@ class Inputs(Instrument):
     """Write input.*"""
 
     name = "inputs"
-    kept = ("_facts_written", "_moments", "_epoch", "_epoch_seen", "_leaked", "_conflicts")
+    kept = (
+        "_facts_written",
+        "_moments",
+        "_epoch",
+        "_epoch_seen",
+        "_conflicts",
+        "_evaluated",
+        "_passes",
+        "_sizes",
+        "_largest",
+    )
 
     def start(self, watched: WatchedModel) -> None:
         self._facts_written = False
@@ -31,7 +42,9 @@ class Inputs(Instrument):
         self._seen: dict[str, dict[float, int]] = {"train": {}, "val": {}}  # hash -> label, -1 if unknown
         self._epoch: dict[str, list[int]] = {"train": [0, 0], "val": [0, 0]}  # samples, repeats
         self._epoch_seen: dict[str, dict[float, tuple[int, int]]] = {"train": {}, "val": {}}  # hash -> step, pass
-        self._leaked: set[float] = set()
+        self._evaluated: dict[int, set[float]] = {}  # position of a pass in an evaluation -> hashes, over all epochs
+        self._passes = 0  # evaluation passes of this epoch
+        self._sizes, self._largest = [0, 0], [0, 0]  # training and evaluated samples: of this epoch, of the largest
         self._conflicts: set[float] = set()
         self._weights: Tensor | None = None
         self._places: tuple[Tensor, int] = (torch.zeros(0, dtype=torch.int64), -1)  # and the number of values
@@ -59,12 +72,15 @@ class Inputs(Instrument):
 
     def settled(self, watched: WatchedModel, call: Pass) -> None:
         noted, labels = call.notes.pop("inputs", None), call.notes.pop("labels", None)
+        if call.kind is not None:
+            self._sizes[call.kind == "val"] += call.size
+            self._passes += call.kind == "val"
         if noted is None or call.kind is None:
             return
         samples, values = noted
         joined = values if labels is None else torch.cat([values, labels.to(values.dtype)])
-        phase, at = call.kind, (call.step, call.number)
-        watched.deferred.add(joined, lambda numbers: self._read(phase, at, samples, numbers, labels is not None))
+        phase, at, place = call.kind, (call.step, call.number), self._passes
+        watched.deferred.add(joined, lambda numbers: self._read(phase, at, place, samples, numbers, labels is not None))
 
     def end_epoch(self, watched: WatchedModel) -> None:
         for phase in ("train", "val"):
@@ -76,9 +92,10 @@ class Inputs(Instrument):
                 watched.write("input.hashed", len(self._seen[phase]), phase, watched.epoch)
                 watched.write("input.repeated", repeats / count, phase, watched.epoch)
             self._epoch[phase], self._epoch_seen[phase] = [0, 0], {}
+        self._largest = [max(pair) for pair in zip(self._sizes, self._largest)]
+        self._sizes, self._passes = [0, 0], 0
         if self._seen["val"]:
-            watched.write("input.leaked", len(self._leaked), "", watched.epoch)
-            watched.write("input.leaked_share", len(self._leaked) / len(self._seen["val"]), "", watched.epoch)
+            self._write_leaks(watched)
             watched.write("input.label_conflicts", len(self._conflicts), "", watched.epoch)
 
     def state(self, watched: WatchedModel) -> dict[str, Any]:
@@ -94,7 +111,7 @@ class Inputs(Instrument):
             self._seen[phase] = dict(zip(hashes.tolist(), map(int, labels.tolist())))
 
     def finish(self, watched: WatchedModel) -> None:
-        self._seen = {"train": {}, "val": {}}
+        self._seen, self._evaluated = {"train": {}, "val": {}}, {}
 
     def _measure(self, first: Tensor) -> Tensor:
         """[min, max, blank, nonfinite, features] + means + stds + one hash per sample, in double precision."""
@@ -127,17 +144,22 @@ class Inputs(Instrument):
             self._places = (places.to(rows.device), count)
         return rows.index_select(1, self._places[0]).to(kind) @ self._weights
 
-    def _read(self, phase: str, at: tuple[int, int], samples: int, numbers: list[float], labelled: bool) -> None:
-        """Read a batch. at: step and pass; the same sample twice within a step (LBFGS, pairs) is not a repeat."""
+    def _read(
+        self, phase: str, at: tuple[int, int], place: int, samples: int, numbers: list[float], labelled: bool
+    ) -> None:
+        """Read a batch.
+
+        Args:
+            at: step and pass; the same sample twice within a step (LBFGS, pairs) is not a repeat.
+            place: number of the pass in the evaluation of its epoch.
+        """
         features = int(numbers[0])
         self._moments[phase].append((samples, numbers[1 : 5 + 2 * features]))
         rest = numbers[5 + 2 * features :]
         hashes, labels = rest[:samples], rest[samples:] if labelled else [-1.0] * samples
-        seen, other, epoch = (
-            self._seen[phase],
-            self._seen["train" if phase == "val" else "val"],
-            self._epoch_seen[phase],
-        )
+        seen, epoch = self._seen[phase], self._epoch_seen[phase]
+        if phase == "val" and len(seen) < MAX_HASHES:
+            self._evaluated.setdefault(place, set()).update(hashes)
         for sample, label in zip(hashes, labels):
             step, number = epoch.get(sample, (-1, -1))
             self._epoch[phase][1] += step not in (-1, at[0]) or number == at[1]
@@ -146,9 +168,22 @@ class Inputs(Instrument):
                 self._conflicts.add(sample)
             if len(seen) < MAX_HASHES:
                 seen[sample] = int(label)
-            if sample in other:
-                self._leaked.add(sample)
         self._epoch[phase][0] += samples
+
+    def _write_leaks(self, watched: WatchedModel) -> None:
+        """Compare the held-out samples of the evaluations so far with those of training."""
+        trained, places = self._seen["train"], sorted(self._evaluated)
+        count, evaluated = self._largest
+        coverage = min(1.0, len(trained) / count) if count else 1.0
+        known = {place: len(self._evaluated[place] & trained.keys()) for place in places}
+        batches = [Batch(len(self._evaluated[place]), known[place]) for place in places]
+        kept = [places[index] for index in held_out(batches, coverage, evaluated, count)]
+        held: set[float] = set().union(*(self._evaluated[place] for place in kept))
+        leaked = len(held & trained.keys())
+        watched.write("input.held_out", len(held), "", watched.epoch)
+        watched.write("input.only_trained", int(not held and evaluated * WHOLE <= count), "", watched.epoch)
+        watched.write("input.leaked", leaked, "", watched.epoch)
+        watched.write("input.leaked_share", leaked / max(1, len(held)), "", watched.epoch)
 
     def _write(self, watched: WatchedModel, phase: str, rows: list[tuple[int, list[float]]]) -> None:
         width = len(rows[0][1])

@@ -17,6 +17,7 @@ from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_SAMPLES = 64  # per batch
 FEATURES, SIDE = 512, 16  # values per sample and rows per image after striding; less than twice as many are kept
+MAX_VALUES = 64  # of a target
 MIN_CHANGE = 1e-3  # change of a projection relative to its norm, above rounding errors
 
 
@@ -37,12 +38,13 @@ class Labels(Instrument):
         if not watched.may(self.name, call):
             return None
         rows = features(inputs.detach()[:MAX_SAMPLES])
-        labels = targets.detach()[:MAX_SAMPLES].flatten()
+        labels = targets.detach()[:MAX_SAMPLES].flatten(1) if targets.dim() > 1 else targets.detach()[:MAX_SAMPLES]
+        labels = labels.squeeze(1) if labels.dim() > 1 and labels.shape[1] == 1 else labels
         if call.grad:
             found, chance = kinship(rows, labels)
             watched.write_deferred("label.kinship", found, "", call.step)
             watched.write_deferred("label.kinship_chance", chance, "", call.step)
-        else:
+        elif labels.dim() == 1:
             self._validation_noted = True
             self._note(watched, rows, labels)
         return True
@@ -68,10 +70,13 @@ class Labels(Instrument):
 
 
 def paired(inputs: Tensor, targets: Any) -> bool:
-    """Return whether there are at least eight floating-point samples with one label or value each."""
+    """Return whether there are at least eight floating-point samples with one label or a few values each."""
     if not isinstance(targets, Tensor) or inputs.dim() < 2 or not inputs.is_floating_point():
         return False
-    return 8 <= inputs.shape[0] == targets.shape[0] == targets.numel()
+    if not targets.dim() or not 8 <= inputs.shape[0] == targets.shape[0]:
+        return False
+    each = targets.numel() // targets.shape[0]
+    return each == 1 or (targets.is_floating_point() and each <= MAX_VALUES)
 
 
 def features(inputs: Tensor) -> Tensor:
@@ -87,7 +92,7 @@ def kinship(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         rows: inputs, (N, D).
-        labels: (N,), integers for classes, floats for values.
+        labels: (N,) integers for classes, (N,) or (N, V) floats for values.
 
     Returns:
         The agreement, 0 at chance level and 1 at most (chance-corrected fraction of neighbours of the same class, or
@@ -104,6 +109,6 @@ def kinship(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         # Twice the variance of independent pairs: being nearest neighbours is often mutual.
         return (found - expected) / rest, (2 * expected / rest / count).sqrt()
     values = labels.float()
-    centred = (values - values.mean()) / values.std(correction=0).clamp(min=1e-12)
+    centred = (values - values.mean(0)) / values.std(0, correction=0).clamp(min=1e-12)
     found = (centred[near] * centred).mean() + 1 / (count - 1)
     return found, torch.full_like(found, math.sqrt(2 / count))

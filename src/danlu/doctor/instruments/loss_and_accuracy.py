@@ -7,7 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.by_hand import cosine_sign, is_overlap, leads_to, margin_labels
+from danlu.doctor.by_hand import (
+    binary_labels,
+    cosine_sign,
+    is_overlap,
+    leads_to,
+    margin_labels,
+    picks_of_all_labels,
+)
 from danlu.doctor.graph import (
     ACTIVATIONS,
     broadcast_pairs,
@@ -18,6 +25,7 @@ from danlu.doctor.graph import (
     softmax_axis,
     softmax_in_loss,
     takes_log_of,
+    takes_log_of_complement,
 )
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.loss_options import loss_options, summands
@@ -174,8 +182,6 @@ class LossAndAccuracy(Instrument):
             watched.write("output.direct", int(leads_to(outputs.grad_fn, node)))
         if by == "backward" and node is not None and loss.grad_fn is not None:
             self._write_softmax_in_loss(watched, loss, node)
-        if not known and outputs is not None and node is not None and takes_log_of(loss.grad_fn, node):
-            watched.write("loss.log_of_negative", int(bool((outputs <= 0).any())))
         if not known and outputs is not None and node is not None and loss.grad_fn is not None:
             self._write_by_hand(watched, loss, outputs, node)
         pairs = broadcast_pairs(loss.grad_fn, node) if node is not None and loss.grad_fn is not None else []
@@ -221,11 +227,20 @@ class LossAndAccuracy(Instrument):
 
     def _write_by_hand(self, watched: WatchedModel, loss: Tensor, outputs: Tensor, node: Any) -> None:
         """Record what a loss of the user does with the outputs. node: grad_fn of the outputs."""
+        if takes_log_of(loss.grad_fn, node):
+            watched.write("loss.log_of_negative", int(bool((outputs <= 0).any())))
+            watched.write("loss.log_of_complement", int(takes_log_of_complement(loss.grad_fn, node)))
+        everyone = picks_of_all_labels(loss.grad_fn)
+        if everyone:
+            watched.write("loss.picks_all", everyone[0])
         if is_overlap(loss.grad_fn, node):
             watched.write("loss.overlap_of_scores", int(bool(((outputs < 0) | (outputs > 1)).any())))
         labels = margin_labels(loss.grad_fn, node)
         if labels is not None and labels.unique().numel() == 2:
             watched.write("loss.signed_margin", int(bool((labels < 0).any() and (labels > 0).any())))
+        binary = binary_labels(loss.grad_fn, node)
+        if binary is not None and binary.unique().numel() == 2:
+            watched.write("loss.binary_labels", [float(binary.min()), float(binary.max())])
         sign = cosine_sign(loss.grad_fn, node)
         if sign:
             watched.write("loss.cosine_sign", sign)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import weakref
 from typing import Any
@@ -56,15 +57,32 @@ class Structure(Instrument):
         self._handles: list[Any] = []
         self._had_gradient: dict[str, bool] = {}
         self._reached_written = False
+        self._lent: tuple[nn.Module, str, Tensor] | None = next(
+            ((m, name, p) for m in watched.inner.modules() for name, p in m._parameters.items() if p is not None), None
+        )  # a module, the name of a parameter, and the parameter
         self._shared: dict[Any, int] = {}  # autograd node -> number of consumers
 
     def before_forward(self, watched: WatchedModel, call: Pass) -> None:
+        self._note_lent_weights(watched)
         if self.done or not call.grad or watched.compiled:
             return
         self._remove()
         self._calls, self._made = [], {}
         for name, module in watched.leaves.items():
             self._handles.append(watched.observe_outputs(self.name, module, self._hook(name)))
+
+    def _note_lent_weights(self, watched: WatchedModel) -> None:
+        """Record a parameter that torch.func.functional_call puts in the place of the model's own."""
+        if self._lent is None or watched.compiled:
+            return
+        module, name, own = self._lent
+        used = module._parameters.get(name)
+        if used is not None and used is not own and watched.ledger.last("run.lent_weights") != 2:
+            with contextlib.suppress(Exception):  # as within vmap, where a tensor has no single value
+                total = float(used.detach().double().abs().sum())
+                before = watched.ledger.last("run.lent_sum")
+                watched.write("run.lent_sum", total)
+                watched.write("run.lent_weights", 2 if before not in (None, total) else 1)
 
     def _hook(self, name: str) -> Any:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:

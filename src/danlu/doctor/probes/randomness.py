@@ -1,13 +1,26 @@
-"""Dropout that stays on in eval mode: calls of functional dropout with training=True."""
+"""Randomness in eval mode: calls of functional dropout with training=True, and any use of a random generator."""
 
 from __future__ import annotations
 
+import pickle
+import random
 from typing import Any
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 DROPOUTS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
+
+
+def random_states() -> tuple[Any, ...]:
+    """States of the random generators of Python, NumPy and torch, to be compared."""
+    states = [random.getstate(), pickle.dumps(np.random.get_state())]  # noqa: NPY002 - used by models
+    states.append(torch.get_rng_state().numpy().tobytes())
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states += [state.numpy().tobytes() for state in torch.cuda.get_rng_state_all()]
+    return tuple(states)
 
 
 class DropoutCalls(TorchFunctionMode):

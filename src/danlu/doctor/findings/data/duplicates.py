@@ -157,6 +157,7 @@ SPEC = FindingSpec(
             share=True,
         ),
     ),
+    explains=("data.labels_missing",),
     needs=("input.repeated[train]",),
     alone=True,
 )

@@ -55,6 +55,17 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
             "1, so that every sample of class 0 gets a gradient of exactly 0",
         )
         yield Finding("data.label_range", "error", 0.95, "", facts | {"fix": "unsigned"})
+    elif has_other_binary_labels(ledger):
+        low, high = ledger.last("loss.binary_labels")
+        facts |= {"low": low, "high": high, "fix": "map"}
+        facts["problem"] = message("finding.data.label_range.sign", "labels of a binary loss must be 0 or 1")
+        facts["seen"] = message(
+            "finding.data.label_range.binary_by_hand",
+            "The labels are {low} and {high}, while the binary cross entropy that the loss computes expects 0 and 1",
+            low=low,
+            high=high,
+        )
+        yield Finding("data.label_range", "error", 0.95, "", facts)
     elif kind in ("cross_entropy", "nll"):
         shares = mean_rows(ledger.values("class.actual", "train"))
         if marks_unlabelled(ledger, shares):
@@ -80,6 +91,12 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
                 high=len(shares) - 1,
             )
             yield Finding("data.label_range", "error", 0.9, "", facts | {"fix": "from_one"})
+
+
+def has_other_binary_labels(ledger: Ledger) -> bool:
+    """Return whether a binary cross entropy written by hand has two integer labels of which one is outside 0 .. 1."""
+    labels = ledger.last("loss.binary_labels")
+    return bool(labels) and all(one == round(one) for one in labels) and (labels[0] < 0 or labels[1] > 1)
 
 
 def marks_unlabelled(ledger: Ledger, shares: list[float]) -> bool:

@@ -23,7 +23,8 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
 MAX_SKILL = 0.15  # of the training loss: more is hardly memorised in so few steps
-MIN_STEPS = 300
+MIN_STEPS = 200
+MAX_EXPLAINED = 0.03  # of the variance of the training targets, without validation
 MIN_RECALL_GAIN = 0.15  # of the mean recall of the classes over that of outputs independent of the inputs
 MIN_SAMPLES = 20  # validation samples; fewer may all be of one class, or wrong by chance
 MIN_STEPS_VALIDATED = 60  # training steps, where validation accuracies are known
@@ -74,6 +75,17 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         return
     explained = ledger.values("explained.mean", "val")
     fit = late_mean(ledger, "explained.mean", "train")
+    if not held_losses and not explained and unrelated and skill is not None and fit is not None:
+        if max(skill, fit) < MAX_EXPLAINED and steps_taken(ledger) >= MIN_STEPS:
+            facts = {"train": fit, "steps": steps_taken(ledger)} | _kin(kin, noise)
+            facts["course"] = message(
+                "finding.data.labels_shuffled.unexplained",
+                "After {steps} steps the model explains {train:%} of the variance of the training targets",
+                steps=steps_taken(ledger),
+                train=max(0.0, fit),
+            )
+            yield Finding("data.labels_shuffled", "warning", 0.6, "", facts)
+        return
     if not explained or fit is None or max(explained) >= 0.03:
         return
     facts = {"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0} | _kin(kin, noise)

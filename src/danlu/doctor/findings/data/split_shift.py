@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.derived.inputs import input_shift, input_shift_text
 from danlu.doctor.derived.labels import labels_seen, mean_rows
@@ -14,6 +15,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import INPUTS, LABELS, class_label
 
+MIN_TARGET_SHIFT = 8.0  # standard deviations of the training targets between the means
 MIN_EXPECTED_LABELS = 10  # of a class; with fewer it may be missing by chance
 
 
@@ -22,6 +24,10 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
     apart = input_shift(ledger)
     if apart and apart[0] == "val":
         yield Finding("data.split_shift", "error", 0.9, INPUTS, {"problem": input_shift_text(apart[1])} | apart[1])
+        return
+    moved = target_shift(ledger)
+    if moved:
+        yield Finding("data.split_shift", "error", 0.9, LABELS, moved)
         return
     train, val = (mean_rows(ledger.values("class.actual", phase)) for phase in ("train", "val"))
     if len(train) == len(val) > 1:
@@ -36,6 +42,29 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
             )
             facts = {"problem": problem, "apart": distance, "classes": missing[:8]}
             yield Finding("data.split_shift", "error", 0.85, LABELS, facts)
+
+
+def target_shift(ledger: Ledger) -> dict[str, Any] | None:
+    """Evidence of real-valued targets whose ranges in training and validation do not meet, far from each other.
+
+    A series whose later values lie above all earlier ones moves by a few of its standard deviations.
+    """
+    ends = {f"{p}_{end}": ledger.last(f"target.{end}", p) for p in ("train", "val") for end in ("min", "max")}
+    mean, std, other = (
+        ledger.last(*name) for name in (("target.mean", "train"), ("target.std", "train"), ("target.mean", "val"))
+    )
+    if None in (*ends.values(), mean, std, other) or ledger.last("target.kind") != "values":
+        return None
+    apart = ends["val_min"] > ends["train_max"] or ends["val_max"] < ends["train_min"]
+    if not apart or not std or abs(other - mean) < MIN_TARGET_SHIFT * std:
+        return None
+    problem = message(
+        "finding.data.split_shift.targets",
+        "targets of training range from {train_min} to {train_max}, those of validation from {val_min} to {val_max}: they are "
+        "in other units, or only one of them was transformed (log, standardisation)",
+        **ends,
+    )
+    return {"problem": problem} | ends
 
 
 def _is_sorted_by_class(ledger: Ledger) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from danlu.doctor.derived.updates import zero_lr_share
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -22,7 +23,7 @@ REASONS = {
     ),
     "unchanged": message("finding.loop.no_update.unchanged", "the optimiser steps, but no weight changes"),
     "zero_gradient": message("finding.loop.no_update.zero_gradient", "every gradient is exactly 0"),
-    "zero_lr": message("finding.loop.no_update.zero_lr", "the learning rate is zero"),
+    "zero_lr": message("finding.loop.no_update.zero_lr", "the learning rate is zero, or was in most steps"),
 }
 IN_ORDER = message("finding.loop.no_update.order", "Run these lines, in this order, for each batch.")
 FIXES = {
@@ -54,7 +55,7 @@ def no_update(ledger: Ledger) -> Iterable[Finding]:
     frozen = bool(changed) and max(changed) == 0 and len(ledger.values("update.norm")) >= 2
     trains = ledger.last("loop.val_in_train", default=0) > 0.5 or ledger.last("loop.val_with_grad", default=0) > 0.5
     case, confidence = None, 0.0
-    if steps == 0 and ledger.last("run.weights_moved"):
+    if steps == 0 and (ledger.last("run.weights_moved") or ledger.last("run.lent_weights") == 2):
         return  # the loop updates them itself
     if steps == 0 and backwards and backwards >= 4:
         case, confidence = "no_step", 0.97
@@ -67,7 +68,8 @@ def no_update(ledger: Ledger) -> Iterable[Finding]:
     elif frozen:
         rates = [max(ledger.values("optimizer.lr", group)) for group in ledger.wheres("optimizer.lr")]
         zero = max(ledger.values("gradient.norm"), default=1.0) == 0
-        case, confidence = "zero_lr" if rates and max(rates) == 0 else "zero_gradient" if zero else "unchanged", 0.95
+        unused = rates and (max(rates) == 0 or zero_lr_share(ledger) > 0.5)
+        case, confidence = "zero_lr" if unused else "zero_gradient" if zero else "unchanged", 0.95
         if case == "zero_gradient":
             confidence = 0.6  # dead units, or outputs that do not fit the loss, are its cause where they are found
     if case is not None:

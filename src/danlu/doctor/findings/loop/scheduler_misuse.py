@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from danlu.doctor.derived.curves import finite_start, learning_rates
+from danlu.doctor.derived.progress import steps_taken
+from danlu.doctor.derived.updates import zero_lr_share
 from danlu.doctor.drawings.over_time import rate
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
@@ -19,6 +21,7 @@ from danlu.message import Message
 def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
     """A scheduler for epochs that is stepped per batch, the reverse, or one stepped before the optimiser."""
     ends = ledger.values("run.steps")
+    unused = zero_lr_share(ledger)
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)
         early = ledger.last("optimizer.early_schedule", group)
@@ -34,6 +37,8 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
                 problem,
                 message("finding.loop.scheduler_misuse.fix_early", "Call scheduler.step() after optimizer.step()."),
             )
+        elif max(rates) > 0 and unused > MOSTLY_ZERO and steps_taken(ledger) >= MIN_ZERO_STEPS:
+            found = _zero(max(rates), unused)
         elif len(rates) < 5 or not ends or max(rates) <= 0:
             continue
         else:
@@ -47,6 +52,28 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
             facts |= {"changes": len(rates), "epochs": len(ends)}
             yield Finding("loop.scheduler_misuse", "warning", 0.85, group_place(ledger, group), facts)
             return
+
+
+MOSTLY_ZERO = 0.5  # of the steps of a training
+MIN_ZERO_STEPS = 20
+
+
+def _zero(top: float, share: float) -> tuple[str, Message, Message]:
+    """The learning rate was exactly 0 in most steps."""
+    return (
+        "zero",
+        message(
+            "finding.loop.scheduler_misuse.zero",
+            "The learning rate was exactly 0 in {share:%} of the steps (at most {top:.3g}), so that these changed nothing",
+            share=share,
+            top=top,
+        ),
+        message(
+            "finding.loop.scheduler_misuse.fix_zero",
+            "Print the factor that the schedule returns for each step: integer division (//) makes fractions 0, and a schedule "
+            "that counts other steps than the loop takes ends too early.",
+        ),
+    )
 
 
 def _lr_vanishes(steps: list[int], rates: list[float], ends: list[int]) -> tuple[str, Message, Message] | None:
@@ -224,6 +251,7 @@ SPEC = FindingSpec(
     ),
     charts=(rate,),
     explains=(
+        "loop.no_update",
         "optim.lr_too_low",
         "optim.slow_convergence",
         "fit.*",

@@ -22,6 +22,7 @@ from danlu.message import Message
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "softmax": (0.0, 1.0)}
 
 MIN_COSINE_CLASSES = 6  # from here cosines as scores leave the right class a probability below 0.6
+NO_PROBABILITY = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "hardswish", "softplus", "prelu", "relu6")
 SCORED = ("cross_entropy", "bce_logits")  # losses on scores of any size
 COSINE_WANTED = message(
     "finding.model.output_mismatch.cosine_wanted",
@@ -70,7 +71,7 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     if dropped is not None:
         yield dropped
         return
-    by_hand = _scores_in_loss_by_hand(ledger, kind) if last == "none" else None
+    by_hand = _scores_in_loss_by_hand(ledger, kind, last)
     if by_hand is not None:
         yield Finding("model.output_mismatch", "error", 0.96, OUTPUT, by_hand)
         return
@@ -120,11 +121,38 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("model.output_mismatch", "note", 0.6, OUTPUT, facts)
 
 
-def _scores_in_loss_by_hand(ledger: Ledger, kind: str | None) -> dict[str, Any] | None:
-    """Evidence of plain scores in a loss written by hand that takes them for probabilities; None if there is none."""
+def _scores_in_loss_by_hand(ledger: Ledger, kind: str | None, last: str | None) -> dict[str, Any] | None:
+    """Evidence of a loss written by hand that takes outputs for probabilities which are none; None if there is none."""
+    if ledger.last("loss.picks_all"):
+        return _outputs_of_all_labels(kind, ledger.last("loss.picks_all"))
+    if last != "none" and not (last in NO_PROBABILITY and ledger.last("loss.log_of_complement")):
+        return None
     if ledger.last("loss.log_of_negative"):
-        return _logarithm_of_scores(kind)
+        return _logarithm_of_scores(kind) | {"activation": last}
     return _overlap_of_scores(kind) if ledger.last("loss.overlap_of_scores") else None
+
+
+def _outputs_of_all_labels(kind: str | None, samples: int) -> dict[str, Any]:
+    """Evidence of outputs[:, labels] in a loss written by hand."""
+    return {
+        "loss": kind,
+        "activation": "none",
+        "problem": message(
+            "finding.model.output_mismatch.picks_all", "the loss picks the outputs of all labels for each sample"
+        ),
+        "why": message(
+            "finding.model.output_mismatch.all_labels",
+            "The loss indexes the outputs as outputs[:, labels]. This has the shape ({samples}, {samples}): for each of "
+            "{samples} samples the outputs of all {samples} labels of the batch, not that of its own label. All samples "
+            "then learn the same answer",
+            samples=samples,
+        ),
+        "do": message(
+            "finding.model.output_mismatch.fix_index",
+            "Pick one output for each sample: index the rows as well, or use nn.CrossEntropyLoss, which does.",
+        ),
+        "fix": "nll_scores",
+    }
 
 
 def _logarithm_of_scores(kind: str | None) -> dict[str, Any]:
@@ -378,6 +406,7 @@ SPEC = FindingSpec(
         "loop.no_update",
         "loop.metric_wrong",
         "data.labels_shuffled",
+        "data.label_noise",
     ),
     needs=(
         "loss.kind",

@@ -1,0 +1,66 @@
+"""Evaluation of the training set beside a validation set, told apart from samples in both."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from danlu.doctor.instruments.evaluated import Batch, held_out
+from danlu.doctor.watch import watch
+
+TRAINED, HELD, BATCH = 160, 64, 16
+PASSES: dict[str, tuple[list[Batch], float, int, int, range]] = {
+    "validation": ([Batch(32, 0)] * 5, 1.0, 160, 800, range(5)),
+    "a leak of a fifth": ([Batch(32, 6)] * 5, 1.0, 160, 800, range(5)),
+    "a leak of all": ([Batch(32, 32)] * 5, 1.0, 160, 800, range(5)),
+    "training set": ([Batch(32, 32)] * 25, 1.0, 800, 800, range(0)),
+    "training set, a third of it checked": ([Batch(32, 10), Batch(32, 12)] * 12, 0.33, 800, 800, range(0)),
+    "training set, then validation": ([Batch(32, 32)] * 25 + [Batch(32, 0)] * 5, 1.0, 960, 800, range(25, 30)),
+    "validation, then training set": ([Batch(32, 1)] * 5 + [Batch(32, 16)] * 25, 0.5, 960, 800, range(5)),
+    "training set, then a leak of a half": ([Batch(32, 32)] * 25 + [Batch(32, 16)] * 5, 1.0, 960, 800, range(25, 30)),
+    "both as a whole": ([Batch(800, 480), Batch(160, 0)], 0.6, 960, 800, range(1, 2)),
+    "the last class alone in both": ([Batch(32, 0)] * 5 + [Batch(32, 8)] * 2, 1.0, 224, 800, range(7)),
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_passes_over_the_training_set_are_not_held_out(name: str) -> None:
+    batches, coverage, evaluated, trained, expected = PASSES[name]
+    assert held_out(batches, coverage, evaluated, trained) == expected
+
+
+def found(evaluated: dict[str, Tensor], epochs: int = 4) -> list[str]:
+    """Codes after a training on the first samples of X that reports an accuracy of each of these sets."""
+    torch.manual_seed(0)
+    model = nn.Linear(8, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with watch(model, optimizer, F.cross_entropy) as doctor:
+        for _ in range(epochs):
+            for rows in torch.randperm(TRAINED).split(BATCH):
+                optimizer.zero_grad()
+                F.cross_entropy(model(X[rows]), Y[rows]).backward()
+                optimizer.step()
+            reported = {}
+            for metric, rows in evaluated.items():
+                with torch.no_grad():
+                    right = sum(int((model(X[some]).argmax(1) == Y[some]).sum()) for some in rows.split(BATCH))
+                reported[metric] = right / len(rows)
+            doctor.epoch(**reported)
+    return [one.code for one in doctor.findings]
+
+
+X = torch.randn(TRAINED + HELD, 8, generator=torch.Generator().manual_seed(1))
+Y = X[:, :3].argmax(1)
+TRAINING, VALIDATION = torch.arange(TRAINED), torch.arange(TRAINED, TRAINED + HELD)
+
+
+def test_the_accuracy_of_the_training_set_is_no_leak() -> None:
+    assert "data.leak" not in found({"train_accuracy": TRAINING, "val_accuracy": VALIDATION})
+    assert "data.leak" not in found({"val_accuracy": VALIDATION, "train_accuracy": TRAINING})
+    assert "data.leak" not in found({"train_accuracy": TRAINING})
+
+
+def test_training_samples_under_the_name_of_validation_are_a_leak() -> None:
+    assert found({"val_accuracy": TRAINING})[:1] == ["data.leak"]
