@@ -33,7 +33,10 @@ FABRIC_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "fp16": "16-mixed",
 }
 PROBE_STEP_SECONDS = 0.2  # of a timed step, about; a batch that takes longer is timed on fewer samples
-MIN_PROBE_BATCH = 4  # samples
+MIN_PROBE_BATCH = 2  # samples
+# A format whose first step takes longer than both is left out: bf16 takes ten times as long without instructions.
+MAX_COLD_SECONDS = 1.0
+MAX_COLD_RATIO = 4.0  # to a step of plain fp32
 
 
 def pick_device(name: str, count: int = 1) -> torch.device:
@@ -156,28 +159,33 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
     candidates: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True)]
     if half:
         candidates.append(("bf16", True))
-    times: dict[tuple[Precision, bool], list[float]] = {candidate: [] for candidate in candidates}
     state = torch.get_rng_state()
-    first = _step(build(), inputs, *candidates[0])
-    first()  # the first pass allocates memory
-    fraction = min(PROBE_STEP_SECONDS / max(_timed(first), 1e-9), 1.0)
-    inputs = inputs[: max(MIN_PROBE_BATCH, int(len(inputs) * fraction))]
-    steps = [_step(build(), inputs, *candidate) for candidate in candidates]
-    warm = [_timed(step) + _timed(step) for step in steps]
+    few = inputs[:MIN_PROBE_BATCH]
+    warm: dict[tuple[Precision, bool], float] = {}  # seconds of a step on a few samples
+    for candidate in candidates:
+        step = _step(build(), few, *candidate)
+        cold = _timed(step)  # the first pass allocates memory and prepares kernels
+        if not warm or cold < max(MAX_COLD_SECONDS, MAX_COLD_RATIO * warm[candidates[0]]):
+            warm[candidate] = _timed(step)
+    samples = len(few) * PROBE_STEP_SECONDS / max(*warm.values(), 1e-9)
+    inputs = inputs[: max(MIN_PROBE_BATCH, int(min(samples, len(inputs))))]
+    steps = {candidate: _step(build(), inputs, *candidate) for candidate in warm}
+    longest = max(_timed(step) + _timed(step) for step in steps.values())
     # Candidates take turns, so that drift of the machine's speed affects all equally. Short steps run in groups, since
     # the first of a group starts with a cold cache. Medians, since formats with equal minima differ in how often they
     # reach it.
-    steps_per_turn = 4 if max(warm) < 0.1 else 1
+    times: dict[tuple[Precision, bool], list[float]] = {candidate: [] for candidate in steps}
+    steps_per_turn = 4 if longest < 0.1 else 1
     end = time.perf_counter() + seconds
     turns = 0
     while turns < 3 or (time.perf_counter() < end and turns < 50):
-        for candidate, step in zip(candidates, steps):
+        for candidate, step in steps.items():
             times[candidate] += [_timed(step) for _ in range(steps_per_turn)]
         turns += 1
     torch.set_rng_state(state)
     typical = {candidate: median(taken) for candidate, taken in times.items()}
     plain = typical[candidates[0]]
-    best = min(candidates, key=typical.__getitem__)
+    best = min(typical, key=typical.__getitem__)
     if typical[best] > 0.9 * plain:
         best = candidates[0]
     gain = plain / typical[best]
