@@ -117,6 +117,7 @@ DETECTORS: dict[str, DetectorSpec] = {
         two_stages=True,
         training_images=6_000,
         light_backbone="cspnet-nano",
+        packaged=True,
     ),
     "faster-rcnn": DetectorSpec(
         FasterRCNN,
@@ -126,6 +127,7 @@ DETECTORS: dict[str, DetectorSpec] = {
         training_images=9_000,
         light_backbone="cspnet-nano",
         light_width=64,
+        packaged=True,
     ),
     "mask-rcnn": DetectorSpec(
         MaskRCNN,
@@ -136,6 +138,7 @@ DETECTORS: dict[str, DetectorSpec] = {
         training_images=8_000,
         light_backbone="cspnet-nano",
         light_width=64,
+        packaged=True,
     ),
     "faster-rcnn-resnet50": DetectorSpec(
         partial(FasterRCNN, **PUBLISHED),
@@ -152,10 +155,14 @@ DETECTORS: dict[str, DetectorSpec] = {
         two_stages=True,
         training_images=6_000,
     ),
-    "ssd": DetectorSpec(ssd, "SSD on a small backbone", "cspnet-nano"),
+    "ssd": DetectorSpec(ssd, "SSD on a small backbone", "cspnet-nano", packaged=True),
     "ssd300": DetectorSpec(ssd300, "SSD300 on VGG-16, as published", "vgg16", multiple=1, size=300),
     "retinanet": DetectorSpec(
-        RetinaNet, "a narrow RetinaNet: feature pyramid, anchors, focal loss", "cspnet-nano", training_images=15_000
+        RetinaNet,
+        "a narrow RetinaNet: feature pyramid, anchors, focal loss",
+        "cspnet-nano",
+        training_images=15_000,
+        packaged=True,
     ),
     "retinanet-resnet50": DetectorSpec(
         partial(RetinaNet, width=256, depth=4, anchor=32.0, levels=5), "RetinaNet as published", "resnet50"
