@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from danlu.console.help_text import HelpFormatter
 from danlu.console.language import LANGUAGES, language_of, split_language
 from danlu.message import Message, language, message, speaking, translated
 
@@ -201,7 +202,10 @@ def start(run: Callable[..., dict[str, Any]], shows: Message) -> None:
 
 
 def _parser(run: Callable[..., dict[str, Any]], shows: Message) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=str(shows))
+    parser = argparse.ArgumentParser(description=str(shows), add_help=False, formatter_class=HelpFormatter)
+    parser._optionals.title = translated("help.options", "options")
+    text = "show this help and exit"
+    parser.add_argument("-h", "--help", action="help", help=translated("help.help", text))
     text = "a small version in a second or two, without saving an image"
     parser.add_argument("--quick", action="store_true", help=translated("experiments.flag.quick", text))
     text = "language of the output, by default that of DANLU_LANG or of the terminal"

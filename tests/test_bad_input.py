@@ -170,6 +170,8 @@ case("loss of a detector", "train shapes --task detect --loss focal", "--loss mu
 case("task of other data", "train digits --task detect", "digits is data for the task classify, not detect")
 case("flag misspelt", "train digits --epoch 3", "unknown flag '--epoch' of danlu train", "'--epochs'")
 case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.momentun'", "'--optim.momentum'")
+case("flag of another tool", "train digits --learning-rate 3", "unknown flag '--learning-rate' of danlu train", "did you mean '--lr'?")
+case("flag of another tool, short", "train digits --bs 3", "unknown flag '--bs' of danlu train", "did you mean '--batch-size'?")
 case("flag of another verb", "eval RUN --epochs 3", "unknown flag '--epochs' of danlu evaluate")
 case("flag of another verb is named", "train digits --heal", "unknown flag '--heal' of danlu train; it is one of danlu diagnose")
 case("flag without a value", "train digits --epochs", "--epochs must be followed by a value", "danlu train --help")

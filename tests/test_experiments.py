@@ -211,6 +211,12 @@ def style(monkeypatch: pytest.MonkeyPatch):
     sys.modules.pop("style", None)
 
 
+def test_help_is_in_the_language_of_the_output(style) -> None:
+    with speaking("zh"):
+        text = style._parser(lambda quick=False: {}, "图").format_help()
+    assert ("用法" in text, "选项" in text, "usage" in text, "show this help" in text) == (True, True, False, False)
+
+
 def test_text_in_an_image_is_translated_with_its_numbers(style) -> None:
     with speaking("zh"):
         assert style.wording(" batch 8: 12 updates") == " 批量 8：12 次更新"

@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from danlu.config import SHORT_FLAGS, Setting, keys
+from danlu.config.settings import SYNONYMS
 from danlu.console.help_text import FIRST_SETTINGS, HelpAction, HelpFormatter
 from danlu.message import Message, message, translated
 from danlu.refuse import Failure, Refusal, did_you_mean, nearest, refusal
@@ -165,7 +166,8 @@ class Parser(argparse.ArgumentParser):
             facts = {"word": word, "prog": self.prog, "verbs": ", ".join(takers)}
             return Refusal(message("console.flag_of_another_verb", text, **facts))
         names = {flag.lstrip("-"): flag for flag in self.flags}
-        close = [names[name] for name in nearest(word.lstrip("-"), names)]
+        usual = SYNONYMS.get(word.lstrip("-").replace("-", "_"), "").replace("_", "-")
+        close = [names[usual]] if usual in names else [names[name] for name in nearest(word.lstrip("-"), names)]
         see = message("console.see", "see `{prog} --help all`", prog=self.prog)
         text = "unknown flag {word!r} of {prog}; {hint}"
         return Refusal(message("console.unknown_flag", text, word=word, prog=self.prog, hint=hint(close, see)))
