@@ -95,3 +95,18 @@ def find(kind: str, name: str) -> Any:
             kind,
         )
     return found
+
+
+def resume_command(verb: str, run: str) -> str:
+    """The command that continues a run, with the flags that give it the objects which it cannot save."""
+    own = current()
+    given = {one.name: getattr(own, one.name) for one in fields(own) if getattr(own, one.name) is not None}
+    data = " FILE.py:NAME" if given.pop("data", None) is not None else ""
+    flags = "".join(f" --{kind} {_references(one)}" for kind, one in given.items())
+    return f"danlu {verb}{data} --resume {run}{flags}"
+
+
+def _references(one: Any) -> str:
+    """FILE.py:NAME of an object, or of each of several."""
+    names = getattr(one, "names", None) or [one.name]
+    return ",".join(f"FILE.py:{str(name).removeprefix(PREFIX)}" for name in names)

@@ -26,7 +26,7 @@ from danlu.own.naming import check_sendable
 from danlu.own.scheduler import OwnScheduler
 from danlu.own.transform import OwnTransform
 from danlu.refuse import Refusal
-from danlu.user_objects import UserObjects
+from danlu.user_objects import UserObjects, resume_command, using
 
 torch.manual_seed(0)
 X = torch.randn(96, 1, 8, 8)
@@ -257,3 +257,15 @@ def test_names_stand_for_objects_in_the_config() -> None:
     }
     assert objects.loss.kind == "cross_entropy"
     assert OwnCallbacks([danlu.Callback()]).names == ("own:Callback",)
+
+
+def test_the_command_that_resumes_a_run_names_its_objects() -> None:
+    assert resume_command("train", "runs/3") == "danlu train --resume runs/3"
+    _, objects = collect({"model": net(), "loss": F.mse_loss, "metrics": [f1_score, balanced_accuracy_score]})
+    with using(objects):
+        assert resume_command("train", "runs/3") == (
+            "danlu train --resume runs/3 --model FILE.py:Sequential --loss FILE.py:mse_loss "
+            "--metrics FILE.py:f1_score,FILE.py:balanced_accuracy_score"
+        )
+    with using(UserObjects(data=X)):
+        assert resume_command("pretrain", "runs/3") == "danlu pretrain FILE.py:NAME --resume runs/3"

@@ -30,6 +30,7 @@ from danlu.training.choose_thresholds import mean_thresholds
 from danlu.training.finish import complete_run, finish_run, write_results
 from danlu.training.live_page import follow
 from danlu.training.train_run import NO_FOLDS, FromFolds, Guidance, new_job, resume_run, train_run
+from danlu.user_objects import resume_command
 
 PART = Guidance(remember=False)  # the other folds are no earlier attempts, and the parent run knows those
 WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start", "features"))
@@ -71,7 +72,7 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
                 write_atomically(run.folder / name, partial(shutil.copyfile, source))
         _finish_folds(run, kept, folds, refit, console)
     except Interrupted as stopped:
-        raise Interrupted(stopped.reason, stopped.code, f"danlu train --resume {run.name}") from None
+        raise Interrupted(stopped.reason, stopped.code, resume_command("train", run.name)) from None
     except Failure:  # the metrics so far explain it
         raise
     except Exception:

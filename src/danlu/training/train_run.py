@@ -39,7 +39,7 @@ from danlu.training.fit_closed_form import fit_closed_form
 from danlu.training.fit_network import fit_network, fit_worker
 from danlu.training.keep_features import keep_features
 from danlu.training.live_page import follow
-from danlu.user_objects import current
+from danlu.user_objects import current, resume_command
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
         )
         if interrupted:
             verb = TASKS[config.task].verb
-            raise Interrupted(str(progress.stopped), 128 + stop.number, f"danlu {verb} --resume {run.name}")
+            raise Interrupted(str(progress.stopped), 128 + stop.number, resume_command(verb, run.name))
         return load(run)
     except Failure:  # what was measured so far explains it
         raise
