@@ -365,3 +365,45 @@ def test_weights_that_functional_call_lends_count_as_those_of_the_model(updates:
             torch.func.functional_call(model, weights, (x,)).argmax(1)
             doctor.epoch()
     assert ("loop.no_update" in codes(doctor)) is not updates
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_parameters_of_a_model_that_is_called_in_parts(complete: bool) -> None:
+    (x, y), parts = table(), nn.ModuleDict({"body": nn.Linear(FEATURES, 16), "head": nn.Linear(16, CLASSES)})
+    optimizer = torch.optim.SGD((parts if complete else parts["head"]).parameters(), lr=0.01)
+    with watch(parts, optimizer, F.cross_entropy) as doctor:
+        for rows in torch.arange(SAMPLES).split(BATCH):
+            optimizer.zero_grad()
+            F.cross_entropy(parts["head"](parts["body"](x[rows]).relu()), y[rows]).backward()
+            optimizer.step()
+    assert codes(doctor) == ([] if complete else ["loop.params_not_in_optimizer"])
+
+
+@pytest.mark.parametrize(("spectrum", "most"), [(0.3, True), (1.0, False)])
+def test_time_steps_without_influence_are_counted(spectrum: float, most: bool) -> None:
+    torch.manual_seed(0)
+    model = LastOutput(spectrum)
+    sequences = torch.randn(SAMPLES, 40, 2)
+    ledger = trained(model, F.cross_entropy, sequences, table()[1]).ledger
+    assert (ledger.last("probe.faint_inputs", "axis1") > 0.5) is most
+
+
+class LastOutput(nn.Module):
+    """A classifier of the last output of a recurrent layer whose hidden weights are a multiple of the identity."""
+
+    def __init__(self, spectrum: float) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.RNN(2, 8, batch_first=True), nn.Linear(8, CLASSES)
+        with torch.no_grad():
+            self.rnn.weight_hh_l0.copy_(spectrum * torch.eye(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("column", [3, None])
+def test_a_target_among_the_inputs_is_found(column: int | None) -> None:
+    x, _ = table()
+    target = x[:, column].clone() if column is not None else x[:, 3] + 0.1 * x[:, 4]
+    doctor = trained(nn.Linear(FEATURES, 1), lambda o, t: F.mse_loss(o[:, 0], t), x, target, F.mse_loss)
+    assert ("model.sees_future" in codes(doctor)) is (column is not None)

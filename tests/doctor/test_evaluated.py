@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.doctor.instruments.evaluated import Batch, held_out
+from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.watch import watch
 
 TRAINED, HELD, BATCH = 160, 64, 16
@@ -64,3 +65,12 @@ def test_the_accuracy_of_the_training_set_is_no_leak() -> None:
 
 def test_training_samples_under_the_name_of_validation_are_a_leak() -> None:
     assert found({"val_accuracy": TRAINING})[:1] == ["data.leak"]
+
+
+def test_the_hash_of_a_sample_does_not_depend_on_its_batch() -> None:
+    inputs, rows = Inputs(), torch.randn(1400, 64, generator=torch.Generator().manual_seed(2))
+    inputs.start(None)  # type: ignore[arg-type]
+    whole = inputs._hash(rows, torch.float64)
+    pairs = torch.cat([inputs._hash(two, torch.float64) for two in rows.split(2)])
+    assert torch.equal(whole, pairs)
+    assert whole.unique().numel() == len(rows)

@@ -9,6 +9,7 @@ import torch
 
 from danlu.doctor.derived.noise import noise_scale
 from danlu.doctor.derived.progress import accuracies, chance_loss, descent, skills, steps_taken
+from danlu.doctor.findings.gradient.vanishing import vanishing
 from danlu.doctor.findings.loop.scheduler_misuse import scheduler_misuse
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
@@ -332,3 +333,24 @@ def test_a_learning_rate_of_zero_in_most_steps_is_a_fault_of_the_schedule(used: 
     ledger.add("run.steps", 50, "", 1)
     ledger.add("run.steps", 100, "", 2)
     assert [one.evidence["fix"] for one in scheduler_misuse(ledger)] == (["zero"] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("faint", "late", "found"),
+    [(0.9, 0.69, True), (0.9, 0.3, False), (0.2, 0.69, False)],
+    ids=["stuck", "learnt", "all"],
+)
+def test_gradients_through_time(faint: float, late: float, found: bool) -> None:
+    ledger = Ledger()
+    for name, value, where in (
+        ("loss.kind", "cross_entropy", ""),
+        ("class.actual", [0.5, 0.5], "train"),
+        ("output.count", 2, ""),
+        ("layer.recurrent", ["RNN", 120], "rnn"),
+        ("probe.faint_inputs", faint, "axis1"),
+        ("loss.mean", late, "train"),
+    ):
+        ledger.add(name, value, where, 1)
+    for step in range(1, 201):
+        ledger.add("loss.step", late, "", step)
+    assert [one.evidence["fix"] for one in vanishing(ledger)] == (["time"] if found else [])

@@ -390,6 +390,9 @@ NAMES: dict[str, Name] = {
     "probe.unused_inputs": Name(
         "once", "axis", "", "fraction of the positions along an axis of the inputs that no output depends on"
     ),
+    "probe.faint_inputs": Name(
+        "once", "axis", "", "fraction of the positions along an axis whose gradient is below 1e-6 of the largest"
+    ),
     # Inputs (sampled batches).
     "input.dtype": Name("once", "", "", "type of the first input"),
     "input.row_order": Name(
@@ -417,6 +420,9 @@ NAMES: dict[str, Name] = {
         "",
         "fraction of validation's first samples whose inputs changed since the epoch before, under "
         "the same labels in the same order",
+    ),
+    "input.holds_target": Name(
+        "step", "", "0/1", "a column of the inputs equals the real-valued target in every sample of the batch"
     ),
     "loader.samples": Name("once", "", "samples", "size of the data set of the training DataLoader"),
     "input.hashed": Name("epoch", "phase", "samples", "distinct samples seen so far, by a hash of their values"),

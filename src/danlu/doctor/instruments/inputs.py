@@ -17,6 +17,7 @@ MAX_NARROW, MAX_WIDE = 256, 32  # samples of a batch that are measured
 MAX_POSITIONS = 64  # positions of an image used for the moments
 MAX_HASHED = 512  # values per sample used for the hash
 GOLDEN_RATIO = (5**0.5 - 1) / 2
+HASH_STEPS = 2.0**34  # of the mantissa of a hash
 MAX_HASHES = 131_072  # about 16 MB; with augmentation every sample of every epoch is new
 
 
@@ -43,7 +44,7 @@ class Inputs(Instrument):
         self._epoch: dict[str, list[int]] = {"train": [0, 0], "val": [0, 0]}  # samples, repeats
         self._epoch_seen: dict[str, dict[float, tuple[int, int]]] = {"train": {}, "val": {}}  # hash -> step, pass
         self._evaluated: dict[int, set[float]] = {}  # position of a pass in an evaluation -> hashes, over all epochs
-        self._passes = 0  # evaluation passes of this epoch
+        self._passes = [0, 0]  # training and evaluation passes of this epoch
         self._sizes, self._largest = [0, 0], [0, 0]  # training and evaluated samples: of this epoch, of the largest
         self._conflicts: set[float] = set()
         self._weights: Tensor | None = None
@@ -74,12 +75,12 @@ class Inputs(Instrument):
         noted, labels = call.notes.pop("inputs", None), call.notes.pop("labels", None)
         if call.kind is not None:
             self._sizes[call.kind == "val"] += call.size
-            self._passes += call.kind == "val"
+            self._passes[call.kind == "val"] += 1
         if noted is None or call.kind is None:
             return
         samples, values = noted
         joined = values if labels is None else torch.cat([values, labels.to(values.dtype)])
-        phase, at, place = call.kind, (call.step, call.number), self._passes
+        phase, at, place = call.kind, (call.step, call.number), self._passes[1]
         watched.deferred.add(joined, lambda numbers: self._read(phase, at, place, samples, numbers, labels is not None))
 
     def end_epoch(self, watched: WatchedModel) -> None:
@@ -92,8 +93,10 @@ class Inputs(Instrument):
                 watched.write("input.hashed", len(self._seen[phase]), phase, watched.epoch)
                 watched.write("input.repeated", repeats / count, phase, watched.epoch)
             self._epoch[phase], self._epoch_seen[phase] = [0, 0], {}
+        if self._passes[0]:  # steps that the budget skipped are not observed
+            self._sizes[0] += watched.skipped_steps * self._sizes[0] // self._passes[0]
         self._largest = [max(pair) for pair in zip(self._sizes, self._largest)]
-        self._sizes, self._passes = [0, 0], 0
+        self._sizes, self._passes = [0, 0], [0, 0]
         if self._seen["val"]:
             self._write_leaks(watched)
             watched.write("input.label_conflicts", len(self._conflicts), "", watched.epoch)
@@ -142,7 +145,9 @@ class Inputs(Instrument):
             places = scattered(count, MAX_HASHED)
             self._weights = ((torch.sin(steps * 12.9898) * 43758.5453) % 1).to(kind).to(rows.device)
             self._places = (places.to(rows.device), count)
-        return rows.index_select(1, self._places[0]).to(kind) @ self._weights
+        sums = rows.index_select(1, self._places[0]).to(kind) @ self._weights
+        mantissas, exponents = sums.frexp()  # the last bits of a sum depend on the number of rows
+        return (mantissas * HASH_STEPS).round() * exponents.to(kind).exp2()
 
     def _read(
         self, phase: str, at: tuple[int, int], place: int, samples: int, numbers: list[float], labelled: bool

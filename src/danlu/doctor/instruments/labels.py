@@ -22,7 +22,7 @@ MIN_CHANGE = 1e-3  # change of a projection relative to its norm, above rounding
 
 
 class Labels(Instrument):
-    """Write label.kinship, label.kinship_chance and input.val_redrawn"""
+    """Write label.kinship, label.kinship_chance, input.holds_target and input.val_redrawn"""
 
     name = "labels"
     kept = ("_validation_noted", "_before")
@@ -41,6 +41,9 @@ class Labels(Instrument):
         labels = targets.detach()[:MAX_SAMPLES].flatten(1) if targets.dim() > 1 else targets.detach()[:MAX_SAMPLES]
         labels = labels.squeeze(1) if labels.dim() > 1 and labels.shape[1] == 1 else labels
         if call.grad:
+            if labels.dim() == 1 and labels.is_floating_point() and rows.shape[1] > 1:
+                same = (rows == labels[:, None].float()).all(0).any() & (labels != labels[0]).any()
+                watched.write_deferred("input.holds_target", same, "", call.step)
             found, chance = kinship(rows, labels)
             watched.write_deferred("label.kinship", found, "", call.step)
             watched.write_deferred("label.kinship_chance", chance, "", call.step)

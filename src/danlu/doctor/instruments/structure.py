@@ -143,7 +143,7 @@ class Structure(Instrument):
             if watched.ledger.has("parameter.initial", name):  # as the copy of a model that an average updates
                 watched.write("parameter.initial", 0, name)
         watched.write("run.weights_moved", int(bool(changed)), step=watched.steps_done)
-        if self.done and not self._reached_written:
+        if (self.done or self._had_gradient) and not self._reached_written:  # a model may be called in parts only
             self._write_reached(watched)
 
     def _write_initial(self, watched: WatchedModel, name: str, p: nn.Parameter) -> None:

@@ -11,12 +11,15 @@ from danlu.doctor.probes.mixing import Record
 from danlu.doctor.probes.sample import Sample, first_tensor
 from danlu.doctor.watched_model import tensors_in
 
+FAINT = 1e-6  # of the largest gradient of any input; below it an input hardly moves the outputs
 MAX_ELEMENTS = 1_000_000  # input values, for the memory of the backward pass
 
 
 def unused_inputs(sample: Sample) -> Iterator[Record]:
-    """Yield probe.unused_inputs, the fraction of unused positions along each axis of the inputs after the first, and
-    probe.cut_output.
+    """Yield how many positions of the inputs the outputs depend on.
+
+    probe.unused_inputs and probe.faint_inputs are fractions of the positions along each axis after the first, without a
+    gradient and with hardly any; probe.cut_output tells of the first output.
 
     An output may depend on an input without a gradient (a rounded index); so all outputs, weighted differently, are
     taken together, and integers are left out.
@@ -46,6 +49,9 @@ def unused_inputs(sample: Sample) -> Iterator[Record]:
             continue
         unused = any_along(varies, rest) & ~any_along(used, rest)
         yield "probe.unused_inputs", float(unused.float().mean()), f"axis{axis + 1}"
+        if gradient is not None:
+            faint = any_along(varies, rest) & ~any_along(gradient.abs().amax(0) > FAINT * gradient.abs().max(), rest)
+            yield "probe.faint_inputs", float(faint.float().mean()), f"axis{axis + 1}"
 
 
 def any_along(values: Tensor, axes: list[int]) -> Tensor:

@@ -24,6 +24,7 @@ from danlu.doctor.phrase import message
 
 MAX_SKILL = 0.15  # of the training loss: more is hardly memorised in so few steps
 MIN_STEPS = 200
+MIN_STEPS_RECURRENT = 300  # sequences that are near each other need not have the same label, and are learnt slowly
 MAX_EXPLAINED = 0.03  # of the variance of the training targets, without validation
 MIN_RECALL_GAIN = 0.15  # of the mean recall of the classes over that of outputs independent of the inputs
 MIN_SAMPLES = 20  # validation samples; fewer may all be of one class, or wrong by chance
@@ -63,7 +64,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         return
     skill = final_skill(ledger)
     if held is None and not held_losses and unrelated and skill is not None and fitted is not None:
-        if skill < MAX_SKILL and steps_taken(ledger) >= MIN_STEPS:
+        if skill < MAX_SKILL and steps_taken(ledger) >= _min_steps(ledger):
             facts = {"train": skill, "steps": steps_taken(ledger)} | _kin(kin, noise)
             facts["course"] = message(
                 "finding.data.labels_shuffled.no_validation",
@@ -76,7 +77,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     explained = ledger.values("explained.mean", "val")
     fit = late_mean(ledger, "explained.mean", "train")
     if not held_losses and not explained and unrelated and skill is not None and fit is not None:
-        if max(skill, fit) < MAX_EXPLAINED and steps_taken(ledger) >= MIN_STEPS:
+        if max(skill, fit) < MAX_EXPLAINED and steps_taken(ledger) >= _min_steps(ledger):
             facts = {"train": fit, "steps": steps_taken(ledger)} | _kin(kin, noise)
             facts["course"] = message(
                 "finding.data.labels_shuffled.unexplained",
@@ -99,6 +100,11 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
     elif unrelated and len(losses) >= 5:
         yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
+
+
+def _min_steps(ledger: Ledger) -> int:
+    """Training steps after which a loss at chance level is judged without validation."""
+    return MIN_STEPS_RECURRENT if ledger.facts("layer.recurrent") else MIN_STEPS
 
 
 def _course(facts: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,24 @@ from danlu.doctor.drawings.over_layers import gradient_over_depth
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import layer_place
 
+MIN_TIME_STEPS = 20
+MOSTLY = 0.5  # of the time steps
+LITTLE_SKILL = 0.1  # of the training loss
+TOWARDS_INPUT = message("finding.gradient.vanishing.title_layers", "Gradients vanish towards the input")
+THROUGH_TIME = message("finding.gradient.vanishing.title_time", "Gradients vanish through time")
+NORMALISE = message(
+    "finding.gradient.vanishing.normalise",
+    "Use ReLU or GELU in place of sigmoid or tanh in the hidden layers, He initialisation, normalisation layers, or residual "
+    "connections (x + f(x)). A hidden block looks like this:",
+)
+SHORTEN = message(
+    "finding.gradient.vanishing.shorten",
+    "If the answer depends on early time steps, use an LSTM or GRU in place of an RNN, take the mean or maximum of all outputs "
+    "or attention in place of the last output, or shorten the sequences.",
+)
 LOW_SKILL = 0.8  # training skill below which a slow start did harm
 MIN_STEPS = 100  # training steps before which a training has only started
 SEVERE = 1e-5  # gradient at the input over that at the output
@@ -21,6 +38,10 @@ SEVERE = 1e-5  # gradient at the input over that at the output
 
 def vanishing(ledger: Ledger) -> Iterable[Finding]:
     """The gradient shrinks by a constant factor per layer towards the input, at the end of the run or at its start."""
+    steps = _faint_steps(ledger)
+    if steps is not None:
+        yield steps
+        return
     late, early = gradient_decay(*gradient_ends(ledger)), gradient_decay(*gradient_ends(ledger, EARLY))
     skill = (skills(ledger, "train") or [1.0])[-1]
     facts = late or (early if skill < LOW_SKILL else None)
@@ -29,7 +50,36 @@ def vanishing(ledger: Ledger) -> Iterable[Finding]:
         severe = facts is late and facts["ratio"] < SEVERE
         confidence = min(0.95, 0.7 + 0.05 * -math.log10(max(facts["ratio"], 1e-12)))
         where = str(facts.pop("layer"))
+        facts["title"] = TOWARDS_INPUT
+        facts["seen"] = message(
+            "finding.gradient.vanishing.layers",
+            "On its way to the input the gradient is multiplied by {factor} at each of {layers} layers: at {where} it is {ratio} "
+            "times that at the output. The first layers hardly learn.",
+            where=layer_place(where),
+            **{name: facts[name] for name in ("factor", "layers", "ratio")},
+        )
+        facts |= {"do": NORMALISE, "fix": "layers"}
         yield Finding("gradient.vanishing", "error" if severe else "warning", confidence, where, facts)
+
+
+def _faint_steps(ledger: Ledger) -> Finding | None:
+    """Finding on a recurrent layer whose outputs hardly depend on most of its time steps, where the model learns little."""
+    recurrent = {name: facts for name, facts in ledger.facts("layer.recurrent").items() if facts[1] >= MIN_TIME_STEPS}
+    faint = max(ledger.facts("probe.faint_inputs").values(), default=0.0)
+    skill = (skills(ledger, "train") or [1.0])[-1]
+    if not recurrent or faint <= MOSTLY or skill >= LITTLE_SKILL or steps_taken(ledger) < MIN_STEPS:
+        return None
+    layer, (kind, length) = next(iter(recurrent.items()))
+    facts: dict[str, Any] = {"title": THROUGH_TIME, "do": SHORTEN, "fix": "time", "faint": faint, "length": length}
+    facts["seen"] = message(
+        "finding.gradient.vanishing.time",
+        "The {kind} reads {length} time steps, and for {faint:%} of them the gradient of the outputs is less than a millionth of "
+        "the largest: what happens there changes neither the outputs nor the weights.",
+        kind=kind,
+        length=length,
+        faint=faint,
+    )
+    return Finding("gradient.vanishing", "warning", 0.75, layer, facts)
 
 
 def gradient_decay(profile: list[tuple[str, float]], output: float) -> dict[str, Any] | None:
@@ -58,19 +108,15 @@ SPEC = FindingSpec(
     ),
     rule=vanishing,
     words=Words(
-        title="Gradients vanish towards the input",
-        cause=(
-            "On its way to the input the gradient is multiplied by {factor} at each of {layers} layers: at "
-            "{where} it is {ratio} times that at the output. The first layers hardly learn."
-        ),
-        fix=(
-            "Use ReLU or GELU in place of sigmoid or tanh in the hidden layers, He initialisation, "
-            "normalisation layers, or residual connections (x + f(x)). A hidden block looks like this:"
-        ),
-        snippet=(
-            "block = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())\n"
-            'nn.init.kaiming_normal_(block[0].weight, nonlinearity="relu")'
-        ),
+        title="{title}",
+        cause="{seen}",
+        fix="{do}",
+        snippet={
+            "layers": (
+                "block = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())\n"
+                'nn.init.kaiming_normal_(block[0].weight, nonlinearity="relu")'
+            ),
+        },
     ),
     charts=(gradient_over_depth,),
     explains=(
@@ -82,6 +128,7 @@ SPEC = FindingSpec(
         "optim.plateau_minimum",
         "optim.plateau_saddle",
         "model.too_small",
+        "data.labels_shuffled",
     ),
     needs=("layer.gradient",),
     overcome_at=0.6,

@@ -19,6 +19,15 @@ SAME = message(
     "finding.model.sees_future.same",
     "The targets are the items of the inputs at the same positions, not the next ones, and the model reads from left to right.",
 )
+COLUMN = message(
+    "finding.model.sees_future.column",
+    "A column or time step of the inputs equals the target in every sample that was compared.",
+)
+DROP = message(
+    "finding.model.sees_future.drop",
+    "Remove the column from the inputs; for a series, end the window before the value that is to be predicted.",
+)
+MIN_BATCHES = 3
 SHIFT = message("finding.model.sees_future.shift", "Shift the targets by one: each prediction is of the next item.")
 
 
@@ -37,6 +46,15 @@ def sees_future(ledger: Ledger) -> Iterable[Finding]:
     elif copies is not None and copies <= MIN_CHANGE:  # a causal model; others may reconstruct a sequence on purpose
         facts = {"change": copies, "threshold": MIN_CHANGE, "fix": "shift", "do": SHIFT, "seen": SAME}
         yield Finding("model.sees_future", "error", 0.95, "", facts)
+    elif holds_target(ledger):
+        facts = {"change": 0.0, "threshold": MIN_CHANGE, "fix": "", "do": DROP, "seen": COLUMN}
+        yield Finding("model.sees_future", "error", 0.95, "", facts)
+
+
+def holds_target(ledger: Ledger) -> bool:
+    """Return whether a column of the inputs equals the target in every batch that was compared."""
+    compared = ledger.values("input.holds_target")
+    return len(compared) >= MIN_BATCHES and min(compared) == 1
 
 
 SPEC = FindingSpec(
@@ -62,5 +80,5 @@ SPEC = FindingSpec(
     ),
     explains=("fit.*", "optim.*", "data.leak"),
     needs=("input.shape",),
-    concerns=lambda ledger: ledger.has("probe.future") or ledger.has("probe.copies"),
+    concerns=lambda ledger: ledger.has("probe.future") or ledger.has("probe.copies") or holds_target(ledger),
 )
