@@ -128,6 +128,7 @@ class OptimizerSpec:
         momentum: Setting that is its momentum.
         strong_decay: The usual weight decay is about 1e-2; otherwise it is about 1e-4.
         forms: It takes `OptimConfig.form`.
+        lr_ratio: Usual learning rate of a convolutional network relative to that of adamw.
     """
 
     build: Callable[[Groups, OptimConfig, bool], torch.optim.Optimizer]
@@ -139,6 +140,7 @@ class OptimizerSpec:
     momentum: Literal["optim.momentum", "optim.beta1"] | None = None
     strong_decay: bool = False
     forms: bool = False
+    lr_ratio: float = 10.0
 
     @property
     def like_adam(self) -> bool:
@@ -168,7 +170,13 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
         rmsprop, "steps shrink with recent gradients", lr=1e-3, state=1, divisor="recent", forms=True
     ),
     "adam": OptimizerSpec(
-        adam, "momentum and rmsprop combined", lr=2e-3, state=2, divisor="recent", momentum="optim.beta1"
+        adam,
+        "momentum and rmsprop combined",
+        lr=2e-3,
+        state=2,
+        divisor="recent",
+        momentum="optim.beta1",
+        lr_ratio=1.0,
     ),
     "adamw": OptimizerSpec(
         adamw,
@@ -178,6 +186,7 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
         divisor="recent",
         momentum="optim.beta1",
         strong_decay=True,
+        lr_ratio=1.0,
     ),
     "muon": OptimizerSpec(
         muon,
@@ -188,6 +197,7 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
         divisor="recent",
         momentum="optim.momentum",
         strong_decay=True,
+        lr_ratio=1.5,
     ),
 }
 

@@ -120,7 +120,7 @@ def choose_fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
     usual = message("choice.fine_tuning.usual", "usual for fine-tuning")
     pick("optim.name", "adamw", usual)
     optimizer = find_optimizer(chooser["optim.name"])
-    lr = (HEAD_LR if only_head else LR) * (1 if optimizer.like_adam else 10)
+    lr = (HEAD_LR if only_head else LR) * optimizer.lr_ratio
     why = message("choice.lr.head", "of the head; earlier layers learn more slowly")
     pick("optim.lr", lr, fitted if only_head else why)
     decay = WEIGHT_DECAY if optimizer.strong_decay else 1e-4

@@ -45,7 +45,7 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     chooser.pick("optim.name", network.optimizer if from_scratch else "adamw", usual)
     rule = chooser["optim.name"]
     optimizer = find_optimizer(rule)
-    lr = network.lr if optimizer.like_adam else 10 * network.lr
+    lr = network.lr * optimizer.lr_ratio
     if not from_scratch and not fine_tuning:
         lr /= 2
     chooser.pick("optim.lr", lr, message("choice.lr.usual", "usual for {optimiser}", optimiser=rule))

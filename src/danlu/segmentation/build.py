@@ -26,7 +26,7 @@ class SegmenterSpec:
     possible. multiple: the image side must be a multiple of it. light: default options on a CPU, where it starts from
     random initialisation. optimizer: default update rule from random initialisation. packaged: its default backbone on
     colour photographs is the packaged ImageNet network. training_images: default number of images of 256 px to train
-    on, over all epochs. lr: default learning rate of `optimizer`, and of adamw.
+    on, over all epochs. lr: default learning rate of adamw.
     """
 
     build: Callable[..., Segmenter]
@@ -70,7 +70,6 @@ SEGMENTERS: dict[str, SegmenterSpec] = {
         multiple=16,
         light={"width": 24, "fold_pixels": 2, "levels": 4, "fine_width": 8},
         optimizer="muon",
-        lr=5e-3,
         training_images=11_000,
     ),
     "fcn32s": _fcn(partial(FCN, stride=32), "FCN-32s on VGG-16, as published"),
