@@ -95,6 +95,21 @@ class HandWritten(nn.Module):
         return -(torch.log(chances + 1e-9) * F.one_hot(y, outputs.shape[1])).sum(1).mean()
 
 
+class OfAllLabels(nn.Module):
+    """Cross entropy written by hand that indexes the columns only: the outputs of all labels of the batch."""
+
+    def forward(self, outputs: Tensor, y: Tensor) -> Tensor:
+        return -F.log_softmax(outputs, 1)[:, y].mean()
+
+
+class Exponentials(nn.Module):
+    """A softmax written by hand."""
+
+    def forward(self, scores: Tensor) -> Tensor:
+        powers = torch.exp(scores - scores.max(1, keepdim=True).values)
+        return powers / powers.sum(1, keepdim=True)
+
+
 def softmax_of_one(setup: Setup, _: None) -> Setup:
     return on_model(setup, lambda model: nn.Sequential(model, nn.Softmax(1))).but(loss=nn.BCELoss)
 
@@ -131,6 +146,8 @@ BEHAVIOUR_FAULTS = [
     Fault("layer created in forward", "model.unregistered", lambda setup, _: on_model(setup, CreatedInForward), needs="mlp", avoid="deep", proof="code"),
     Fault("log-softmax over the batch", "model.output_mismatch", log_softmax(0), needs="classes", also=("model.mixes_samples",), proof="code"),
     Fault("softmax over the batch in a loss by hand", "model.output_mismatch", lambda setup, _: setup.but(loss=lambda: HandWritten(0)), needs="classes", proof="code"),
+    Fault("outputs of all labels", "model.output_mismatch", lambda setup, _: setup.but(loss=OfAllLabels), needs="classes", proof="code"),
+    Fault("softmax by hand", "model.output_mismatch", lambda setup, _: on_model(setup, lambda model: nn.Sequential(model, Exponentials())), needs="classes", proof="code"),
     Fault("ReLU before log-softmax", "model.output_mismatch", log_softmax(1, nn.ReLU), needs="classes", proof="code"),
     Fault("softmax of one output", "model.output_mismatch", softmax_of_one, needs="binary", also=("loop.no_update",), proof="code"),
     Fault("recurrence over the samples", "model.mixes_samples", with_model(rows_of_images(batch_first=False)), needs="images classes", proof="code"),

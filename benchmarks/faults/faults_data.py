@@ -182,6 +182,22 @@ def shifted_labels(setup: Setup, fraction: float) -> Setup:
     return on_data(setup, edit)
 
 
+def target_kept(setup: Setup, _: None) -> Setup:
+    """Leave the column of the targets among the inputs."""
+
+    def with_target(x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([y.reshape(-1, 1), x[:, 1:]], 1)
+
+    return on_data(
+        setup, lambda data, g: replace(data, x=with_target(data.x, data.y), x_val=with_target(data.x_val, data.y_val))
+    )
+
+
+def other_units(setup: Setup, _: None) -> Setup:
+    """Standardise the targets of training, not those of validation."""
+    return on_data(setup, lambda data, g: replace(data, y_val=77 * data.y_val + 300))
+
+
 def any_quarter_turn(x: Tensor) -> Tensor:
     """Rotate each image by 0, 90, 180 or 270 degrees and mirror it at random: 6 and 9 become the same."""
     turned = torch.stack(
@@ -242,6 +258,8 @@ DATA_FAULTS = [
     Fault("blank samples", "data.degenerate", blank, {"40 %": 0.4, "15 %": 0.15}, "images"),
     Fault("not shuffled", "data.not_shuffled", not_shuffled, {"sorted": 0, "runs of 200": 200}, "classes", proof="code"),
     Fault("validation preprocessed otherwise", "data.split_shift", shifted_inputs, {"much": (0.5, 1.5), "little": (1.0, 1.3)}),
+    Fault("validation in other units", "data.split_shift", other_units, needs="numbers", proof="code"),
+    Fault("target among the inputs", "model.sees_future", target_kept, needs="numbers table", proof="code"),
     Fault("split by label", "data.split_shift", shifted_labels, {"absent": 0.0, "1 in 20": 0.05}, "classes"),
     Fault("augmentation destroys the label", "data.augmentation_harmful", harmful_augmentation,
           {"erased": mostly_erased, "noise": strong_noise, "turned": any_quarter_turn}, "images", also=("fit.regularisation_too_strong",)),

@@ -16,7 +16,7 @@ MAX_ELEMENTS = 1_000_000  # input values, for the memory of the backward pass
 
 
 def unused_inputs(sample: Sample) -> Iterator[Record]:
-    """Yield how many positions of the inputs the outputs depend on.
+    """Yield fractions of the positions of the inputs on which the outputs do not depend.
 
     probe.unused_inputs and probe.faint_inputs are fractions of the positions along each axis after the first, without a
     gradient and with hardly any; probe.cut_output tells of the first output.
