@@ -64,6 +64,13 @@ def test_the_table_of_healing_at_80_columns():
     assert said.splitlines()[0].split() == ["finding", "change", "before", "after", "difference", "+-", "noise", "kept"]
 
 
+@pytest.mark.parametrize(("stopped", "why"), [("the budget of 20 s is used up", "--budget"), ("", "no change to try")])
+def test_healing_that_tried_nothing_says_why(stopped: str, why: str) -> None:
+    found = {"attempts": [], "metric": "accuracy", "trials": "1", "not_tried": [], "stopped": stopped, "command": ""}
+    said = printed(80, lambda console: print_healing(console, found))
+    assert ("--budget" in said, "no change to try" in said) == (why == "--budget", why == "no change to try")
+
+
 NAMES = ["folder/" + "long name " * 7 + ".png", "short.png"]
 
 

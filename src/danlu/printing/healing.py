@@ -66,9 +66,12 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
         )
         print_line(console, f"  {found['command']}")
     else:
-        tried = (
-            translated("healing.no_gain", "no change improved the metric by more than the noise")
-            if found["attempts"]
-            else translated("healing.nothing", "there was no change to try")
-        )
-        print_line(console, translated("healing.unchanged", "the run is unchanged: {why}", why=tried))
+        print_line(console, translated("healing.unchanged", "the run is unchanged: {why}", why=_why_unchanged(found)))
+
+
+def _why_unchanged(found: Mapping[str, Any]) -> str:
+    if found["attempts"]:
+        return translated("healing.no_gain", "no change improved the metric by more than the noise")
+    if found["stopped"]:
+        return translated("healing.none_finished", "no change could be tried before that; --budget gives more time")
+    return translated("healing.nothing", "there was no change to try")
