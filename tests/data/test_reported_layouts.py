@@ -106,6 +106,15 @@ def test_smoothed_masks_hold_no_classes(tmp_path):
         blurred.save(tmp_path / f"masks/{name}.png")
     assert "smoothed" in refused(tmp_path)
     assert "smoothed" in refused(tmp_path, "semantic")
+    assert "smoothed" in refused(tmp_path, format="instance-masks")
+
+
+@pytest.mark.parametrize("form", ["instance-masks", "label-masks", "binary-masks"])
+def test_masks_named_unlike_their_images_say_so(tmp_path, form):
+    images(tmp_path / "images", NAMES)
+    for i in range(6):
+        mask(tmp_path / f"masks/other{i}.png")
+    assert "no mask with the name of an image" in refused(tmp_path, format=form)
 
 
 def test_many_classes_are_not_called_smoothed(tmp_path):

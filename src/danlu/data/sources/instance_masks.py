@@ -34,7 +34,7 @@ from danlu.data.sources.targets import Task
 from danlu.data.survey import File, Survey, as_survey, normal
 from danlu.data.text_files import read_lines
 from danlu.message import message
-from danlu.refuse import Refusal
+from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TASKS, object_task
 
 CLASS = "object"
@@ -103,6 +103,10 @@ def open_binary(path: Path | Survey, config: DataConfig, task: Task | None = Non
 def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool) -> Dataset:
     found: list[Labelled] = []
     pairs = _pairs(survey)
+    if not pairs:
+        raise no_pairs(survey)
+    if kind_of_masks([pair.mask for pair in pairs]) == "lossy":
+        raise Refusal(message("data.refuse.with_reason", "{path}: {reason}", path=survey.path, reason=LOSSY))
     problems = [Problem(file.relative, "no mask with this name") for file in _alone(survey, pairs)]
     problems += [
         Problem(file.relative, "missing image: a mask without its image") for file in _lonely_masks(survey, pairs)
@@ -134,6 +138,17 @@ def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool)
     form = "binary masks" if separate else "instance masks"
     wanted = object_task(task is None or TASKS[task].masks)
     return assemble(survey.path, form, found, names, config, wanted, problems, classes.notes)
+
+
+def no_pairs(survey: Survey) -> Refusal:
+    """The refusal of data without masks."""
+    return refusal(
+        str(survey.path),
+        message(
+            "data.wanted.images_and_masks", "images and masks of the same name, such as images/a.jpg and masks/a.png"
+        ),
+        message("data.got.no_mask_of_image", "no mask with the name of an image"),
+    )
 
 
 def open_objects(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:

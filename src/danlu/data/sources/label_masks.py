@@ -21,7 +21,7 @@ from danlu.data.image_file import UNREADABLE, ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.label_maps import LabelMap, MaskClasses, as_colours, grey_as_colours, read_values
 from danlu.data.sources.class_lists import class_list, names_of
-from danlu.data.sources.instance_masks import CLASS_FOLDER
+from danlu.data.sources.instance_masks import CLASS_FOLDER, no_pairs
 from danlu.data.sources.label_set_names import CITYSCAPES, CITYSCAPES_TRAIN, VOC, VOC_COLOURS
 from danlu.data.sources.labelled import image_files, relative
 from danlu.data.sources.mask_files import (
@@ -136,14 +136,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     survey = as_survey(path)
     pairs = label_pairs(survey)
     if not pairs:
-        raise refusal(
-            str(survey.path),
-            message(
-                "data.wanted.images_and_masks",
-                "images and masks of the same name, such as images/a.jpg and masks/a.png",
-            ),
-            message("data.got.no_mask_of_image", "no mask with the name of an image"),
-        )
+        raise no_pairs(survey)
     if kind_of(survey, pairs) == "lossy":
         raise Refusal(message("data.refuse.with_reason", "{path}: {reason}", path=survey.path, reason=LOSSY))
     problems: list[Problem] = []
