@@ -21,6 +21,7 @@ PASSES: dict[str, tuple[list[Batch], float, int, int, range]] = {
     "training set, then validation": ([Batch(32, 32)] * 25 + [Batch(32, 0)] * 5, 1.0, 960, 800, range(25, 30)),
     "validation, then training set": ([Batch(32, 1)] * 5 + [Batch(32, 16)] * 25, 0.5, 960, 800, range(5)),
     "training set, then a leak of a half": ([Batch(32, 32)] * 25 + [Batch(32, 16)] * 5, 1.0, 960, 800, range(25, 30)),
+    "training set as a whole, validation not checked": ([Batch(800, 160)], 0.2, 960, 2400, range(0)),
     "both as a whole": ([Batch(800, 480), Batch(160, 0)], 0.6, 960, 800, range(1, 2)),
     "the last class alone in both": ([Batch(32, 0)] * 5 + [Batch(32, 8)] * 2, 1.0, 224, 800, range(7)),
 }

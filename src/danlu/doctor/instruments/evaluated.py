@@ -37,7 +37,9 @@ def held_out(batches: Sequence[Batch], coverage: float, evaluated: int, trained:
         before, after = range(cut), range(cut, len(batches))
         low, high = sorted((before, after), key=lambda part: _fraction([batches[i] for i in part]))
         return low if _is_of_training([batches[i] for i in high], coverage) else everything
-    again = evaluated >= WHOLE * trained and _is_of_training(batches, coverage)
+    checked = sum(one.samples for one in batches)
+    gallery = len(batches) == 1 and evaluated / 2 < checked < WHOLE * evaluated  # the rest was not checked
+    again = (gallery or evaluated >= WHOLE * trained) and _is_of_training(batches, coverage)
     return range(0) if again else everything
 
 

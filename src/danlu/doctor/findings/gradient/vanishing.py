@@ -16,6 +16,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import layer_place
 
+MANY_STEPS = 300
 MIN_TIME_STEPS = 20
 MOSTLY = 0.5  # of the time steps
 LITTLE_SKILL = 0.1  # of the training loss
@@ -79,7 +80,8 @@ def _faint_steps(ledger: Ledger) -> Finding | None:
         length=length,
         faint=faint,
     )
-    return Finding("gradient.vanishing", "warning", 0.75, layer, facts)
+    severity = "warning" if steps_taken(ledger) >= MANY_STEPS else "note"  # fewer may be too few to learn a sequence
+    return Finding("gradient.vanishing", severity, 0.75, layer, facts)
 
 
 def gradient_decay(profile: list[tuple[str, float]], output: float) -> dict[str, Any] | None:
