@@ -40,8 +40,8 @@ class DetectorSpec:
     training_images: default number of images of 320 px to train on, over all epochs; scaled down for larger images.
     light_backbone, light_width: backbone and pyramid channels on a CPU without pretrained weights, where the default
     backbone is too slow. nms_iou: default IoU threshold of non-maximum suppression, 1 for detectors without it.
-    packaged: its default backbone on colour photographs is the packaged ImageNet network. lr: default peak learning
-    rate of adamw; None for that of most detectors. clip_norm: default max norm of the gradient, None for no limit.
+    packaged: its default backbone on colour photographs is the packaged ImageNet network. optimizer: default update
+    rule from random initialisation. lr: default peak learning rate of adamw; None for that of most detectors. clip_norm: default max norm of the gradient, None for no limit.
     needs_fp32: its outputs need more digits than bf16 has. batch_size: default number of images per step of large sets.
     """
 
@@ -60,6 +60,7 @@ class DetectorSpec:
     light_width: int | None = None
     nms_iou: float = 0.6
     packaged: bool = False
+    optimizer: str = "adamw"
     lr: float | None = None
     clip_norm: float | None = None
     needs_fp32: bool = False
@@ -89,17 +90,13 @@ PUBLISHED: dict[str, Any] = {
     "positive_share": 0.25,
 }
 
+_yolo = partial(DetectorSpec, packaged=True, optimizer="muon")
 DETECTORS: dict[str, DetectorSpec] = {
-    "yolo-nano": DetectorSpec(
-        partial(YOLO, width=64),
-        "anchor-free YOLO on cspnet-nano: fast, also without a GPU",
-        "cspnet-nano",
-        packaged=True,
+    "yolo-nano": _yolo(
+        partial(YOLO, width=64), "anchor-free YOLO on cspnet-nano: fast, also without a GPU", "cspnet-nano"
     ),
-    "yolo-tiny": DetectorSpec(partial(YOLO, width=96), "anchor-free YOLO on cspnet-tiny", "cspnet-tiny", packaged=True),
-    "yolo-small": DetectorSpec(
-        partial(YOLO, width=128), "anchor-free YOLO on cspnet-small", "cspnet-small", packaged=True
-    ),
+    "yolo-tiny": _yolo(partial(YOLO, width=96), "anchor-free YOLO on cspnet-tiny", "cspnet-tiny"),
+    "yolo-small": _yolo(partial(YOLO, width=128), "anchor-free YOLO on cspnet-small", "cspnet-small"),
     "rcnn": DetectorSpec(
         RCNN,
         "a network on every region, then support vector machines",

@@ -197,7 +197,7 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
         divisor="recent",
         momentum="optim.momentum",
         strong_decay=True,
-        lr_ratio=1.5,
+        lr_ratio=3.0,
     ),
 }
 

@@ -227,10 +227,13 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
             seen=epochs * samples,
         ),
     )
-    chooser.pick("optim.name", "adamw", message("choice.optimiser.detector", "robust for detectors"))
+    rule = "adamw" if starting_weights(chooser) else detector.optimizer
+    chooser.pick("optim.name", rule, message("choice.optimiser.detector", "robust for detectors"))
     rule = chooser["optim.name"]
     optimizer = find_optimizer(rule)
-    lr = optimizer.lr if rule != "adamw" else detector.lr or DETECTOR_LR / (3 if two_stages else 1)
+    lr = optimizer.lr
+    if optimizer.like_adam:
+        lr = (detector.lr or DETECTOR_LR / (3 if two_stages else 1)) * optimizer.lr_ratio
     chooser.pick("optim.lr", lr, message("choice.lr.detector", "usual for {optimiser} and a detector", optimiser=rule))
     chooser.pick(
         "optim.weight_decay",
