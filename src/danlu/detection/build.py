@@ -41,8 +41,9 @@ class DetectorSpec:
     light_backbone, light_width: backbone and pyramid channels on a CPU without pretrained weights, where the default
     backbone is too slow. nms_iou: default IoU threshold of non-maximum suppression, 1 for detectors without it.
     packaged: its default backbone on colour photographs is the packaged ImageNet network. optimizer: default update
-    rule from random initialisation. lr: default peak learning rate of adamw; None for that of most detectors. clip_norm: default max norm of the gradient, None for no limit.
-    needs_fp32: its outputs need more digits than bf16 has. batch_size: default number of images per step of large sets.
+    rule from random initialisation. lr: default peak learning rate of adamw; None for that of most detectors.
+    clip_norm: default max norm of the gradient, None for no limit. needs_fp32: its outputs need more digits than bf16
+    has. batch_size: default number of images per step of large sets.
     """
 
     build: Callable[..., Detector]
