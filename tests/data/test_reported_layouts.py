@@ -270,6 +270,7 @@ def test_coco_json_of_labels(tmp_path):
         images(tmp_path / split, [f"{split}{i}" for i in range(6)])
         coco_of_labels(tmp_path, split, [(f"{split}{i}", i % 2) for i in range(6)])
     data = read(tmp_path)
+    assert data.format == "coco labels"
     assert (data.task, sorted(data.given.tolist())) == ("classify", [TRAIN] * 6 + [VAL] * 6)
     assert labels(data) == {f"{split}{i}.jpg": KINDS[i % 2] for split in ("train", "val") for i in range(6)}
 

@@ -235,7 +235,7 @@ def test_numbers_as_well(refit, houses, tmp_path):
 
 def test_an_ensemble_of_detectors_finds_what_its_members_confirm(drawn_coco, tmp_path):
     settings = {"size": 64, "epochs": 4, "batch_size": 8, "lr": 0.006, "augment": "none", "device": "cpu"}
-    settings |= {"doctor.budget": 0.0}
+    settings |= {"doctor.budget": 0.0, "optimizer": "adamw"}
     plain = {"precision": "fp32", "channels_last": False, "task": "detect", "out": str(tmp_path / "run")}
     run = danlu.train(drawn_coco, folds=2, refit="ensemble", console=QUIET, **settings, **plain)
     assert run.summary["test_looks"] == 1
