@@ -23,6 +23,7 @@ from danlu.preparation.data_defaults import pick_data_settings, starting_weights
 from danlu.preparation.freezing import trains_only_head
 from danlu.preparation.own_defaults import CLIP_NETWORK, choose_for_own, choose_network_for_tensors
 from danlu.preparation.pretrained import (
+    FEWER_IMAGES,
     LAYER_DECAY,
     ONE_CYCLE,
     choose_detector_fine_tuning,
@@ -228,7 +229,8 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
         ),
     )
     rule = "adamw" if starting_weights(chooser) else detector.optimizer
-    chooser.pick("optim.name", rule, message("choice.optimiser.detector", "robust for detectors"))
+    robust = message("choice.optimiser.detector", "robust for detectors")
+    chooser.pick("optim.name", rule, robust if rule == "adamw" else FEWER_IMAGES)
     rule = chooser["optim.name"]
     optimizer = find_optimizer(rule)
     lr = optimizer.lr

@@ -42,6 +42,7 @@ DETECTOR_LAYER_DECAY = 0.3  # with 0.6 the last stage grew until it gave one out
 SEGMENTER = "unet"  # default for semantic segmentation from random initialisation
 PRETRAINED_SEGMENTER = "fpn"  # default network for semantic segmentation on pretrained weights
 
+FEWER_IMAGES = message("choice.optimiser.fewer_images", "learns from fewer images than adamw here")
 ONE_CYCLE = message("choice.schedule.one_cycle", "quick rise, long decay: strong for a fixed number of epochs")
 
 

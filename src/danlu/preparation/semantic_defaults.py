@@ -8,7 +8,7 @@ from danlu.learning.optim import find_optimizer
 from danlu.message import message
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Chooser
-from danlu.preparation.pretrained import ONE_CYCLE, PRETRAINED_SEGMENTER, SEGMENTER, is_pretrained
+from danlu.preparation.pretrained import FEWER_IMAGES, ONE_CYCLE, PRETRAINED_SEGMENTER, SEGMENTER, is_pretrained
 from danlu.segmentation.build import SegmenterSpec, find_segmenter
 from danlu.task_spec import TaskSpec
 
@@ -42,7 +42,8 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     if fine_tuning:
         _start(chooser, str(init))
     usual = message("choice.usual_for_segmentation", "usual for segmentation")
-    chooser.pick("optim.name", network.optimizer if from_scratch else "adamw", usual)
+    rule = network.optimizer if from_scratch else "adamw"
+    chooser.pick("optim.name", rule, usual if rule == "adamw" else FEWER_IMAGES)
     rule = chooser["optim.name"]
     optimizer = find_optimizer(rule)
     lr = network.lr * optimizer.lr_ratio
