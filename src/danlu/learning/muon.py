@@ -71,15 +71,21 @@ class Muon(torch.optim.Optimizer):
 def orthogonalized(matrix: Tensor) -> Tensor:
     """Bring all singular values of a matrix (m, n) near one, and keep its singular vectors.
 
-    Iterates an odd polynomial of the matrix, in bfloat16 on an accelerator and in float32 on a CPU, where products in
-    bfloat16 are up to ten times slower unless the CPU has instructions for them.
+    Iterates x <- a x + b (x x') x + c (x x')^2 x. All factors are polynomials of x x', so that the iteration runs on
+    that square of the smaller side, and the matrix itself is multiplied once: a kernel of 192 x 3456 takes a fifth of
+    the products.
     """
     a, b, c = NEWTON_SCHULZ
-    x = matrix.to(torch.float32 if matrix.is_cpu else torch.bfloat16)
+    x = matrix.float()
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     x = x / x.norm().clamp(min=1e-7)  # no singular value above 1
+    gram = x @ x.T
+    unit = torch.eye(len(gram), dtype=x.dtype, device=x.device)
+    product = unit
     for _ in range(STEPS):
-        square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c).add_(unit, alpha=a)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    x = product @ x
     return (x.T if tall else x).to(matrix.dtype)
