@@ -153,7 +153,7 @@ DETECTORS: dict[str, DetectorSpec] = {
         two_stages=True,
         training_images=6_000,
     ),
-    "ssd": DetectorSpec(ssd, "SSD on a small backbone", "cspnet-nano", packaged=True),
+    "ssd": DetectorSpec(ssd, "SSD on a small backbone", "cspnet-nano", packaged=True, optimizer="muon"),
     "ssd300": DetectorSpec(ssd300, "SSD300 on VGG-16, as published", "vgg16", multiple=1, size=300),
     "retinanet": DetectorSpec(
         RetinaNet,
@@ -161,6 +161,7 @@ DETECTORS: dict[str, DetectorSpec] = {
         "cspnet-nano",
         training_images=15_000,
         packaged=True,
+        optimizer="muon",
     ),
     "retinanet-resnet50": DetectorSpec(
         partial(RetinaNet, width=256, depth=4, anchor=32.0, levels=5), "RetinaNet as published", "resnet50"
