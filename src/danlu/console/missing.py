@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from danlu.message import message
-from danlu.refuse import either, nearest_files, refusal
+from danlu.data.absent import no_such_data
+from danlu.refuse import nearest_files
 
 
 def refuse_missing(values: Mapping[str, Any]) -> None:
@@ -19,12 +19,7 @@ def refuse_missing(values: Mapping[str, Any]) -> None:
     if not isinstance(data, str) or not _is_path(data) or os.path.lexists(os.path.expanduser(data)):
         return
     if near := nearest_files(data):
-        raise refusal(
-            "DATA",
-            message("data.wanted.file_folder_name_known", "a file, a folder or the name of a known dataset"),
-            data,
-            do=message("data.do.did_you_mean", "did you mean {listed}?", listed=either([repr(n) for n in near])),
-        )
+        raise no_such_data(data, near)
 
 
 def _is_path(data: str) -> bool:

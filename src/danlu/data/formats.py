@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from danlu.config import DataConfig
+from danlu.data.absent import no_such_data
 from danlu.data.annotations import Annotation
 from danlu.data.data_root import data_root
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles, Problem
@@ -240,17 +241,8 @@ def _no_such_data(name: str) -> Refusal:
         got = f"a link to {os.readlink(path)}, which does not exist"
         return refusal(f"DATA {name}", message("data.wanted.existing_file_folder", "an existing file or folder"), got)
     near = nearest(name, known_names()) + nearest_files(name)
-    do = (
-        message("data.do.did_you_mean", "did you mean {listed}?", listed=either([repr(n) for n in near[:4]]))
-        if near
-        else message("data.do.known_datasets", "known datasets: {listed}", listed=", ".join(known_names()))
-    )
-    return refusal(
-        "DATA",
-        message("data.wanted.file_folder_name_known", "a file, a folder or the name of a known dataset"),
-        name,
-        do=do,
-    )
+    known = message("data.do.known_datasets", "known datasets: {listed}", listed=", ".join(known_names()))
+    return no_such_data(name, near, known)
 
 
 def _open_split(flag: str, given: str, main: Dataset, config: DataConfig) -> Dataset:
