@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.learning.closure import recomputed
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # a x + b x^3 + c x^5, steepest at 0 (Jordan et al. 2024)
 STEPS = 5  # of that iteration; singular values end between 0.7 and 1.2
 ADAMW_RMS = 0.2  # of the updates of AdamW (Liu et al. 2025, section 2.2)
@@ -40,10 +42,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters. closure: recomputes the loss; its value is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = recomputed(closure)
         for group in self.param_groups[: self.hidden_groups]:
             for p in group["params"]:
                 if p.grad is not None:

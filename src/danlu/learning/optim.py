@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import OptimConfig
+from danlu.learning.closure import recomputed
 from danlu.learning.muon import Muon
 from danlu.message import message
 from danlu.refuse import either, one_of, refusal
@@ -93,10 +94,7 @@ class RootMeanSquare(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters. closure: recomputes the loss; its value is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = recomputed(closure)
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:

@@ -32,9 +32,10 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     network = find_segmenter(chooser["model.name"])
     from_scratch = init in (None, "none")
     if device.type == "cpu" and from_scratch:
+        text = "without a GPU: about the work of half the resolution, with the pixels of the whole"
+        why = message("choice.fold_pixels.light", text)
         for option, value in network.light.items():
-            text = "without a GPU: about the work of half the resolution, with the pixels of the whole"
-            chooser.pick(f"detect.{option}", value, message("choice.fold_pixels.light", text))
+            chooser.pick(f"detect.{option}", value, why)
     batch = 16 if samples >= SMALL_SET else 8
     why = message("choice.batch_size.images", "{samples:,} training images", samples=samples)
     chooser.pick("batch_size", min(batch, samples), why)

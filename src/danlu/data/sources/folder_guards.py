@@ -36,7 +36,7 @@ CHANNEL_WORDS = {
 }
 PART_WORDS = {"part", "parts", "batch", "fold", "shard", "chunk", *IMAGE_WORDS}  # of folders that share out one set
 SPLIT_ENDINGS = ("tr", "ts")  # nnU-Net's imagesTr, imagesTs
-MOST_INSIDE = 0.65  # fraction of the images in folders of folders, beside a few folders of results or figures
+MIN_INSIDE_FRACTION = 0.65  # fraction of the images in folders of folders, beside a few folders of results or figures
 MIN_MASKS = 0.3  # fraction of images that lie in folders of masks where some do
 MIN_LISTED = 3  # images that a whole json file names where it is an annotation of them
 
@@ -250,7 +250,7 @@ def _too_high(survey: Survey, folders: list[Folder]) -> Message | None:
             and sum(below[kid] > 0 for kid in survey.subfolders(last)) > 1]  # fmt: skip
     divided = [folder for folder in folders
                if {TRAIN} < {split_of(kid[-1]) for kid in survey.subfolders(folder) if below[kid]}]  # fmt: skip
-    most = sum(below[folder] for folder in deep) > MOST_INSIDE * sum(below[folder] for folder in folders)
+    most = sum(below[folder] for folder in deep) > MIN_INSIDE_FRACTION * sum(below[folder] for folder in folders)
     if not divided and not (deep and most) and (len(deep) < 2 or len(deep) < 0.5 * len(folders)):
         return None
     deep = divided or deep

@@ -58,7 +58,7 @@ MIN_SAME_STEM = 0.8  # fraction of a folder's photos with a file of the same ste
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jpg", ".jpeg")
 JPEG_SUFFIXES = (".jpg", ".jpeg")  # of a format that changes values
 MIN_SMOOTHED = 8  # values of a mask that may be smoothed
-MOST_AROUND = 0.75  # fraction of the masks with the value of an object in all corners, where that is the background
+MIN_AROUND_FRACTION = 0.75  # of the masks whose corners all hold the value of an object, where it is the background
 MAX_EVEN = 0.2  # fraction of the pixels between the smallest and the largest value that equal their neighbours
 MAX_VALUES = 1000  # a mask with more values was saved by a lossy format
 MAX_CLASS_COLOURS = 64  # max number of colours in a mask of class colours
@@ -244,7 +244,7 @@ def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
     every = set().union(*values)
     if not every:
         return "empty"
-    if len(every) <= 1 and around > MOST_AROUND * len(values):
+    if len(every) <= 1 and around > MIN_AROUND_FRACTION * len(values):
         return "inverted"
     if len(every) <= 1:
         return "several objects" if max(parts, default=1) > 1 else "one object"

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MIN_CHI_SQUARE = 20.0  # of a difference between two runs of passes; by chance in less than one of 100,000 tables
-ALL = 0.7  # of the training samples that a run of passes over the training set is expected to hold
-DEVIATIONS = 3.0  # of a count, below which fewer may be chance
-WHOLE = 0.98  # of the samples of a training epoch
+MIN_COVERED_FRACTION = 0.7  # of the training samples that a run of passes over the training set is expected to hold
+MAX_STANDARD_ERRORS = 3.0  # of a count, below which fewer may be chance
+WHOLE_EPOCH_FRACTION = 0.98  # of the samples of a training epoch
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,17 @@ def held_out(batches: Sequence[Batch], coverage: float, evaluated: int, trained:
         low, high = sorted((before, after), key=lambda part: _fraction([batches[i] for i in part]))
         return low if _is_of_training([batches[i] for i in high], coverage) else everything
     checked = sum(one.samples for one in batches)
-    gallery = len(batches) == 1 and evaluated / 2 < checked < WHOLE * evaluated  # the rest was not checked
-    again = (gallery or evaluated >= WHOLE * trained) and _is_of_training(batches, coverage)
+    # A gallery of training samples: the rest of the evaluation was not checked.
+    gallery = len(batches) == 1 and evaluated / 2 < checked < WHOLE_EPOCH_FRACTION * evaluated
+    again = (gallery or evaluated >= WHOLE_EPOCH_FRACTION * trained) and _is_of_training(batches, coverage)
     return range(0) if again else everything
 
 
 def _is_of_training(batches: Sequence[Batch], coverage: float) -> bool:
     """Return whether as many samples are known as of passes over the training set, of which a fraction was checked."""
     samples = sum(one.samples for one in batches)
-    slack = DEVIATIONS * math.sqrt(coverage * (1 - coverage) / max(1, samples))
-    return _fraction(batches) >= min(ALL * coverage, coverage - slack)
+    slack = MAX_STANDARD_ERRORS * math.sqrt(coverage * (1 - coverage) / max(1, samples))
+    return _fraction(batches) >= min(MIN_COVERED_FRACTION * coverage, coverage - slack)
 
 
 def _fraction(batches: Sequence[Batch]) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.instruments.evaluated import WHOLE, Batch, held_out
+from danlu.doctor.instruments.evaluated import WHOLE_EPOCH_FRACTION, Batch, held_out
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_FEATURES = 256
@@ -186,7 +186,8 @@ class Inputs(Instrument):
         held: set[float] = set().union(*(self._evaluated[place] for place in kept))
         leaked = len(held & trained.keys())
         watched.write("input.held_out", len(held), "", watched.epoch)
-        watched.write("input.only_trained", int(not held and evaluated * WHOLE <= count), "", watched.epoch)
+        only_trained = not held and evaluated * WHOLE_EPOCH_FRACTION <= count
+        watched.write("input.only_trained", int(only_trained), "", watched.epoch)
         watched.write("input.leaked", leaked, "", watched.epoch)
         watched.write("input.leaked_share", leaked / max(1, len(held)), "", watched.epoch)
 

@@ -19,7 +19,7 @@ def unused_inputs(sample: Sample) -> Iterator[Record]:
     """Yield fractions of the positions of the inputs on which the outputs do not depend.
 
     probe.unused_inputs and probe.faint_inputs are fractions of the positions along each axis after the first, without a
-    gradient and with hardly any; probe.cut_output tells of the first output.
+    gradient and with hardly any; probe.cut_output is about the first output.
 
     An output may depend on an input without a gradient (a rounded index); so all outputs, weighted differently, are
     taken together, and integers are left out.

@@ -18,6 +18,9 @@ VOID = 255  # label of pixels without a class in the masks of most data sets
 MIN_GAP = 50  # labels below it that never occur
 MIN_LABELS_PER_CLASS = 5  # with fewer, the first class may be missing by chance
 
+ZERO_OR_ONE = message("finding.data.label_range.sign", "labels of a binary loss must be 0 or 1")
+MINUS_ONE_OR_ONE = message("finding.data.label_range.unsigned", "labels of this loss must be -1 or 1")
+
 
 def label_range(ledger: Ledger) -> Iterable[Finding]:
     """Labels that do not fit the loss: outside 0..K-1, counted from 1, or -1 and 1 where 0 and 1 are expected."""
@@ -30,7 +33,7 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
     elif (
         kind in ("bce", "bce_logits") and low is not None and (low < 0 or (high or 0) > 1) and not is_regression(ledger)
     ):
-        facts["problem"] = message("finding.data.label_range.sign", "labels of a binary loss must be 0 or 1")
+        facts["problem"] = ZERO_OR_ONE
         facts["seen"] = message(
             "finding.data.label_range.binary",
             "The labels range from {low} to {high}, while the binary loss expects 0 and 1",
@@ -40,7 +43,7 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
         facts["fix"] = "sign" if low == -1 and high == 1 else "map"
         yield Finding("data.label_range", "error", 0.95, "", facts)
     elif kind in SIGNED and ledger.last("target.signed") == 0 and ledger.last("target.distinct") == 2:
-        facts["problem"] = message("finding.data.label_range.unsigned", "labels of this loss must be -1 or 1")
+        facts["problem"] = MINUS_ONE_OR_ONE
         facts["seen"] = message(
             "finding.data.label_range.pairs",
             "The labels have two values and none is negative, while {loss} expects -1 and 1",
@@ -48,7 +51,7 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
         )
         yield Finding("data.label_range", "error", 0.95, "", facts | {"fix": "unsigned"})
     elif ledger.last("loss.signed_margin") == 0:
-        facts["problem"] = message("finding.data.label_range.unsigned", "labels of this loss must be -1 or 1")
+        facts["problem"] = MINUS_ONE_OR_ONE
         facts["seen"] = message(
             "finding.data.label_range.margin",
             "The loss multiplies the outputs by the labels, as a hinge loss does for labels of -1 and 1. These labels are 0 and "
@@ -58,7 +61,7 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
     elif has_other_binary_labels(ledger):
         low, high = ledger.last("loss.binary_labels")
         facts |= {"low": low, "high": high, "fix": "map"}
-        facts["problem"] = message("finding.data.label_range.sign", "labels of a binary loss must be 0 or 1")
+        facts["problem"] = ZERO_OR_ONE
         facts["seen"] = message(
             "finding.data.label_range.binary_by_hand",
             "The labels are {low} and {high}, while the binary cross entropy that the loss computes expects 0 and 1",

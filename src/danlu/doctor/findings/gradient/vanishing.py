@@ -16,10 +16,10 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import layer_place
 
-MANY_STEPS = 300
+MIN_STEPS_OF_WARNING = 300
 MIN_TIME_STEPS = 20
-MOSTLY = 0.5  # of the time steps
-LITTLE_SKILL = 0.1  # of the training loss
+MIN_FAINT_FRACTION = 0.5  # of the time steps
+MAX_SKILL = 0.1  # of the training loss
 TOWARDS_INPUT = message("finding.gradient.vanishing.title_layers", "Gradients vanish towards the input")
 THROUGH_TIME = message("finding.gradient.vanishing.title_time", "Gradients vanish through time")
 NORMALISE = message(
@@ -68,7 +68,7 @@ def _faint_steps(ledger: Ledger) -> Finding | None:
     recurrent = {name: facts for name, facts in ledger.facts("layer.recurrent").items() if facts[1] >= MIN_TIME_STEPS}
     faint = max(ledger.facts("probe.faint_inputs").values(), default=0.0)
     skill = (skills(ledger, "train") or [1.0])[-1]
-    if not recurrent or faint <= MOSTLY or skill >= LITTLE_SKILL or steps_taken(ledger) < MIN_STEPS:
+    if not recurrent or faint <= MIN_FAINT_FRACTION or skill >= MAX_SKILL or steps_taken(ledger) < MIN_STEPS:
         return None
     layer, (kind, length) = next(iter(recurrent.items()))
     facts: dict[str, Any] = {"title": THROUGH_TIME, "do": SHORTEN, "fix": "time", "faint": faint, "length": length}
@@ -80,7 +80,8 @@ def _faint_steps(ledger: Ledger) -> Finding | None:
         length=length,
         faint=faint,
     )
-    severity = "warning" if steps_taken(ledger) >= MANY_STEPS else "note"  # fewer may be too few to learn a sequence
+    # Fewer steps may be too few to learn a sequence.
+    severity = "warning" if steps_taken(ledger) >= MIN_STEPS_OF_WARNING else "note"
     return Finding("gradient.vanishing", severity, 0.75, layer, facts)
 
 

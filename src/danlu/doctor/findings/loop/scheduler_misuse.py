@@ -37,7 +37,7 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
                 problem,
                 message("finding.loop.scheduler_misuse.fix_early", "Call scheduler.step() after optimizer.step()."),
             )
-        elif max(rates) > 0 and unused > MOSTLY_ZERO and steps_taken(ledger) >= MIN_ZERO_STEPS:
+        elif max(rates) > 0 and unused > MIN_ZERO_LR_FRACTION and steps_taken(ledger) >= MIN_ZERO_STEPS:
             found = _zero(max(rates), unused)
         elif len(rates) < 5 or not ends or max(rates) <= 0:
             continue
@@ -54,7 +54,7 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
             return
 
 
-MOSTLY_ZERO = 0.5  # of the steps of a training
+MIN_ZERO_LR_FRACTION = 0.5  # of the steps of a training
 MIN_ZERO_STEPS = 20
 
 
