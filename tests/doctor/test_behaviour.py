@@ -76,6 +76,17 @@ def test_behaviour_tells_a_fault_from_a_sound_network(fault: str, code: str | No
     assert found[:1] == ([code] if code else [])
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_rounding_in_a_network_whose_outputs_are_all_alike_mixes_no_samples(seed: int) -> None:
+    torch.manual_seed(seed)
+    hidden = [module for _ in range(7) for module in (nn.Linear(24, 24), nn.Sigmoid())]
+    model = nn.Sequential(nn.Linear(FEATURES, 24), nn.Sigmoid(), *hidden, nn.Linear(24, 1), nn.Flatten(0))
+    x, y = table()
+    doctor = trained(model, F.binary_cross_entropy_with_logits, x, (y > 0).float())
+    assert doctor.ledger.has("probe.mixing")
+    assert "model.mixes_samples" not in codes(doctor)
+
+
 class Rows(nn.Module):
     def __init__(self, batch_first: bool, step: int) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from torch import Tensor
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import may_replay, undisturbed
 from danlu.doctor.probes.future import future_effect
-from danlu.doctor.probes.mixing import mixing
+from danlu.doctor.probes.mixing import mixing, rounding, size_of
 from danlu.doctor.probes.order import order_effect
 from danlu.doctor.probes.padding import padding_effect
 from danlu.doctor.probes.randomness import DropoutCalls, random_states
@@ -97,6 +97,7 @@ class Behaviour(Instrument):
         scale = float(base.float().std(correction=0))
         if not scale or not base.isfinite().all():
             return
+        scale = max(scale, rounding(base) * size_of(base))
         noise = float((base - again).float().abs().mean()) / scale
         watched.write("probe.random", noise)
         self._samples = noise > NOISE and not dropout.active

@@ -7,9 +7,11 @@ that crosses samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from danlu.doctor.calls import observe
@@ -32,7 +34,8 @@ def mixing(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
         found = first_tensor(sample.run(change=lambda tensor: tensor[-1:]))
     if found is None or found.shape != base[-1:].shape:
         return
-    difference = float((found - base[-1:]).float().abs().mean()) / scale
+    largest = max([size_of(base), *(size_of(whole) for _, _, whole in within.seen)])
+    difference = float((found - base[-1:]).float().abs().mean()) / max(scale, rounding(base) * largest)
     yield "probe.mixing", difference, ""
     if difference <= MIN_DIFFERENCE:
         return
@@ -42,6 +45,17 @@ def mixing(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
             if float((one - whole[-1:]).float().abs().mean()) / spread > MIN_DIFFERENCE:
                 yield "probe.mixing_layer", type(module).__name__, name
                 return
+
+
+def rounding(tensor: Tensor) -> float:
+    """Smallest deviation, in sizes of the numbers, beside which the errors of rounding do not count."""
+    return 1000 * torch.finfo(tensor.dtype).eps
+
+
+def size_of(tensor: Tensor) -> float:
+    """Root mean square; 0 where it is not finite."""
+    size = float(tensor.float().square().mean().sqrt())
+    return size if math.isfinite(size) else 0.0
 
 
 def samples_are_rows(sample: Sample) -> bool:
