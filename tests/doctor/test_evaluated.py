@@ -23,6 +23,16 @@ PASSES: dict[str, tuple[list[Batch], float, int, int, range]] = {
     "training set, then a leak of a half": ([Batch(32, 32)] * 25 + [Batch(32, 16)] * 5, 1.0, 960, 800, range(25, 30)),
     "training set as a whole, validation not checked": ([Batch(800, 160)], 0.2, 960, 2400, range(0)),
     "both as a whole": ([Batch(800, 480), Batch(160, 0)], 0.6, 960, 800, range(1, 2)),
+    "a slice that reaches into the training set": (
+        *([Batch(32, 32)] * 3 + [Batch(32, 12)] + [Batch(32, 0)] * 5, 1.0, 288, 800, range(9)),
+    ),
+    "validation, then its part of the training set": (
+        *([Batch(32, 0)] * 5 + [Batch(32, 20)] + [Batch(32, 32)] * 3, 1.0, 288, 800, range(9)),
+    ),
+    "some training samples, then validation": ([Batch(32, 32)] * 3 + [Batch(32, 0)] * 5, 1.0, 256, 800, range(3, 8)),
+    "training set, then validation with a mixed pass": (
+        *([Batch(32, 32)] * 25 + [Batch(32, 6)] + [Batch(32, 0)] * 4, 1.0, 960, 800, range(25, 30)),
+    ),
     "the last class alone in both": ([Batch(32, 0)] * 5 + [Batch(32, 8)] * 2, 1.0, 224, 800, range(7)),
 }
 

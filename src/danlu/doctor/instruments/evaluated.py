@@ -12,6 +12,8 @@ from dataclasses import dataclass
 MIN_CHI_SQUARE = 20.0  # of a difference between two runs of passes; by chance in less than one of 100,000 tables
 MIN_COVERED_FRACTION = 0.7  # of the training samples that a run of passes over the training set is expected to hold
 MAX_STANDARD_ERRORS = 3.0  # of a count, below which fewer may be chance
+MIN_OF_SET = 0.9  # of the training set, above which a run of passes goes over all of it
+MIN_COVERAGE = 0.95  # of the training samples checked, for the fraction of a single pass to say something
 WHOLE_EPOCH_FRACTION = 0.98  # of the samples of a training epoch
 
 
@@ -36,12 +38,27 @@ def held_out(batches: Sequence[Batch], coverage: float, evaluated: int, trained:
     if chi_square >= MIN_CHI_SQUARE:
         before, after = range(cut), range(cut, len(batches))
         low, high = sorted((before, after), key=lambda part: _fraction([batches[i] for i in part]))
-        return low if _is_of_training([batches[i] for i in high], coverage) else everything
+        one_run = _changes_within_a_pass(batches, cut, coverage) and _samples(batches, high) < MIN_OF_SET * trained
+        return low if not one_run and _is_of_training([batches[i] for i in high], coverage) else everything
     checked = sum(one.samples for one in batches)
     # A gallery of training samples: the rest of the evaluation was not checked.
     gallery = len(batches) == 1 and evaluated / 2 < checked < WHOLE_EPOCH_FRACTION * evaluated
     again = (gallery or evaluated >= WHOLE_EPOCH_FRACTION * trained) and _is_of_training(batches, coverage)
     return range(0) if again else everything
+
+
+def _changes_within_a_pass(batches: Sequence[Batch], cut: int, coverage: float) -> bool:
+    """Return whether a pass at the cut holds samples of both kinds: one data set, part of which was trained on.
+
+    An evaluation of the training set ends with a pass of its own samples.
+    """
+    at_cut = [batches[cut - 1 : cut], batches[cut : cut + 1]]
+    mixed = [0.1 < _fraction(one) < 0.9 for one in at_cut]
+    return coverage > MIN_COVERAGE and 2 < len(batches) and sum(mixed) == 1
+
+
+def _samples(batches: Sequence[Batch], chosen: Sequence[int]) -> int:
+    return sum(batches[i].samples for i in chosen)
 
 
 def _is_of_training(batches: Sequence[Batch], coverage: float) -> bool:
