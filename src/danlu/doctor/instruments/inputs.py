@@ -12,6 +12,7 @@ from danlu.doctor.instruments.evaluated import WHOLE_EPOCH_FRACTION, Batch, held
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_FEATURES = 256
+UNLABELLED = -1
 NARROW = 64  # values of a sample, at most, of which many samples are measured
 MAX_NARROW, MAX_WIDE = 256, 32  # samples of a batch that are measured
 MAX_POSITIONS = 64  # positions of an image used for the moments
@@ -40,7 +41,7 @@ class Inputs(Instrument):
     def start(self, watched: WatchedModel) -> None:
         self._facts_written = False
         self._moments: dict[str, list[tuple[int, list[float]]]] = {"train": [], "val": []}
-        self._seen: dict[str, dict[float, int]] = {"train": {}, "val": {}}  # hash -> label, -1 if unknown
+        self._seen: dict[str, dict[float, int]] = {"train": {}, "val": {}}  # hash -> label
         self._epoch: dict[str, list[int]] = {"train": [0, 0], "val": [0, 0]}  # samples, repeats
         self._epoch_seen: dict[str, dict[float, tuple[int, int]]] = {"train": {}, "val": {}}  # hash -> step, pass
         self._evaluated: dict[int, set[float]] = {}  # position of a pass in an evaluation -> hashes, over all epochs
@@ -161,7 +162,7 @@ class Inputs(Instrument):
         features = int(numbers[0])
         self._moments[phase].append((samples, numbers[1 : 5 + 2 * features]))
         rest = numbers[5 + 2 * features :]
-        hashes, labels = rest[:samples], rest[samples:] if labelled else [-1.0] * samples
+        hashes, labels = rest[:samples], rest[samples:] if labelled else [float(UNLABELLED)] * samples
         seen, epoch = self._seen[phase], self._epoch_seen[phase]
         if phase == "val" and len(seen) < MAX_HASHES:
             self._evaluated.setdefault(place, set()).update(hashes)
@@ -169,10 +170,11 @@ class Inputs(Instrument):
             step, number = epoch.get(sample, (-1, -1))
             self._epoch[phase][1] += step not in (-1, at[0]) or number == at[1]
             epoch[sample] = at
-            if phase == "train" and seen.get(sample, int(label)) != int(label):
+            known = seen.get(sample, int(label))
+            if phase == "train" and labelled and known not in (UNLABELLED, int(label)):
                 self._conflicts.add(sample)
             if len(seen) < MAX_HASHES:
-                seen[sample] = int(label)
+                seen[sample] = int(label) if labelled else known
         self._epoch[phase][0] += samples
 
     def _write_leaks(self, watched: WatchedModel) -> None:

@@ -10,6 +10,9 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
+# Fraction of the units that died in training. Where inputs are few and positive, half of the units start without an effect.
+MIN_DIED = 0.2
+
 
 def dead_relu(ledger: Ledger) -> Iterable[Finding]:
     """Units that are zero for every sample, over several steps: no gradient reaches them (Lu et al. 2019)."""
@@ -20,10 +23,10 @@ def dead_relu(ledger: Ledger) -> Iterable[Finding]:
             ledger.last("activation.dead_samples", layer, 0),
         )
         if samples >= 64 and min(shares[-2:]) > 0.6:
-            dead.append((shares[-1], layer, samples))
+            dead.append((shares[-1], layer, samples, shares[0]))
     if dead:
         dead.sort(reverse=True)
-        share, layer, samples = dead[0]
+        share, layer, samples, at_start = dead[0]
         facts = {
             "share": share,
             "samples": samples,
@@ -32,7 +35,9 @@ def dead_relu(ledger: Ledger) -> Iterable[Finding]:
         }
         all_dead = share > 0.95
         confidence = 0.95 if all_dead else 0.5 + 0.45 * share
-        yield Finding("activation.dead_relu", "error" if all_dead else "warning", confidence, layer, facts)
+        died = share - at_start >= MIN_DIED
+        severity = "error" if all_dead else "warning" if died else "note"
+        yield Finding("activation.dead_relu", severity, confidence, layer, facts)
 
 
 SPEC = FindingSpec(
