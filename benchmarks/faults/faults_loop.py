@@ -29,6 +29,22 @@ class ZeroGradOncePerEpoch(NoZeroGrad):
         return super().train_epoch()
 
 
+class ClearedEachBatch:
+    """Step every four batches, and clear the gradients before each batch: three of four are computed in vain."""
+
+    batch = 0
+
+    def train_step(self, x: Tensor, y: Tensor):
+        self.optimizer.zero_grad()
+        outputs = self.model(x)
+        loss = self.loss_fn(outputs, y)
+        (loss / 4).backward()
+        self.batch += 1
+        if self.batch % 4 == 0:
+            self.optimizer.step()
+        return loss, outputs
+
+
 class Negated:
     """Negate the loss, as for a reward."""
 
@@ -311,6 +327,7 @@ def rate_of_zero(setup: Setup, _: None) -> Setup:
 LOOP_FAULTS = [
     Fault("no zero_grad", "loop.missing_zero_grad", part(NoZeroGrad), proof="code"),
     Fault("zero_grad once per epoch", "loop.missing_zero_grad", part(ZeroGradOncePerEpoch), proof="code"),
+    Fault("cleared before each micro-batch", "loop.gradients_discarded", part(ClearedEachBatch), proof="code"),
     Fault("minus before the loss", "loop.wrong_sign", part(Negated), proof="code"),
     Fault("no step", "loop.no_update", part(NoStep)),
     Fault("no backward", "loop.no_update", part(NoBackward)),

@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.doctor.by_hand import binary_labels, cosine_sign, is_overlap, margin_labels, picks_of_all_labels
+from danlu.doctor.by_hand import (
+    binary_labels,
+    cosine_sign,
+    is_overlap,
+    margin_labels,
+    overlap_sign,
+    picks_of_all_labels,
+)
 from danlu.doctor.findings.data.label_range import label_range
 from danlu.doctor.findings.loop.wrong_sign import wrong_sign
 from danlu.doctor.graph import last_activation
@@ -78,6 +85,41 @@ def test_labels_inside_a_margin_are_found(name: str) -> None:
     labels = margin_labels(loss(scores, LABELS).grad_fn, scores.grad_fn)
     assert (labels is not None) is found
     assert labels is None or labels.unique().numel() == 2
+
+
+SIGNS: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
+    "one minus Dice": (lambda s: dice(s.sigmoid()), -1),
+    "one minus Dice of samples": (lambda s: dice_of_samples(s.sigmoid()), -1),
+    "Dice": (lambda s: 1 - dice(s.sigmoid()), 1),
+    "Dice of samples": (lambda s: 2 * (1 - dice_of_samples(s.sigmoid())), 1),
+    "IoU": (lambda s: 1 - iou(s.sigmoid()), 1),
+    "negative IoU": (lambda s: iou(s.sigmoid()) - 1, -1),
+    "focal Tversky": (lambda s: dice(s.sigmoid()) ** 0.75, -1),
+    "masked mean": (lambda s: (s.square() * MASK).sum() / MASK.sum(), 0),
+    "made to sum to 1": (lambda s: ((s / s.sum()) * MASK).sum(), 0),
+    "squared error": (lambda s: (s - MASK).square().mean(), 0),
+}
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_sign_of_an_overlap_in_the_loss(name: str) -> None:
+    loss, sign = SIGNS[name]
+    outputs = maps()
+    assert overlap_sign(loss(outputs).grad_fn, outputs.grad_fn) == sign
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_an_overlap_is_not_minimised(right: bool) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Conv2d(1, 1, 3), torch.randn(4, 1, 8, 8)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    with watch(model, optimizer) as doctor:
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss = dice_of_samples(model(x).sigmoid())
+            (loss if right else 1 - loss).backward()
+            optimizer.step()
+    assert ("loop.wrong_sign" in [one.code for one in doctor.findings]) is not right
 
 
 COSINES: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {

@@ -107,6 +107,25 @@ def test_an_average_of_the_weights_that_is_evaluated_must_be_updated(updated: bo
     assert ("loop.stale_evaluation" in alarms(doctor)) is not updated
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.9999])
+def test_an_average_of_the_weights_must_follow_them_in_the_time_there_is(decay: float) -> None:
+    model = network()
+    average = copy.deepcopy(model)
+    optimizer = torch.optim.Adam(model.parameters(), 2e-2)
+    with danlu.watch(model, optimizer, budget=math.inf) as doctor:
+        for _ in range(8):
+            for rows in torch.randperm(256).split(32):
+                optimizer.zero_grad()
+                classify(model, rows).backward()
+                optimizer.step()
+                with torch.no_grad():
+                    for averaged, trained in zip(average.parameters(), model.parameters()):
+                        averaged.lerp_(trained, 1 - decay)
+            with torch.no_grad():
+                classify(average, torch.arange(256))
+    assert ("loop.stale_evaluation" in alarms(doctor)) is (decay == 0.9999)
+
+
 def test_the_loss_of_a_pass_with_gradients_is_its_own_though_a_teacher_answers_in_between() -> None:
     def learn(model: nn.Module, rows: Tensor) -> Tensor:
         outputs = model(X[rows])

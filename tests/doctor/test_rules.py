@@ -112,6 +112,18 @@ CASES = {
         [("optimizer.leftover_share", 1.0, "", s) for s in (2, 3, 4)],
         [("optimizer.leftover_share", 0.0, "", s) for s in (2, 3, 4)],
     ),
+    "loop.gradients_discarded": (
+        [("optimizer.discarded", 0.75, "", s) for s in range(1, 6)],
+        [("optimizer.discarded", 0.75, "", 1)] + [("optimizer.discarded", 0.0, "", s) for s in range(2, 6)],
+    ),
+    "loop.derivative_cut": (
+        [("loss.constant_derivative", 1, "", s) for s in range(1, 7)],
+        [("loss.constant_derivative", 0, "", s) for s in range(1, 7)],
+    ),
+    "numerics.updates_lost": (
+        [("update.lost", 0.9, "", s) for s in range(1, 7)],
+        [("update.lost", 0.2, "", s) for s in range(1, 7)],
+    ),
     "data.inputs_drift": (
         [("input.std", 0.3 * 3**epoch, "train", epoch) for epoch in range(1, 5)],
         [("input.std", std, "train", epoch) for epoch, std in enumerate((1.0, 1.02, 0.97, 1.01), 1)],
@@ -260,7 +272,7 @@ CASES = {
         layers(10, "layer.gradient", [1.2 ** (9 - i) for i in range(10)]),
     ),
     "activation.dead_relu": (
-        [("activation.dead_units", 0.9, "r", s) for s in (1, 2)] + [("activation.dead_samples", 128, "r")],
+        [("activation.dead_units", 0.4 * s, "r", s) for s in (1, 2, 2)] + [("activation.dead_samples", 128, "r")],
         [("activation.dead_units", 0.1, "r", s) for s in (1, 2)] + [("activation.dead_samples", 128, "r")],
     ),
     "activation.saturated": (

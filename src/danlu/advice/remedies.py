@@ -113,6 +113,7 @@ NO_SETTING = {
     "loop": message("no_setting.loop", "danlu's own loop has no setting for this; please report it"),
     "model": message("no_setting.model", "the network's code must change, not a setting"),
     "speed": message("no_setting.speed", "it only costs time, and changes are compared by their metric"),
+    "numerics.updates_lost": message("no_setting.updates_lost", "danlu keeps the weights in float32; please report it"),
     "fit.stopped_early": message(
         "no_setting.stopped_early", "more epochs help, but changes are compared at equal numbers of epochs"
     ),

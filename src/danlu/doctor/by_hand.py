@@ -105,6 +105,48 @@ def cosine_sign(loss: Any, outputs: Any) -> int:
     return 0
 
 
+def overlap_sign(loss: Any, outputs: Any) -> int:
+    """Sign with which a loss written by hand holds an overlap of outputs and labels (Dice): 1 where it is minimised.
+
+    Args:
+        loss, outputs: grad_fn of both.
+
+    Returns:
+        1, -1, or 0 if the loss is no such ratio of sums, past constants and factors.
+    """
+    sign, node = 1, loss
+    for _ in range(MAX_NODES):
+        if node is None or node is outputs:
+            return 0
+        name, known = node.name(), [source for source, _ in node.next_functions if source is not None]
+        if name == "DivBackward0" and len(known) == 2:
+            common = _summed_with_labels(known[0])
+            below = list(between(known[1], common, MAX_NODES))
+            shared = any(common is source for one in below for source, _ in one.next_functions)
+            return sign if common is not None and shared else 0
+        if len(known) != 1 or not (name in ELEMENTWISE or name in SUMS or name in REARRANGING):
+            return 0
+        sign *= _sign_of_step(node)
+        node = known[0]
+    return 0
+
+
+def _summed_with_labels(node: Any) -> Any | None:
+    """Node of the tensor whose product with labels is summed up, past constants and factors; None if there is none."""
+    summed = False
+    for _ in range(MAX_NODES):
+        known = [source for source, _ in node.next_functions if source is not None]
+        name = node.name()
+        labels = _factor(node) if name == "MulBackward0" else None
+        if summed and labels is not None and labels.numel() > 1:
+            return known[0]
+        if len(known) != 1 or not (name in ELEMENTWISE or name in SUMS or name in REARRANGING):
+            return None
+        summed = summed or name in SUMS
+        node = known[0]
+    return None
+
+
 def picks_of_all_labels(loss: Any) -> list[int]:
     """Shape of outputs[:, labels] in a loss written by hand, which holds for each sample the outputs of all labels.
 

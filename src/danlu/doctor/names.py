@@ -105,6 +105,13 @@ NAMES: dict[str, Name] = {
         "step", "", "", "that norm over the norm of the gradient the last step used, 1: nothing was zeroed"
     ),
     "optimizer.micro_batches": Name("step", "", "", "backward passes that went into the step (gradient accumulation)"),
+    "optimizer.discarded": Name(
+        "step",
+        "",
+        "",
+        "fraction of the micro-batches of a step, of other samples and the same weights, whose gradients were cleared "
+        "before it",
+    ),
     # The model: leaf modules in the order of their first call.
     "layer.order": Name("once", "layer", "", "position in the order of first calls, from 0"),
     "layer.kind": Name("once", "layer", "", "class name of the module"),
@@ -216,6 +223,19 @@ NAMES: dict[str, Name] = {
     ),
     "loss.cosine_sign": Name(
         "once", "", "", "a loss written by hand is a mean of cosines of the outputs times a number: its sign, 1 or -1"
+    ),
+    "loss.constant_derivative": Name(
+        "step",
+        "",
+        "0/1",
+        "the outputs are differentiated with respect to the inputs before the loss; 1: what the loss makes of it has "
+        "no gradient",
+    ),
+    "loss.overlap_sign": Name(
+        "once",
+        "",
+        "",
+        "a loss written by hand is an overlap of the outputs with labels (Dice) times a number: its sign, 1 or -1",
     ),
     "loss.of_others": Name(
         "step", "", "", "losses computed without gradients from something else than the model's last outputs"
@@ -463,6 +483,9 @@ NAMES: dict[str, Name] = {
     "weight.norm": Name("step", "parameter or ''", "", "norm of the weights after the step"),
     "update.norm": Name(
         "step", "parameter or ''", "", "norm of the change the step made (from a sample of the elements)"
+    ),
+    "update.lost": Name(
+        "step", "", "", "fraction of the 16-bit weights with a gradient that the step left as they were"
     ),
     "update.ratio": Name("step", "parameter or ''", "", "update norm / weight norm"),
     "update.cosine": Name("step", "", "", "cosine between two successive updates"),

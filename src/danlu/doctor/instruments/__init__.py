@@ -10,10 +10,12 @@ from danlu.doctor.instruments.comparisons import Comparisons
 from danlu.doctor.instruments.gradients import Gradients
 from danlu.doctor.instruments.graph_leaves import GraphLeaves
 from danlu.doctor.instruments.input_axes import InputAxes
+from danlu.doctor.instruments.input_derivatives import InputDerivatives
 from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.instruments.labels import Labels
 from danlu.doctor.instruments.loss_and_accuracy import LossAndAccuracy
 from danlu.doctor.instruments.memory import Memory
+from danlu.doctor.instruments.micro_batches import DiscardedMicroBatches
 from danlu.doctor.instruments.modes import Modes
 from danlu.doctor.instruments.nonfinite import Nonfinite
 from danlu.doctor.instruments.optimizers import Optimizers
@@ -31,9 +33,11 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "behaviour": Behaviour,
     "nonfinite": Nonfinite,
     "gradients": Gradients,
+    "discarded": DiscardedMicroBatches,
     "activations": Activations,
     "inputs": Inputs,
     "input_axes": InputAxes,
+    "input_derivatives": InputDerivatives,
     "labels": Labels,
     "modes": Modes,
     "plateau_curvature": PlateauCurvature,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.lost_updates import in_short_numbers, share_lost
 from danlu.doctor.instruments.noise import MICRO, MicroBatches, of_micro_batches, of_successive
 from danlu.doctor.watched_model import Pass, WatchedModel
 
@@ -131,6 +132,8 @@ class Gradients(Instrument):
         gradient = memory.last.get("gradient")
         if gradient is not None and memory.last.get("step") == memory.steps:
             watched.write_deferred("update.gradient_cosine", sampler.cosine(update, -gradient))
+            if in_short_numbers(optimizer, params):
+                watched.write_deferred("update.lost", share_lost(update, gradient, before))
         memory.last |= {"update": update, "update_step": memory.steps}
         if self._is_written_step(watched.step):
             self._write_each(watched, ("weight.norm", norms), ("update.norm", sizes))

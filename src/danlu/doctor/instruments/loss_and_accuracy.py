@@ -13,6 +13,7 @@ from danlu.doctor.by_hand import (
     is_overlap,
     leads_to,
     margin_labels,
+    overlap_sign,
     picks_of_all_labels,
 )
 from danlu.doctor.graph import (
@@ -235,6 +236,9 @@ class LossAndAccuracy(Instrument):
             watched.write("loss.picks_all", everyone[0])
         if is_overlap(loss.grad_fn, node):
             watched.write("loss.overlap_of_scores", int(bool(((outputs < 0) | (outputs > 1)).any())))
+        overlap = overlap_sign(loss.grad_fn, node)
+        if overlap:
+            watched.write("loss.overlap_sign", overlap)
         labels = margin_labels(loss.grad_fn, node)
         if labels is not None and labels.unique().numel() == 2:
             watched.write("loss.signed_margin", int(bool((labels < 0).any() and (labels > 0).any())))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import groupby, pairwise
 from statistics import fmean
 
 from danlu.doctor.derived.labels import late_accuracy
-from danlu.doctor.derived.progress import accuracies, loss_blocks
+from danlu.doctor.derived.progress import accuracies, chance_loss, loss_blocks
 from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -19,6 +19,19 @@ from danlu.message import Message
 MIN_EVALUATIONS = 3
 LEARNT = 0.8  # of the first training loss; below it the weights have changed enough to be seen in any evaluation
 EXACT = 1e-6  # relative range of figures that are the same up to rounding
+# Fractions of the loss at chance level: of a copy that follows too slowly, above; of the trained model, below.
+MIN_OF_COPY, MAX_OF_MODEL = 0.85, 0.5
+NEVER = message("finding.loop.stale_evaluation.never", "The evaluated weights are never updated")
+HARDLY = message("finding.loop.stale_evaluation.hardly", "The evaluated weights follow the trained ones too slowly")
+UPDATE = message(
+    "finding.loop.stale_evaluation.update",
+    "Evaluate the model that is trained, or update the copy after each step of the optimiser, as AveragedModel does.",
+)
+FASTER = message(
+    "finding.loop.stale_evaluation.faster",
+    "Use a smaller decay, such as 0.99 for hundreds of steps (an average with decay d covers about 1 / (1 - d) steps), or "
+    "raise it during the training: min(0.999, (1 + step) / (10 + step)).",
+)
 MIN_GAP = 0.2  # of a constant accuracy below that of training; a small validation set may give the same accuracy twice
 
 
@@ -31,14 +44,46 @@ def stale_evaluation(ledger: Ledger) -> Iterable[Finding]:
     if found is not None:
         what, values = found
         facts = {"what": what, "value": values[-1], "times": len(values), "first": blocks[0], "late": blocks[-1]}
+        facts |= {"problem": NEVER, "do": UPDATE, "fix": "update"}
+        facts["seen"] = message(
+            "finding.loop.stale_evaluation.constant",
+            "{what} was exactly {value} in each of {times} evaluations, while the training loss fell from {first} to {late}. So "
+            "another model is evaluated, such as a copy or an average of the weights (EMA) that is never updated, or the figure "
+            "does not depend on the predictions.",
+            **{name: facts[name] for name in ("what", "value", "times", "first", "late")},
+        )
         yield Finding("loop.stale_evaluation", "error", 0.9, "", facts)
+        return
+    values, chance = losses_of_others(ledger), chance_loss(ledger)
+    if chance and follows_too_slowly(values, blocks[-1], chance):
+        facts = {"value": values[-1], "times": len(values), "late": blocks[-1], "chance": chance}
+        facts |= {"problem": HARDLY, "do": FASTER, "fix": "faster"}
+        facts["seen"] = message(
+            "finding.loop.stale_evaluation.slow",
+            "The training loss is down to {late}, but the loss computed without gradients, of other weights, is still {value} "
+            "after {times} evaluations, near chance level ({chance}). An average of the weights (EMA) whose decay is too near 1 "
+            "still consists of the initial weights.",
+            **{name: facts[name] for name in ("late", "value", "times", "chance")},
+        )
+        yield Finding("loop.stale_evaluation", "error", 0.85, "", facts)
+
+
+def follows_too_slowly(values: list[float], trained: float, chance: float) -> bool:
+    """Return whether a loss of other weights falls steadily and stays near chance level, which training left long ago."""
+    if len(values) < MIN_EVALUATIONS or not all(map(math.isfinite, values)) or trained > MAX_OF_MODEL * chance:
+        return False
+    return all(after < before for before, after in pairwise(values)) and values[-1] > MIN_OF_COPY * chance
+
+
+def losses_of_others(ledger: Ledger) -> list[float]:
+    """Losses of each evaluation that are computed from something else than the outputs of the watched model."""
+    by_step = groupby(zip(*ledger.series("loss.of_others")), key=lambda pair: pair[0])
+    return [fmean(loss for _, loss in group) for _, group in by_step]
 
 
 def evaluations(ledger: Ledger) -> Iterable[tuple[Message | str, list[float]]]:
     """Names and values of the figures of the evaluation that the outputs of the watched model do not explain."""
-    by_step = groupby(zip(*ledger.series("loss.of_others")), key=lambda pair: pair[0])
-    others = [fmean(loss for _, loss in group) for _, group in by_step]
-    yield message("finding.loop.stale_evaluation.loss", "The loss computed without gradients"), others
+    yield message("finding.loop.stale_evaluation.loss", "The loss computed without gradients"), losses_of_others(ledger)
     if ledger.has("loss.mean", "val") or ledger.has("accuracy.mean", "val"):
         return  # of the watched model
     fitted = late_accuracy(ledger, "train")
@@ -69,16 +114,17 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=stale_evaluation,
     words=Words(
-        title="The evaluated weights are never updated",
-        cause=(
-            "{what} was exactly {value} in each of {times} evaluations, while the training loss fell from {first} to "
-            "{late}. So another model is evaluated, such as a copy or an average of the weights (EMA) that is never "
-            "updated, or the figure does not depend on the predictions."
-        ),
-        fix=(
-            "Evaluate the model that is trained, or update the copy after each step of the optimiser, as AveragedModel does."
-        ),
-        snippet="ema = torch.optim.swa_utils.AveragedModel(model)\nema.update_parameters(model)  # after optimizer.step()",
+        title="{problem}",
+        cause="{seen}",
+        fix="{do}",
+        snippet={
+            "update": "ema = torch.optim.swa_utils.AveragedModel(model)\nema.update_parameters(model)  # after optimizer.step()",
+            "faster": (
+                "average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)\n"
+                "ema = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average)\n"
+                "ema.update_parameters(model)  # after optimizer.step()"
+            ),
+        },
     ),
     charts=(loss_and_chance,),
     explains=("fit.*", "loop.metric_wrong"),

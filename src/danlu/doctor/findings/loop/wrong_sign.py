@@ -37,6 +37,7 @@ GOOD = {
 }
 
 ALIGN = message("finding.loop.wrong_sign.align", "Minimise 1 - cosine, which is 0 where outputs and targets agree.")
+COMPLEMENT = message("finding.loop.wrong_sign.complement", "Minimise 1 - overlap.")
 BOUND = message(
     "finding.loop.wrong_sign.bound",
     "Print each term of the loss: the one that runs away has the wrong sign, as a KL divergence, which is never negative, or "
@@ -91,6 +92,16 @@ def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
             "finding.loop.wrong_sign.cosine",
             "The loss is the cosine of the angle between outputs and targets: it went from {start} to {end}, so that the outputs "
             "now point away from their targets (-1: in the opposite direction).",
+            start=start,
+            end=end,
+        )
+        yield Finding("loop.wrong_sign", "error", 0.93, "", facts)
+    elif ledger.last("loss.overlap_sign") == 1 and end < start:
+        facts |= {"fix": "overlap", "do": COMPLEMENT}
+        facts["seen"] = message(
+            "finding.loop.wrong_sign.overlap",
+            "The loss is the overlap of outputs and labels (Dice, intersection over union), which is 1 where they agree. It "
+            "was minimised from {start} to {end}, so that the outputs leave out what is labelled.",
             start=start,
             end=end,
         )
