@@ -276,3 +276,21 @@ def test_large_loss_is_printed_with_few_digits() -> None:
         ledger.add("loss.batch_mean", 2320.004, "val", epoch)
         ledger.add("user.metric", 2320.004, "val_loss", epoch)
     assert not list(metric_last_batch(ledger))
+
+
+@pytest.mark.parametrize("contradictory", [True, False])
+def test_two_tasks_on_the_same_samples_are_no_contradictory_labels(contradictory: bool) -> None:
+    """Each task has its pass: labels of classes, then numbers; or two labels for the same sample."""
+    model = network(outputs=5)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    with danlu.watch(model, budget=math.inf) as doctor:
+        for epoch in range(4):
+            for rows in torch.randperm(256).split(32):
+                optimizer.zero_grad()
+                labels = (Y[rows] + epoch) % 4 if contradictory else Y[rows]
+                F.cross_entropy(model(X[rows])[:, :4], labels).backward()
+                F.binary_cross_entropy_with_logits(model(X[rows])[:, 4], (Y[rows] > 1).float()).backward()
+                optimizer.step()
+            with torch.no_grad():
+                F.cross_entropy(model(X[:64])[:, :4], Y[:64])
+    assert ("data.duplicates" in alarms(doctor)) is contradictory

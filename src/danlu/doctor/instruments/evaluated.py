@@ -54,7 +54,7 @@ def _changes_within_a_pass(batches: Sequence[Batch], cut: int, coverage: float) 
     """
     at_cut = [batches[cut - 1 : cut], batches[cut : cut + 1]]
     mixed = [0.1 < _fraction(one) < 0.9 for one in at_cut]
-    return coverage > MIN_COVERAGE and 2 < len(batches) and sum(mixed) == 1
+    return coverage > MIN_COVERAGE and len(batches) > 2 and sum(mixed) == 1
 
 
 def _samples(batches: Sequence[Batch], chosen: Sequence[int]) -> int:
