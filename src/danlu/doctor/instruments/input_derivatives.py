@@ -1,6 +1,6 @@
 """Derivatives of outputs with respect to inputs, as in a differential equation, that the loss takes as constants.
 
-Such a training gives the model inputs that require gradients and differentiates its outputs before the loss is known.
+The inputs of such a training require gradients, and its outputs are differentiated before the loss is known.
 Without create_graph=True the derivatives are plain numbers, and no gradient reaches the weights through them.
 """
 
