@@ -1,4 +1,4 @@
-"""Gradients that are cleared before the step used them: found in loops that accumulate, not where it is on purpose."""
+"""Gradients that are cleared before the step used them: found in loops that accumulate and left alone where it is intended."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def sharpness_aware(model: nn.Module, optimizer: torch.optim.Optimizer, batches:
 
 
 def without_conflicts(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]) -> None:
-    """Gradient surgery: each task's gradient is read, and what the optimiser gets is made of all of them."""
+    """Gradient surgery: each task's gradient is read, and the optimiser gets a combination of all of them."""
     found: list[list[Tensor]] = []
     for rows in batches:
         optimizer.zero_grad()
