@@ -86,6 +86,9 @@ NAMES: dict[str, Name] = {
     "optimizer.scheduled": Name(
         "once", "optimizer", "0/1", "1 where a torch scheduler is attached (initial_lr in a group)"
     ),
+    "optimizer.waits_for": Name(
+        "epoch", "scheduler", "", "mode (min or max) and best value so far of a ReduceLROnPlateau, a list"
+    ),
     "optimizer.early_schedule": Name(
         "event", "group", "", "a torch scheduler changed the learning rate before the first step: its value before that"
     ),

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.plateau_schedulers import Waiting, state_of, waiting_schedulers
 from danlu.doctor.watched_model import WatchedModel
+
+SEARCHED_AT = 3  # epoch at whose end schedulers that wait for a metric are searched, once
 
 
 class Optimizers(Instrument):
@@ -22,6 +25,7 @@ class Optimizers(Instrument):
         self._had_state: set[str] = set()
         self._written_held = 0
         self._steps = 0
+        self._waiting: list[Waiting] = []
         self._scheduled_lr: dict[str, float] = {}  # initial lr of groups that already have a scheduler
         for optimizer in watched.optimizers:
             for index, group in enumerate(optimizer.param_groups):
@@ -51,6 +55,15 @@ class Optimizers(Instrument):
         self._steps += 1
         if self._steps >= 3 and self._written_held != len(self._held):
             self._write_held(watched)
+
+    def end_epoch(self, watched: WatchedModel) -> None:
+        if watched.epoch == SEARCHED_AT:
+            self._waiting = waiting_schedulers(watched.optimizers)
+        for number, reference in enumerate(self._waiting):
+            scheduler = reference()
+            state = state_of(scheduler) if scheduler is not None else None
+            if state is not None:
+                watched.write("optimizer.waits_for", state, f"scheduler{number}", watched.epoch)
 
     def finish(self, watched: WatchedModel) -> None:
         for optimizer in watched.optimizers:  # passed by the user, but never stepped

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 
 from danlu.doctor.derived.curves import finite_start, learning_rates
-from danlu.doctor.derived.progress import steps_taken
+from danlu.doctor.derived.progress import accuracies, steps_taken
 from danlu.doctor.derived.updates import zero_lr_share
 from danlu.doctor.drawings.over_time import rate
 from danlu.doctor.finding import Finding
@@ -22,6 +23,11 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
     """A scheduler for epochs that is stepped per batch, the reverse, or one stepped before the optimiser."""
     ends = ledger.values("run.steps")
     unused = zero_lr_share(ledger)
+    wrong_mode = _waits_for_the_worst(ledger)
+    if wrong_mode:
+        facts = {"problem": wrong_mode[1], "do": wrong_mode[2], "fix": wrong_mode[0]}
+        yield Finding("loop.scheduler_misuse", "warning", 0.93, "", facts)
+        return
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)
         early = ledger.last("optimizer.early_schedule", group)
@@ -54,6 +60,42 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
             return
 
 
+SAME = 1e-3  # relative difference of two values of one metric
+MIN_CHANGE = 0.02  # of the metric, relative, between its worst and its best value
+
+
+def _waits_for_the_worst(ledger: Ledger) -> tuple[str, Message, Message] | None:
+    """A ReduceLROnPlateau takes the lowest accuracy, or the highest loss, for the best."""
+    for scheduler in ledger.wheres("optimizer.waits_for"):
+        mode, best = ledger.last("optimizer.waits_for", scheduler)
+        right = accuracies(ledger, "val") or accuracies(ledger, "train")
+        for metric, values, good in (
+            ("accuracy", list(right.values()), "max"),
+            ("accuracy", ledger.values("accuracy.compared", "val"), "max"),
+            ("loss", ledger.values("loss.mean", "val"), "min"),
+            ("loss", ledger.values("loss.mean", "train"), "min"),
+        ):
+            known = [value for value in values if math.isfinite(value) and value > 0]
+            if mode == good or len(known) < 3 or max(known) < (1 + MIN_CHANGE) * min(known):
+                continue
+            worst = min(known) if good == "max" else max(known)
+            if any(abs(best - unit * worst) <= SAME * unit * worst for unit in (1, 100)):
+                text = (
+                    'ReduceLROnPlateau(mode="{mode}") took {best}, the worst {metric} of the training, for the best, so that '
+                    "it lowers the learning rate while the {metric} improves"
+                )
+                named = ACCURACY if metric == "accuracy" else LOSS
+                seen = message("finding.loop.scheduler_misuse.worst", text, mode=mode, best=best, metric=named)
+                do = message(
+                    "finding.loop.scheduler_misuse.fix_mode",
+                    'Use mode="max" for an accuracy and other metrics that are better when higher, mode="min" for a loss.',
+                )
+                return "mode", seen, do
+    return None
+
+
+ACCURACY = message("finding.loop.scheduler_misuse.accuracy", "accuracy")
+LOSS = message("finding.loop.scheduler_misuse.loss", "loss")
 MIN_ZERO_LR_FRACTION = 0.5  # of the steps of a training
 MIN_ZERO_STEPS = 20
 
@@ -240,13 +282,14 @@ SPEC = FindingSpec(
     severities=("warning",),
     rule=scheduler_misuse,
     words=Words(
-        title="The scheduler is stepped at the wrong place",
+        title="The scheduler is used in the wrong way",
         cause="{problem}.",
         fix="{do}",
         snippet={
             "early": ("optimizer.step()\nscheduler.step()"),
             "per_epoch": STEPPED_PER_EPOCH,
             "per_batch": STEPPED_PER_BATCH,
+            "mode": 'scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max")  # of an accuracy',
         },
     ),
     charts=(rate,),

@@ -12,24 +12,23 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
 MIN_CHANGE = 1.0  # of the outputs without the padding, in differences between sequences
-LOW_SKILL = 0.3  # fraction of the loss at chance level explained; above it the padding did little harm
+LOW_SKILL = 0.3  # fraction of the loss at chance level explained; above it the padding does little harm
 
 
 def reads_padding(ledger: Ledger) -> Iterable[Finding]:
-    """A summary of sequences that their padding changes more than their content does; a note where it learns all the same."""
+    """A summary of sequences that their padding changes more than their content does, in a model that hardly learns."""
     change, skill = ledger.last("probe.padding", default=0.0), final_skill(ledger)
     if change <= MIN_CHANGE:
         return
     facts = {"change": change, "padded": ledger.last("probe.padded"), "threshold": MIN_CHANGE}
-    if skill is not None:
-        poor = skill < LOW_SKILL
-        yield Finding("model.reads_padding", "warning" if poor else "note", 0.9 if poor else 0.7, "", facts)
+    if skill is not None and skill < LOW_SKILL:
+        yield Finding("model.reads_padding", "warning", 0.9, "", facts)
 
 
 SPEC = FindingSpec(
     code="model.reads_padding",
     order=175,
-    severities=("warning", "note"),
+    severities=("warning",),
     rule=reads_padding,
     words=Words(
         title="The outputs depend on the padding",
