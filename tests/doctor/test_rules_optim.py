@@ -354,3 +354,16 @@ def test_gradients_through_time(faint: float, late: float, found: bool) -> None:
     for step in range(1, 201):
         ledger.add("loss.step", late, "", step)
     assert [one.evidence["fix"] for one in vanishing(ledger)] == (["time"] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("losses", "ratio", "shrunk", "found"),
+    [(SLOW, 0.7, 0.3, True), (SLOW, 0.4, 0.6, True), (SLOW, 0.1, 0.6, False), (FALLING, 0.7, 0.6, False)],
+)
+def test_decay_that_adam_rescales_holds_the_loss_up_before_it_exceeds_the_gradient(
+    losses: list[float], ratio: float, shrunk: float, found: bool
+) -> None:
+    adam = {"optimizer_kind": ["Adam"], "optimizer_lr": [1e-3]}
+    norms = {"decay_ratio": [ratio] * 6, "weight_norm": [10.0, 10 * shrunk]}
+    ledger = run(losses, optimizer_weight_decay=[0.3], **adam, **norms)
+    assert bool(fired("optim.weight_decay_too_strong", ledger)) is found

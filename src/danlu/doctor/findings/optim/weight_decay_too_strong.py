@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.progress import finite_median
 from danlu.doctor.drawings.over_time import series
 from danlu.doctor.finding import Finding
@@ -17,6 +18,11 @@ from danlu.message import Message
 
 # Optimisers that add the decay to the gradient and then rescale both together.
 ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
+
+# Where an adaptive optimiser rescales the sum of gradient and decay, and the loss stays high:
+GOOD_SKILL = 0.8  # fraction of the loss at chance level explained; above it the decay does little harm
+MIN_RATIO = 0.3  # of the decay to the gradient
+MAX_SHRUNK = 0.7  # of the norm of the weights to their initial one
 
 
 def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
@@ -44,7 +50,10 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
     by_step = pulls[group] > 0.005 and ((ratio > 0.3 and shrunk < 1) or shrunk < 0.5)
     adaptive = ledger.last("optimizer.kind", group.partition(".")[0], "") in ADAPTIVE
     facts["course"] = _rescaled(facts) if adaptive and not by_step else _by_step(facts)
-    if by_step or (adaptive and ratio > 1 and shrunk < 0.5):
+    skill = final_skill(ledger)
+    poor = skill is not None and skill < GOOD_SKILL
+    rescaled = (ratio > 1 and shrunk < 0.5) or (poor and ratio > MIN_RATIO and shrunk < MAX_SHRUNK)
+    if by_step or (adaptive and rescaled):
         yield Finding(
             "optim.weight_decay_too_strong",
             "error" if shrunk < 0.3 else "warning",
