@@ -128,6 +128,21 @@ def test_loops_that_clear_gradients_on_purpose_are_left_alone(step: Step) -> Non
     assert "loop.gradients_discarded" not in codes(step)
 
 
+def test_inputs_that_are_always_blank_hide_nothing() -> None:
+    torch.manual_seed(0)
+    images = X.view(-1, 4, 4) * (torch.arange(4) > 1)  # half of the columns
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with danlu.watch(model, budget=math.inf) as doctor:
+        for _ in range(2):
+            for i, rows in enumerate(torch.randperm(256).split(16)):
+                optimizer.zero_grad()
+                F.cross_entropy(model(images[rows]), Y[rows]).backward()
+                if i % 4 == 3:
+                    optimizer.step()
+    assert "loop.gradients_discarded" in [finding.code for finding in doctor.findings]
+
+
 def test_a_step_after_the_batches_of_an_epoch_uses_the_last_one() -> None:
     model = nn.Linear(16, 4)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -17,7 +17,7 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.gradients import sampled
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
-MAX_ELEMENTS = 64  # of the parameter that is looked at
+MIN_ELEMENTS, MAX_ELEMENTS = 16, 256  # of the parameter that is looked at
 MIN_COSINE = 0.999  # between the gradient of the step and that of the last micro-batch
 
 
@@ -36,7 +36,7 @@ class DiscardedMicroBatches(Instrument):
     def _reset(self) -> None:
         self._micro = self._waiting = 0
         self._regular = True  # a backward pass for each forward pass, without gradients of the inputs
-        self._parameter: Tensor | None = None  # the largest one, where the step is measured
+        self._parameter: Tensor | None = None  # the one that is looked at, where the step is measured
         self._inputs: list[Tensor] = []  # a number for each micro-batch
         self._weights: list[Tensor] = []
         self._cleared: list[Tensor] = []
@@ -94,7 +94,9 @@ class DiscardedMicroBatches(Instrument):
         trained = [p for p in watched.parameters.values() if p.requires_grad and p.numel()]
         if not trained or watched.distributed:
             return
-        self._parameter = max(trained, key=lambda p: p.numel())
+        # Near the end no gradient is sparse, as those of embeddings and of the blank margin of images.
+        wide = [p for p in trained if p.numel() >= MIN_ELEMENTS]
+        self._parameter = wide[-1] if wide else max(trained, key=lambda p: p.numel())
         hook = watched.timed_hook(self.name, self._note_gradient)
         self._handle = self._parameter.register_post_accumulate_grad_hook(hook)
 
