@@ -294,3 +294,19 @@ def test_two_tasks_on_the_same_samples_are_no_contradictory_labels(contradictory
             with torch.no_grad():
                 F.cross_entropy(model(X[:64])[:, :4], Y[:64])
     assert ("data.duplicates" in alarms(doctor)) is contradictory
+
+
+def test_a_summed_loss_of_validation_is_no_loss_of_other_weights() -> None:
+    model, summed = network(), torch.nn.CrossEntropyLoss(reduction="sum")
+    optimizer = torch.optim.Adam(model.parameters(), 2e-2)
+    with danlu.watch(model, optimizer, budget=math.inf) as doctor:
+        for _ in range(8):
+            for rows in torch.randperm(256).split(32):
+                optimizer.zero_grad()
+                (summed(model(X[rows]), Y[rows]) / len(rows)).backward()
+                optimizer.step()
+            with torch.no_grad():
+                value = (summed(model(X[:64]), Y[:64]) / 64).item()
+            doctor.epoch(val_loss=value)
+    assert doctor.ledger.has("loss.of_others")
+    assert "loop.stale_evaluation" not in alarms(doctor)

@@ -19,8 +19,8 @@ from danlu.message import Message
 MIN_EVALUATIONS = 3
 LEARNT = 0.8  # of the first training loss; below it the weights have changed enough to be seen in any evaluation
 EXACT = 1e-6  # relative range of figures that are the same up to rounding
-# Fractions of the loss at chance level: of a copy that follows too slowly, above; of the trained model, below.
-MIN_OF_COPY, MAX_OF_MODEL = 0.85, 0.5
+# Fractions of the loss at chance level: of a copy that follows too slowly, and of the trained model.
+MIN_OF_COPY, MAX_OF_COPY, MAX_OF_MODEL = 0.85, 1.2, 0.5
 NEVER = message("finding.loop.stale_evaluation.never", "The evaluated weights are never updated")
 HARDLY = message("finding.loop.stale_evaluation.hardly", "The evaluated weights follow the trained ones too slowly")
 UPDATE = message(
@@ -55,7 +55,7 @@ def stale_evaluation(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("loop.stale_evaluation", "error", 0.9, "", facts)
         return
     values, chance = losses_of_others(ledger), chance_loss(ledger)
-    if chance and follows_too_slowly(values, blocks[-1], chance):
+    if chance and not ledger.has("loss.mean", "val") and follows_too_slowly(values, blocks[-1], chance):
         facts = {"value": values[-1], "times": len(values), "late": blocks[-1], "chance": chance}
         facts |= {"problem": HARDLY, "do": FASTER, "fix": "faster"}
         facts["seen"] = message(
@@ -72,7 +72,8 @@ def follows_too_slowly(values: list[float], trained: float, chance: float) -> bo
     """Return whether a loss of other weights falls steadily and stays near chance level, which training left long ago."""
     if len(values) < MIN_EVALUATIONS or not all(map(math.isfinite, values)) or trained > MAX_OF_MODEL * chance:
         return False
-    return all(after < before for before, after in pairwise(values)) and values[-1] > MIN_OF_COPY * chance
+    near = MIN_OF_COPY * chance < values[-1] and values[0] < MAX_OF_COPY * chance
+    return near and all(after < before for before, after in pairwise(values))
 
 
 def losses_of_others(ledger: Ledger) -> list[float]:
