@@ -10,8 +10,9 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
-# Fraction of the units that died in training. Where inputs are few and positive, half of the units start without an effect.
-MIN_DIED = 0.2
+# Fractions of the units that are dead, and that died in training, for a warning. Where inputs are few and positive, a third
+# of the units start without an effect and more die without harm.
+MIN_HARMFUL, MIN_DIED = 0.7, 0.2
 
 
 def dead_relu(ledger: Ledger) -> Iterable[Finding]:
@@ -35,8 +36,8 @@ def dead_relu(ledger: Ledger) -> Iterable[Finding]:
         }
         all_dead = share > 0.95
         confidence = 0.95 if all_dead else 0.5 + 0.45 * share
-        died = share - at_start >= MIN_DIED
-        severity = "error" if all_dead else "warning" if died else "note"
+        harmful = share >= MIN_HARMFUL and share - at_start >= MIN_DIED
+        severity = "error" if all_dead else "warning" if harmful else "note"
         yield Finding("activation.dead_relu", severity, confidence, layer, facts)
 
 
