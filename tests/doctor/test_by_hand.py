@@ -128,6 +128,8 @@ COSINES: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "negative sum": (lambda z: -F.cosine_similarity(z, VECTORS).sum(), -1),
     "negative factor": (lambda z: (F.cosine_similarity(z, VECTORS) * -0.5).mean(), -1),
     "by hand": (lambda z: (F.normalize(z, dim=1) * F.normalize(VECTORS, dim=1)).sum(1).mean(), 1),
+    "norm and a constant": (lambda z: (z / (z.norm(dim=1, keepdim=True) + 1e-8) * VECTORS).sum(1).mean(), 1),
+    "clamped norm": (lambda z: -(VECTORS * (z / z.norm(dim=1, keepdim=True).clamp(min=1e-8))).sum(1).mean(), -1),
     "squared distance": (lambda z: (z - VECTORS).square().mean(), 0),
 }
 

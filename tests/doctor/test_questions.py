@@ -54,6 +54,10 @@ SIMILARITIES: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
     "cosine": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T, True),
     "cosine with a margin": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T - 0.1, True),
     "temperature of 1": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T / 1.0, True),
+    "constant beside the norm": (
+        lambda z: z / (z.norm(dim=1, keepdim=True) + 1e-8) @ F.normalize(ANCHORS, dim=1).T,
+        True,
+    ),
     "scaled": (lambda z: 16 * (F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T), False),
     "temperature": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T / 0.1, False),
     "dot product": (lambda z: z @ ANCHORS.T, False),

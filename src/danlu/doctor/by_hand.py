@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from danlu.doctor.graph import PAIRWISE, PRODUCTS, REARRANGING, between, shape_of
+from danlu.doctor.graph import PAIRWISE, PRODUCTS, REARRANGING, between, is_normalised, shape_of
 
 SUMS = {"SumBackward0", "SumBackward1", "MeanBackward0", "MeanBackward1", "DotBackward0", "EinsumBackward0"}
 ELEMENTWISE = {*PAIRWISE, "NegBackward0", "RsubBackward0", "PowBackward0"}
@@ -206,20 +206,7 @@ def _is_product_of_unit(node: Any) -> bool:
         node = node.next_functions[0][0]
     if node is None or node.name() != "MulBackward0":
         return False
-    for source, _ in node.next_functions:
-        if source is not None and source.name() == "DivBackward0" and _holds_norm(source.next_functions[1][0]):
-            return True
-    return False
-
-
-def _holds_norm(node: Any) -> bool:
-    for _ in range(6):
-        if node is None:
-            return False
-        if "Norm" in node.name():
-            return True
-        node = node.next_functions[0][0] if node.next_functions else None
-    return False
+    return any(is_normalised(source) for source, _ in node.next_functions)
 
 
 def _single_path(node: Any) -> Iterator[Any]:

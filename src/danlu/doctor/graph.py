@@ -128,7 +128,7 @@ def is_cosine(node: Any) -> bool:
             return False
         sources = [source for source, _ in node.next_functions if source is not None]
         if node.name() in PRODUCTS:
-            return len(sources) == 2 and all(map(_is_normalised, sources))
+            return len(sources) == 2 and all(map(is_normalised, sources))
         is_shifted = node.name() in ("AddBackward0", "SubBackward0") or _is_at_most_doubled(node)
         if node.name() not in REARRANGING and not is_shifted:
             return False
@@ -148,14 +148,18 @@ def _is_at_most_doubled(node: Any) -> bool:
         return False
 
 
-def _is_normalised(node: Any) -> bool:
-    """Return whether a tensor was divided by a norm, past rearrangements."""
+def is_normalised(node: Any) -> bool:
+    """Return whether a tensor was divided by a norm, clamped or with a constant added to it, past rearrangements.
+
+    Args:
+        node: grad_fn of the tensor.
+    """
     while node is not None and node.name() in REARRANGING:
         node = _previous(node)
     if node is None or node.name() != "DivBackward0":
         return False
     divisor = node.next_functions[1][0]
-    while divisor is not None and (divisor.name() in REARRANGING or divisor.name().startswith("Clamp")):
+    while divisor is not None and (divisor.name() in REARRANGING or divisor.name().startswith(("Clamp", "Add"))):
         divisor = _previous(divisor)
     return divisor is not None and "Norm" in divisor.name()
 
