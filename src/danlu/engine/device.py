@@ -37,6 +37,7 @@ MIN_PROBE_BATCH = 2  # samples
 # A format whose first step takes longer than both is left out: bf16 takes ten times as long without instructions.
 MAX_COLD_SECONDS = 1.0
 MAX_COLD_RATIO = 4.0  # to a step of plain fp32
+Step = Callable[[Tensor], None]  # a training step on inputs
 
 
 def pick_device(name: str, count: int = 1) -> torch.device:
@@ -161,16 +162,16 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
         candidates.append(("bf16", True))
     state = torch.get_rng_state()
     few = inputs[:MIN_PROBE_BATCH]
+    steps: dict[tuple[Precision, bool], Step] = {}
     warm: dict[tuple[Precision, bool], float] = {}  # seconds of a step on a few samples
     for candidate in candidates:
-        step = _step(build(), few, *candidate)
-        cold = _timed(step)  # the first pass allocates memory and prepares kernels
+        step = _step(build(), inputs.device, *candidate)
+        cold = _timed(step, few)  # the first pass allocates memory and prepares kernels
         if not warm or cold < max(MAX_COLD_SECONDS, MAX_COLD_RATIO * warm[candidates[0]]):
-            warm[candidate] = _timed(step)
+            steps[candidate], warm[candidate] = step, _timed(step, few)
     samples = len(few) * PROBE_STEP_SECONDS / max(*warm.values(), 1e-9)
     inputs = inputs[: max(MIN_PROBE_BATCH, int(min(samples, len(inputs))))]
-    steps = {candidate: _step(build(), inputs, *candidate) for candidate in warm}
-    longest = max(_timed(step) + _timed(step) for step in steps.values())
+    longest = max(_timed(step, inputs) + _timed(step, inputs) for step in steps.values())
     # Candidates take turns, so that drift of the machine's speed affects all equally. Short steps run in groups, since
     # the first of a group starts with a cold cache. Medians, since formats with equal minima differ in how often they
     # reach it.
@@ -180,7 +181,7 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
     turns = 0
     while turns < 3 or (time.perf_counter() < end and turns < 50):
         for candidate, step in steps.items():
-            times[candidate] += [_timed(step) for _ in range(steps_per_turn)]
+            times[candidate] += [_timed(step, inputs) for _ in range(steps_per_turn)]
         turns += 1
     torch.set_rng_state(state)
     typical = {candidate: median(taken) for candidate, taken in times.items()}
@@ -195,22 +196,21 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
     return Format(*best, reason=reason)
 
 
-def _timed(step: Callable[[], None]) -> float:
+def _timed(step: Step, inputs: Tensor) -> float:
     """Seconds that one step takes."""
     start = time.perf_counter()
-    step()
+    step(inputs)
     return time.perf_counter() - start
 
 
-def _step(model: nn.Module, inputs: Tensor, precision: str, channels_last: bool) -> Callable[[], None]:
-    device = inputs.device
-    model = model.to(device)
-    if channels_last:
-        model, inputs = model.to(memory_format=torch.channels_last), inputs.to(memory_format=torch.channels_last)
+def _step(model: nn.Module, device: torch.device, precision: str, channels_last: bool) -> Step:
+    """A training step of the model on inputs (n, C, H, W), in a precision and memory format."""
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    model = model.to(device).to(memory_format=memory_format)
 
-    def step() -> None:
+    def step(inputs: Tensor) -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            outputs = model(inputs)
+            outputs = model(inputs.to(memory_format=memory_format))
         outputs.float().square().mean().backward()
         model.zero_grad()
         if device.type == "cuda":
