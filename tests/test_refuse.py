@@ -5,7 +5,8 @@ import pickle
 
 import pytest
 
-from danlu.refuse import Failure, Refusal, blame, nearest, one_of, refusal
+from danlu.message import speaking
+from danlu.refuse import NOTHING, Failure, Refusal, blame, nearest, one_of, refusal
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,10 @@ def test_file_errors_are_refusals_unless_the_disk_fails():
     full = blame(OSError(errno.ENOSPC, "No space left on device"), "--out here")
     assert isinstance(full, Failure)
     assert str(full) == "--out here could not be read or written: no space left on device"
+
+
+def test_missing_input_is_named_in_the_language_of_the_sentence() -> None:
+    refused = refusal("DATA", "a file", NOTHING)
+    assert str(refused) == "DATA must be a file, got nothing"
+    with speaking("zh"):
+        assert "nothing" not in str(refused)

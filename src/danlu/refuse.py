@@ -14,6 +14,7 @@ from pathlib import Path
 from danlu.message import Message, message
 
 MAX_CHOICES = 12  # listed in a sentence
+NOTHING = message("refuse.nothing", "nothing")  # in place of a missing value
 
 
 class Refusal(ValueError):
