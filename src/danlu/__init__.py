@@ -14,7 +14,7 @@ _PUBLIC = {
     "pretrain": "danlu.training.pretrain",
     "evaluate": "danlu.inference.evaluate",
     "predict": "danlu.inference.predict",
-    "load": "danlu.inference.loaded_run",
+    "load": "danlu.inference.load",
     "describe": "danlu.analysis.describe",
     "diagnose": "danlu.analysis.diagnose",
     "convert": "danlu.conversion.convert",
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from danlu.history.compare import compare as compare
     from danlu.history.runs import runs as runs
     from danlu.inference.evaluate import evaluate as evaluate
-    from danlu.inference.loaded_run import load as load
+    from danlu.inference.load import load as load
     from danlu.inference.predict import predict as predict
     from danlu.models.build import build_model as build_model
     from danlu.own.callbacks import Callback as Callback

@@ -13,7 +13,8 @@ from danlu.deployment.graph import graph_of
 from danlu.engine.checkpoint import read_weights, save_weights
 from danlu.inference.evaluation_data import own_data
 from danlu.inference.image_predictor import ImagePredictor
-from danlu.inference.loaded_run import LoadedRun, load
+from danlu.inference.load import load
+from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.measure import measure
 from danlu.inference.prediction import Prediction
 from danlu.metrics.calibration import fit_temperature

@@ -16,7 +16,8 @@ from danlu.data.augment import Normalise
 from danlu.data.columns import TargetScaler
 from danlu.data.dataset import SPLITS
 from danlu.inference.evaluation_data import own_data
-from danlu.inference.loaded_run import LoadedRun, load
+from danlu.inference.load import load
+from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.sample_images import image_uri
 from danlu.inspection.activations import captured, find_layer, pooled
 from danlu.inspection.projection import project, same_class
@@ -28,7 +29,7 @@ from danlu.preparation.own_transform import around
 from danlu.preparation.prepared import Prepared
 from danlu.pretraining.pretrainer import Pretrainer
 from danlu.progress.stages import stage
-from danlu.refuse import Refusal, one_of, refusal
+from danlu.refuse import NOTHING, Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
 from danlu.run.names import FEATURES_FILE
@@ -167,7 +168,7 @@ def default_layer(network: nn.Module) -> tuple[str, bool]:
     raise refusal(
         "--layer",
         message("analysis.wanted.named_layer", "given for this network, as {example}", example=head_name(network)),
-        "nothing",
+        NOTHING,
     )
 
 

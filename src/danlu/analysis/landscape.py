@@ -17,7 +17,8 @@ from danlu.doctor.curvature.landscape import landscape as draw_landscape
 from danlu.doctor.curvature.objective import Objective
 from danlu.doctor.curvature.summary import curvature
 from danlu.engine.checkpoint import read_weights
-from danlu.inference.loaded_run import LoadedRun, load
+from danlu.inference.load import load
+from danlu.inference.loaded_run import LoadedRun
 from danlu.message import Message, message
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import build_network

@@ -16,7 +16,8 @@ from danlu.deployment.onnx_file import EXAMPLE_BATCH, need
 from danlu.deployment.samples import ExportSamples, calibration_images, noise_images, samples_of
 from danlu.deployment.script import check_script, write_script
 from danlu.deployment.verification import Verified, verify
-from danlu.inference.loaded_run import LoadedRun, load, opened
+from danlu.inference.load import load, opened
+from danlu.inference.loaded_run import LoadedRun
 from danlu.message import message, translated
 from danlu.progress.stages import stage
 from danlu.refuse import Refusal, blame, one_of, refusal

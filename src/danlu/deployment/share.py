@@ -9,7 +9,8 @@ from typing import Any
 
 from danlu.config import dump_yaml
 from danlu.deployment.card import model_card
-from danlu.inference.loaded_run import LoadedRun, load
+from danlu.inference.load import load
+from danlu.inference.loaded_run import LoadedRun
 from danlu.message import message, unicode_text
 from danlu.refuse import refusal
 from danlu.run.archive import CARD, WEIGHTS, write_archive

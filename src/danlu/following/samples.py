@@ -12,7 +12,8 @@ from torch import Tensor
 
 from danlu.config import with_values
 from danlu.data.dataset import Dataset, ImageFiles
-from danlu.inference.loaded_run import LoadedRun, load
+from danlu.inference.load import load
+from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.measure import Measurement, measure
 from danlu.inference.predict_images import answers_of, to_prediction
 from danlu.inference.sample_images import image_uri

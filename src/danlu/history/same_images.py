@@ -15,7 +15,8 @@ from danlu.config import with_values
 from danlu.data.clips import filmstrip, unfolded
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.images import decode
-from danlu.inference.loaded_run import LoadedRun, load
+from danlu.inference.load import load
+from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.prediction import Prediction
 from danlu.inference.segment import overlay
 from danlu.inference.truth import compared, truth_of

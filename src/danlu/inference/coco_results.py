@@ -18,7 +18,7 @@ from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.inputs import siblings
 from danlu.message import message
 from danlu.metrics.detection import Kind, detection_metrics, evaluate_files, per_class
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import NOTHING, Refusal, refusal
 from danlu.run.summary import SplitMetrics
 from danlu.task_spec import object_task
 
@@ -38,7 +38,7 @@ def evaluate_results(results: str | Path, data: str | Path | None) -> Evaluation
                 "the COCO annotations to evaluate {results} against",
                 results=results,
             ),
-            "nothing",
+            NOTHING,
         )
     path, source = Path(results), Path(data)
     for thing, one in (("RESULTS", path), ("DATA", source)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from danlu.inference.coco_results import evaluate_results
 from danlu.inference.evaluation_result import EvaluationResult
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.message import message
 from danlu.refuse import refusal
 from danlu.run.folder import Run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from danlu.inference.evaluation_data import is_training_data, other_data, own_da
 from danlu.inference.evaluation_page import write_evaluation_page
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.familiarity import TrainingFeatures, with_distances
+from danlu.inference.given_objects import check_given
 from danlu.inference.measure import measure
 from danlu.inference.predict_clips import predict_clips
 from danlu.inference.predict_images import predict_images
@@ -31,12 +32,11 @@ from danlu.inference.sample_images import image_uri
 from danlu.inference.segment import segment_images
 from danlu.inference.trained_network import Member, TrainedNetwork
 from danlu.message import message
-from danlu.own.collect import collect
-from danlu.refuse import Refusal, one_of, refusal
+from danlu.refuse import NOTHING, Refusal, one_of, refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
 from danlu.run.summary import SplitMetrics
-from danlu.user_objects import PREFIX, UserObjects, current, is_own, using
+from danlu.user_objects import UserObjects, current, using
 
 PUBLIC = (
     "classes", "config", "evaluate", "findings", "folder", "history", "metrics", "model", "name", "plot", "predict",
@@ -194,7 +194,7 @@ class LoadedRun(Run):
             Refusal: An input that is named itself and cannot be read, or that the network cannot take.
         """
         self.need_outputs("predict")
-        if (other := load(self, weights)) is not self:
+        if (other := self._with(weights)) is not self:
             return other.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score, camera=camera)
         config = self._with_settings({"device": device, "tta": tta, "detect.score": score, "detect.camera": camera})
         if not str(top).isdecimal() or int(top) < 1:
@@ -203,7 +203,7 @@ class LoadedRun(Run):
             raise refusal(
                 "PATH",
                 message("inference.wanted.least_file_folder_array", "at least one file, folder or array"),
-                "none",
+                NOTHING,
             )
         if out is not None and not str(out):
             raise refusal("--out", message("inference.wanted.folder", "a folder"), "")
@@ -292,8 +292,8 @@ class LoadedRun(Run):
             Refusal: Data of other classes, or a split that the data do not have.
         """
         self.need_outputs("evaluate")
-        check_given(self, {"loss": self.config.loss.name, "metrics": self.config.metrics})
-        if (other := load(self, weights)) is not self:
+        check_given(self.folder, self.objects, {"loss": self.config.loss.name, "metrics": self.config.metrics})
+        if (other := self._with(weights)) is not self:
             return other.evaluate(data, part=part, device=device, tta=tta, out=out)
         config = self._with_settings({"device": device, "tta": tta})
         if data is not None and part is not None:
@@ -353,6 +353,14 @@ class LoadedRun(Run):
             write_evaluation_page(result, details, list(self.signature.classes), out)
         return result
 
+    def _with(self, weights: str | None) -> LoadedRun:
+        """The run with its "best" or "last" weights; itself for None."""
+        if weights in (None, self.weights_used):
+            return self
+        other = LoadedRun(self.folder, checked_weights(weights), self.objects)
+        other.network.signature  # noqa: B018  # refuse damaged weights before the work
+        return other
+
     def _with_settings(self, settings: dict[str, Any]) -> Config:
         """The run's config with the settings that are not None."""
         return with_values(self.config, {key: value for key, value in settings.items() if value is not None})
@@ -367,88 +375,6 @@ class LoadedRun(Run):
         return kept["test_looks"]
 
 
-def load(
-    run: str | Path | Run,
-    weights: str | None = None,
-    *,
-    model: Any = None,
-    loss: Any = None,
-    transform: Any = None,
-    metrics: Any = None,
-) -> LoadedRun:
-    """Open a run folder, or the zip file of a run.
-
-    Args:
-        run: The folder, the file, or an open run.
-        weights: "best" or "last"; by default those of an open run, else "best".
-        model, loss, transform, metrics: Objects of your own with which the run was trained, as `danlu.train` takes
-            them. Loading a run never imports code, so that a network and a transform must be given here; loss and
-            metrics are needed by `evaluate`.
-
-    Returns:
-        The run, with its metrics, findings and network.
-
-    Raises:
-        Refusal: The folder is not a run, its weights are missing or damaged, or its network is not given.
-    """
-    objects = {"model": model, "loss": loss, "transform": transform, "metrics": metrics}
-    objects = {name: one for name, one in objects.items() if one is not None}
-    if isinstance(run, LoadedRun) and weights in (None, run.weights_used) and not objects:
-        return run
-    known = run.objects if isinstance(run, LoadedRun) else current()
-    _, own = collect(objects)
-    for kind in [kind for kind in objects if getattr(own, kind) is None]:  # text that names no object
-        wanted = message(
-            "inference.wanted.own_object",
-            "FILE.py:NAME, and omitted where the training had no {kind} of your own",
-            kind=kind,
-        )
-        raise refusal(f"--{kind}", wanted, objects[kind])
-    given = own.or_else(known)
-    folder = run.folder if isinstance(run, Run) else run
-    which = one_of(
-        "--weights",
-        "best" if weights is None else weights,
-        ("best", "last"),
-        message("inference.wanted.best_last", "best or last"),
-    )
-    loaded = LoadedRun(Run.open(folder).folder, which, given)
-    signature = loaded.network.signature  # refuse damaged weights here, not at the first prediction
-    check_given(loaded, {"model": signature.model, "transform": signature.transform})
-    return loaded
-
-
-def opened(run: Run) -> LoadedRun:
-    """As `load`, but objects of the user are asked for by the first prediction only."""
-    loaded = LoadedRun(run.folder, "best", current())
-    loaded.network.signature  # noqa: B018  # refuse damaged weights
-    return loaded
-
-
-def check_given(run: LoadedRun, names: Mapping[str, Any]) -> None:
-    """Refuse a run with objects of the user that were not given with it.
-
-    names: values of the run's settings by kind of object, "own:net" where it is the user's.
-    """
-    own = {kind: [one for one in _listed(value) if is_own(one)] for kind, value in names.items()}
-    missing = {kind: listed for kind, listed in own.items() if listed and getattr(run.objects, kind) is None}
-    if missing:
-        flags = (
-            f"--{kind} " + ",".join(f"FILE.py:{name.removeprefix(PREFIX)}" for name in listed)
-            for kind, listed in missing.items()
-        )
-        raise Refusal(
-            message(
-                "inference.refuse.trained_with_own",
-                "{folder} was trained with objects of your own, which a run cannot save: give {flags} "
-                "(in Python {arguments})",
-                folder=run.folder,
-                flags=" ".join(flags),
-                arguments=", ".join(f"{kind}=..." for kind in missing),
-            ),
-            next(iter(missing)),
-        )
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else [value]
+def checked_weights(name: str) -> str:
+    """Return the name of a weights file, "best" or "last". Raises Refusal for another one."""
+    return one_of("--weights", name, ("best", "last"), message("inference.wanted.best_last", "best or last"))

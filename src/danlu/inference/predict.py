@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.inference.prediction import Prediction
 from danlu.run.folder import Run
 

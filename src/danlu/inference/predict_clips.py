@@ -24,7 +24,7 @@ from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork
 from danlu.inference.video import is_video, video_frames
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import NOTHING, Refusal, refusal
 from danlu.report.images import annotate
 from danlu.run.signature import Signature
 
@@ -130,7 +130,7 @@ def _of_array(array: np.ndarray, where: str) -> list[np.ndarray]:
 def _read(name: str, frames: Sequence[Any] | np.ndarray, signature: Signature) -> np.ndarray:
     """The frames of a clip that the network takes, uint8 (T * C, S, S)."""
     if not len(frames):
-        raise refusal(f"PATH {name}", message("inference.wanted.clip_frames", "a clip with frames"), "none")
+        raise refusal(f"PATH {name}", message("inference.wanted.clip_frames", "a clip with frames"), NOTHING)
     taken = [frames[i] for i in frame_numbers(len(frames), signature.frames or 1)]
     try:
         pixels = [read_image(one, signature.canvas or 1, signature.colour, window=signature.window) for one in taken]

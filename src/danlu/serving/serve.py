@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from danlu.inference.image_predictor import ImagePredictor
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.listening import listen
 from danlu.message import message
 from danlu.refuse import Refusal

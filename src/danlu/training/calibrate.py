@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from danlu.engine.checkpoint import save_weights
 from danlu.engine.loop import Progress
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.inference.measure import Measurement, measure
 from danlu.inference.trained_network import TrainedNetwork
 from danlu.metrics.calibration import MIN_SAMPLES, fit_temperature

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from danlu.engine.checkpoint import save_weights
 from danlu.engine.loop import Progress
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.inference.measure import measure
 from danlu.inference.trained_network import TrainedNetwork
 from danlu.metrics.labels import best_thresholds

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from danlu.engine.checkpoint import previous_state
 from danlu.engine.loop import Progress
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.inference.measure import measure
 from danlu.message import translated
 from danlu.preparation.prepared import Prepared

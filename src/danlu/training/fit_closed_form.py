@@ -12,7 +12,7 @@ from danlu.detection.detector import Detector
 from danlu.engine.checkpoint import save_weights
 from danlu.engine.device import make_fabric
 from danlu.engine.loop import Progress
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.inference.measure import measure
 from danlu.objects import ObjectBatch
 from danlu.preparation.assemble import make_batches, transforms

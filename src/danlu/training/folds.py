@@ -17,7 +17,8 @@ from danlu.config import Config, dump_yaml, with_values
 from danlu.engine.checkpoint import save_weights
 from danlu.engine.loop import Progress
 from danlu.engine.saving import Interrupted
-from danlu.inference.loaded_run import LoadedRun, load
+from danlu.inference.load import load
+from danlu.inference.loaded_run import LoadedRun
 from danlu.message import translated
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from danlu.inference.familiarity import MAX_SAMPLES, MIN_SAMPLES, TrainingFeatures, features_of
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.inference.measure import measure
 from danlu.models.layer_depth import last_dense
 from danlu.preparation.prepared import Prepared

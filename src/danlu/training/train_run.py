@@ -17,7 +17,8 @@ from danlu.engine.device import make_fabric
 from danlu.engine.loop import Watcher
 from danlu.engine.processes import launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
-from danlu.inference.loaded_run import LoadedRun, load, opened
+from danlu.inference.load import load, opened
+from danlu.inference.loaded_run import LoadedRun
 from danlu.message import Message, message, translated
 from danlu.preparation.choices import Choice
 from danlu.preparation.prepare import prepare

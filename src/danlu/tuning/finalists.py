@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from danlu.config import Config, dump_yaml, with_values
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.message import message, translated
 from danlu.refuse import Failure
 from danlu.report.markup import metric_value
