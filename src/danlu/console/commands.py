@@ -16,6 +16,7 @@ from danlu.analysis.features import features
 from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import DIRECTIONS, landscape
 from danlu.console.mistakes import print_mistakes
+from danlu.console.predictions import print_predictions
 from danlu.console.trust import trust_notes
 from danlu.conversion.convert import convert
 from danlu.data.format_table import readable_formats
@@ -30,7 +31,6 @@ from danlu.history.printed import print_runs, print_runs_comparison
 from danlu.history.runs import runs
 from danlu.inference.evaluate import evaluate
 from danlu.inference.predict import predict
-from danlu.inference.prediction import Prediction
 from danlu.inference.prediction_csv import check_csv, write_csv
 from danlu.message import message, translated
 from danlu.models.build import MODELS
@@ -51,8 +51,8 @@ from danlu.printing.results import (
     print_landscape,
     print_log_findings,
 )
-from danlu.printing.tables import plain_table, print_with_names
-from danlu.refuse import Refusal, one_of, refusal
+from danlu.printing.tables import plain_table
+from danlu.refuse import NOTHING, Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
 from danlu.run.names import EVALUATION_PAGE, split_key
@@ -66,7 +66,6 @@ from danlu.tuning.tune import tune
 from danlu.user_objects import UserObjects, using
 
 OWN_OF_RUN = ("model.name", "data.transform", "loss.name", "metrics")  # settings that a run cannot save
-MAX_OBJECTS_LISTED = 12  # per image in the table; --json has all of them
 
 
 def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
@@ -130,8 +129,7 @@ def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
         check_csv(file)
     run = values.pop("run")
     predictions = predict(run, *values.pop("paths"), **_given(values))
-    objects = any(row.objects is not None for row in predictions)
-    (_print_objects if objects else _print_answers)(predictions, console)
+    print_predictions(console, predictions)
     for note in trust_notes(predictions, _summary(run)):
         print_line(console, str(note))
     if out:
@@ -144,47 +142,6 @@ def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
 def _summary(run: str) -> Summary | None:
     """Summary of a run folder; None for a file of `danlu share` and for a run without one."""
     return Run(Path(run)).summary if (Path(run) / "summary.json").is_file() else None
-
-
-def _print_answers(predictions: list[Prediction], console: Console) -> None:
-    headings = (
-        translated("console.column.path", "path"),
-        translated("console.column.prediction", "prediction"),
-        translated("console.column.confidence", "confidence"),
-        translated("console.column.also", "also"),
-    )
-    print_with_names(console, headings, [_answer_cells(row) for row in predictions])
-
-
-def _answer_cells(row: Prediction) -> tuple[str, str, str, str]:
-    """Path, answer, confidence and the next classes of a prediction."""
-    if row.error is not None:
-        return row.path, translated("console.unreadable", "unreadable"), "", row.error
-    if row.label is not None:
-        others = ", ".join(f"{name} {probability:.3f}" for name, probability in (row.top or [])[1:])
-        return row.path, row.label, f"{row.confidence:.3f}", others
-    if row.labels is not None:
-        found = ", ".join(f"{name} {probability:.3f}" for name, probability in row.labels)
-        named = {name for name, _ in row.labels}
-        others = ", ".join(f"{name} {value:.3f}" for name, value in row.top or [] if name not in named)
-        return row.path, found or translated("console.no_label", "no label"), "", others
-    return row.path, f"{row.value:.6g}" if row.value is not None else str(row.targets), "", ""
-
-
-def _print_objects(predictions: list[Prediction], console: Console) -> None:
-    objects = translated("console.column.objects", "objects")
-    headings = (translated("console.column.path", "path"), objects, translated("console.column.found", "found"))
-    print_with_names(console, headings, [_object_cells(row) for row in predictions], right=(objects,))
-
-
-def _object_cells(row: Prediction) -> tuple[str, str, str]:
-    """Path, number of objects and the first of them."""
-    if row.objects is None:
-        return row.path, "", translated("console.unreadable_why", "unreadable: {reason}", reason=row.error)
-    more = len(row.objects) - MAX_OBJECTS_LISTED
-    listed = ", ".join(f"{one.label} {one.score:.2f}" for one in row.objects[:MAX_OBJECTS_LISTED])
-    rest = translated("console.more_objects", " and {count} more", count=more) if more > 0 else ""
-    return row.path, str(len(row.objects)), listed + rest
 
 
 def describe_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
@@ -321,7 +278,7 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
         raise refusal(
             "MODEL",
             message("console.wanted.network_compare_several", "a network, or --compare with several"),
-            "nothing",
+            NOTHING,
         )
     found = inspect(
         model, **{key.removeprefix("model.").removeprefix("detect."): value for key, value in _given(values).items()}
