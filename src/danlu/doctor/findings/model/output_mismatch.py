@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from danlu.doctor.derived.dropout_at_end import dropout_at_end
 from danlu.doctor.derived.progress import SQUARED, epoch_samples
+from danlu.doctor.derived.scores_in_loss import scores_in_loss
 from danlu.doctor.derived.softmax_axis import wrong_axis
 from danlu.doctor.drawings.over_layers import outputs_and_loss
 from danlu.doctor.drawings.over_time import loss_and_floor
@@ -22,7 +22,6 @@ from danlu.message import Message
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "softmax": (0.0, 1.0)}
 
 MIN_COSINE_CLASSES = 6  # from here cosines as scores leave the right class a probability below 0.6
-NO_PROBABILITY = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "hardswish", "softplus", "prelu", "relu6")
 SCORED = ("cross_entropy", "bce_logits")  # losses on scores of any size
 COSINE_WANTED = message(
     "finding.model.output_mismatch.cosine_wanted",
@@ -63,18 +62,10 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         }
         yield Finding("model.output_mismatch", "error", 0.97, OUTPUT, facts)
         return
-    axis = wrong_axis(ledger)
-    if axis is not None:
-        yield axis
-        return
-    dropped = dropout_at_end(ledger)
-    if dropped is not None:
-        yield dropped
-        return
-    by_hand = _scores_in_loss_by_hand(ledger, kind, last)
-    if by_hand is not None:
-        yield Finding("model.output_mismatch", "error", 0.96, OUTPUT, by_hand)
-        return
+    for found in (wrong_axis(ledger), dropout_at_end(ledger), scores_in_loss(ledger)):
+        if found is not None:
+            yield found
+            return
     problem = _activation_problem(ledger, kind, last)
     if problem:
         severity, confidence, wanted = problem
@@ -119,80 +110,6 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
             outputs=int(top) + 1,
         )
         yield Finding("model.output_mismatch", "note", 0.6, OUTPUT, facts)
-
-
-def _scores_in_loss_by_hand(ledger: Ledger, kind: str | None, last: str | None) -> dict[str, Any] | None:
-    """Evidence of a loss written by hand that takes outputs for probabilities which are none; None if there is none."""
-    if ledger.last("loss.picks_all"):
-        return _outputs_of_all_labels(kind, ledger.last("loss.picks_all"))
-    if last != "none" and not (last in NO_PROBABILITY and ledger.last("loss.log_of_complement")):
-        return None
-    if ledger.last("loss.log_of_negative"):
-        return _logarithm_of_scores(kind) | {"activation": last}
-    return _overlap_of_scores(kind) if ledger.last("loss.overlap_of_scores") else None
-
-
-def _outputs_of_all_labels(kind: str | None, samples: int) -> dict[str, Any]:
-    """Evidence of outputs[:, labels] in a loss written by hand."""
-    return {
-        "loss": kind,
-        "activation": "none",
-        "problem": message(
-            "finding.model.output_mismatch.picks_all", "the loss picks the outputs of all labels for each sample"
-        ),
-        "why": message(
-            "finding.model.output_mismatch.all_labels",
-            "The loss indexes the outputs as outputs[:, labels]. This has the shape ({samples}, {samples}): for each of "
-            "{samples} samples the outputs of all {samples} labels of the batch, not that of its own label. All samples "
-            "then learn the same answer",
-            samples=samples,
-        ),
-        "do": message(
-            "finding.model.output_mismatch.fix_index",
-            "Pick one output for each sample: index the rows as well, or use nn.CrossEntropyLoss, which does.",
-        ),
-        "fix": "nll_scores",
-    }
-
-
-def _logarithm_of_scores(kind: str | None) -> dict[str, Any]:
-    """Evidence of a loss written by hand that takes the logarithm of plain scores."""
-    return {
-        "loss": kind,
-        "activation": "none",
-        "problem": message(
-            "finding.model.output_mismatch.log_of_scores", "the loss takes the logarithm of plain scores"
-        ),
-        "why": message(
-            "finding.model.output_mismatch.no_probabilities",
-            "The loss takes the logarithm of the outputs, which are no probabilities: some are 0 or less. Where they are "
-            "clamped the gradient is exactly 0, elsewhere the logarithm is not a number",
-        ),
-        "do": message(
-            "finding.model.output_mismatch.fix_logarithm",
-            "Use nn.CrossEntropyLoss or nn.BCEWithLogitsLoss, which take plain scores, or apply softmax or sigmoid first.",
-        ),
-        "fix": "",
-    }
-
-
-def _overlap_of_scores(kind: str | None) -> dict[str, Any]:
-    """Evidence of a Dice or IoU loss on plain scores."""
-    return {
-        "loss": kind,
-        "activation": "none",
-        "problem": message("finding.model.output_mismatch.overlap", "the overlap (Dice, IoU) is taken of plain scores"),
-        "why": message(
-            "finding.model.output_mismatch.overlap_of_scores",
-            "The loss divides sums of the outputs, as Dice and IoU do. These are overlaps only of values between 0 and 1, but "
-            "the model returns plain scores, some below 0 or above 1: the loss can fall below 0 without a better mask",
-        ),
-        "do": message(
-            "finding.model.output_mismatch.fix_overlap",
-            "Apply a sigmoid (for several classes: softmax) to the outputs before the loss.",
-        ),
-        "fix": "overlap",
-    }
 
 
 def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> tuple[str, float, Message | str] | None:

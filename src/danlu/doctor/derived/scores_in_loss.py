@@ -1,0 +1,93 @@
+"""A loss written by hand that takes the scores of the model for probabilities, or those of all labels of the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from danlu.doctor.finding import Finding
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import OUTPUT
+
+NO_PROBABILITY = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "hardswish", "softplus", "prelu", "relu6")
+
+
+def scores_in_loss(ledger: Ledger) -> Finding | None:
+    """Finding for a loss written by hand that does not fit plain scores, or picks those of all labels; else None."""
+    facts = _facts(ledger, ledger.last("loss.kind"), ledger.last("output.activation"))
+    return Finding("model.output_mismatch", "error", 0.96, OUTPUT, facts) if facts is not None else None
+
+
+def _facts(ledger: Ledger, kind: str | None, last: str | None) -> dict[str, Any] | None:
+    if ledger.last("loss.picks_all"):
+        return _outputs_of_all_labels(kind, ledger.last("loss.picks_all"))
+    if last != "none" and not (last in NO_PROBABILITY and ledger.last("loss.log_of_complement")):
+        return None
+    if ledger.last("loss.log_of_negative"):
+        return _logarithm_of_scores(kind) | {"activation": last}
+    return _overlap_of_scores(kind) if ledger.last("loss.overlap_of_scores") else None
+
+
+def _outputs_of_all_labels(kind: str | None, samples: int) -> dict[str, Any]:
+    """Evidence of outputs[:, labels] in a loss written by hand."""
+    return {
+        "loss": kind,
+        "activation": "none",
+        "problem": message(
+            "finding.model.output_mismatch.picks_all", "the loss picks the outputs of all labels for each sample"
+        ),
+        "why": message(
+            "finding.model.output_mismatch.all_labels",
+            "The loss indexes the outputs as outputs[:, labels]. This has the shape ({samples}, {samples}): for each "
+            "of {samples} samples the outputs of all {samples} labels of the batch, not that of its own label. All "
+            "samples then learn the same answer",
+            samples=samples,
+        ),
+        "do": message(
+            "finding.model.output_mismatch.fix_index",
+            "Pick one output for each sample: index the rows as well, or use nn.CrossEntropyLoss, which does.",
+        ),
+        "fix": "nll_scores",
+    }
+
+
+def _logarithm_of_scores(kind: str | None) -> dict[str, Any]:
+    """Evidence of a loss written by hand that takes the logarithm of plain scores."""
+    return {
+        "loss": kind,
+        "activation": "none",
+        "problem": message(
+            "finding.model.output_mismatch.log_of_scores", "the loss takes the logarithm of plain scores"
+        ),
+        "why": message(
+            "finding.model.output_mismatch.no_probabilities",
+            "The loss takes the logarithm of the outputs, which are no probabilities: some are 0 or less. Where they"
+            " are clamped the gradient is exactly 0, elsewhere the logarithm is not a number",
+        ),
+        "do": message(
+            "finding.model.output_mismatch.fix_logarithm",
+            "Use nn.CrossEntropyLoss or nn.BCEWithLogitsLoss, which take plain scores, or apply softmax or sigmoid "
+            "first.",
+        ),
+        "fix": "",
+    }
+
+
+def _overlap_of_scores(kind: str | None) -> dict[str, Any]:
+    """Evidence of a Dice or IoU loss on plain scores."""
+    return {
+        "loss": kind,
+        "activation": "none",
+        "problem": message("finding.model.output_mismatch.overlap", "the overlap (Dice, IoU) is taken of plain scores"),
+        "why": message(
+            "finding.model.output_mismatch.overlap_of_scores",
+            "The loss divides sums of the outputs, as Dice and IoU do. These are overlaps only of values between 0 "
+            "and 1, but the model returns plain scores, some below 0 or above 1: the loss can fall below 0 without a"
+            " better mask",
+        ),
+        "do": message(
+            "finding.model.output_mismatch.fix_overlap",
+            "Apply a sigmoid (for several classes: softmax) to the outputs before the loss.",
+        ),
+        "fix": "overlap",
+    }
