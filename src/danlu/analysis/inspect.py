@@ -38,7 +38,7 @@ from danlu.message import message
 from danlu.models.build import MODELS, build_model
 from danlu.models.spec import NetworkFacts
 from danlu.own.collect import collect
-from danlu.refuse import Refusal, blame, one_of, refusal
+from danlu.refuse import NOTHING, Refusal, blame, one_of, refusal
 
 MAX_SIZE = 1_000_000  # classes, channels, pixels of a side, samples of a batch; beyond it sizes overflow
 BOOLEANS: dict[str, bool] = {"true": True, "yes": True, "1": True, "on": True}
@@ -146,7 +146,7 @@ def _own_network(model: str, input: str | None, classes: int | str) -> str | nn.
         return plain["model"]
     if input is None:
         wanted = message("analysis.wanted.input_of_own", "given for a network of your own, as 3x64x64")
-        raise refusal("--input", wanted, "nothing")
+        raise refusal("--input", wanted, NOTHING)
     shape = _shape(input)
     frames = shape[0] if len(shape) == 4 else None
     rows = len(shape) == 1

@@ -13,7 +13,7 @@ from danlu.doctor.script.import_hook import after_import
 from danlu.doctor.script.launch import run_program
 from danlu.doctor.script.launcher import is_launcher, through_launcher
 from danlu.message import message
-from danlu.refuse import refusal
+from danlu.refuse import NOTHING, refusal
 
 if TYPE_CHECKING:
     from danlu.doctor.script.program import ProgramDoctor
@@ -45,7 +45,7 @@ def watch_command(argv: Sequence[str], parser: Parser, language: str) -> int:
     program = program[as_module:]
     if not program or not program[0]:
         raise refusal(
-            "SCRIPT", message("console.wanted.python_script_module", "a Python script, or -m MODULE"), "nothing"
+            "SCRIPT", message("console.wanted.python_script_module", "a Python script, or -m MODULE"), NOTHING
         )
     target, arguments = program[0], program[1:]
     budget = check_fraction(values["budget"] or DEFAULT_FRACTION, "--budget")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from danlu.config import DataConfig
-from danlu.data.absent import no_such_data
+from danlu.data.absent import no_data, no_such_data
 from danlu.data.annotations import Annotation
 from danlu.data.data_root import data_root
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles, Problem
@@ -65,12 +65,7 @@ def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bo
     Failure if a known dataset cannot be downloaded.
     """
     if not config.path:
-        raise Refusal(
-            message(
-                "data.refuse.data_file_folder_name",
-                "DATA must be a file, a folder or the name of a known dataset, got nothing",
-            )
-        )
+        raise no_data()
     path = Path(config.path).expanduser()
     check_ordinary(path, "DATA")
     dataset = _open_path(path, config, task) if path.exists() else _open_name(config.path, config, task)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from danlu.message import message
 from danlu.models.networks.vit import Attention, Block, ViT
 from danlu.patch_grid import size_within
-from danlu.refuse import one_of, refusal
+from danlu.refuse import NOTHING, one_of, refusal
 
 __all__ = ["WAYS", "outputs_of_sizes", "size_within"]
 
@@ -37,7 +37,7 @@ def outputs_of_sizes(model: ViT, images: Sequence[Tensor], way: str = "bucket") 
     """
     run = WAYS[one_of("way", way, WAYS, message("models.wanted.way_of_sizes", "bucket, pad or nested"))]
     if not images:
-        raise refusal("images", message("models.wanted.an_image", "at least one image"), "none")
+        raise refusal("images", message("models.wanted.an_image", "at least one image"), NOTHING)
     if not isinstance(model.norm, nn.LayerNorm | nn.Identity):
         wanted = message("models.wanted.norm_per_token", "layer or none for images of different sizes")
         raise refusal("model.norm", wanted, type(model.norm).__name__)

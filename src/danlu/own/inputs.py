@@ -31,7 +31,7 @@ from danlu.own.samples import (
     known_labels,
     tensors_of,
 )
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import NOTHING, Refusal, refusal
 
 
 @dataclass
@@ -121,7 +121,7 @@ def _frame(frame: Any, options: ReadOptions, where: str) -> SplitData:
     if target not in names:
         raise refusal("target", message("own.wanted.column", "a column of {where}", where=where), target, near=names)
     if not len(frame):
-        raise refusal(where, message("own.wanted.dataframe_rows", "a DataFrame with rows"), "none")
+        raise refusal(where, message("own.wanted.dataframe_rows", "a DataFrame with rows"), NOTHING)
     column = frame.iloc[:, names.index(target)]
     keep = column.notna().to_numpy()
     problems = [Problem(f"row {i}", f"no value in target column {target!r}") for i in np.flatnonzero(~keep)[:1000]]
@@ -145,7 +145,7 @@ def _frame(frame: Any, options: ReadOptions, where: str) -> SplitData:
                 "a DataFrame with columns besides the target {target!r}",
                 target=target,
             ),
-            "none",
+            NOTHING,
         )
     notes = [f"the target is column {target!r}, by its name"] if options.target is None else []
     return SplitData(rows, labels, target=target, problems=problems, notes=notes)
@@ -223,7 +223,7 @@ def _with_target(config: DataConfig, target: str) -> DataConfig:
 def _dataset(data: Any, options: ReadOptions, where: str) -> SplitData:
     """A torch Dataset, or a list of samples."""
     if not len(data):
-        raise refusal(where, message("own.wanted.dataset_samples", "a dataset with samples"), "none")
+        raise refusal(where, message("own.wanted.dataset_samples", "a dataset with samples"), NOTHING)
     if arrays := tensors_of(data):
         if len(arrays) != 2:
             raise refusal(

@@ -204,5 +204,5 @@ def _check_detector(config: ResolvedConfig) -> None:
             "--model.width",
             message("preparation.wanted.omitted_detectors", "omitted for detectors"),
             config.model.width,
-            do=message("preparation.do.see_detect_width", "see --detect.width"),
+            do=message("preparation.do.see_width", "see --detect.width"),
         )

@@ -12,7 +12,7 @@ from danlu.message import message
 from danlu.models.build import MODELS
 from danlu.patch_grid import PatchGrid
 from danlu.preparation.choices import Chooser
-from danlu.refuse import refusal
+from danlu.refuse import NOTHING, refusal
 from danlu.run.signature import Signature
 
 KEEP_TOKENS = 1_024  # max patches of an image that keeps its size; attention grows with their square
@@ -96,7 +96,9 @@ def _check(chooser: Chooser, dataset: Dataset, setting: str) -> None:
             setting=setting,
             suited=suited,
         )
-        raise refusal("--model", wanted, name or "none", near=[o for o, one in MODELS.items() if one.mixed is not None])
+        raise refusal(
+            "--model", wanted, name or NOTHING, near=[o for o, one in MODELS.items() if one.mixed is not None]
+        )
     norm = chooser["model.norm"]
     if norm not in (None, "layer", "none"):
         wanted = message("models.wanted.norm_per_token", "layer or none for images of different sizes")

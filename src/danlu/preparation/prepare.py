@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from danlu.config import Config, ResolvedConfig, resolve
+from danlu.data.absent import no_data
 from danlu.data.augment import resolve as resolve_augmentation
 from danlu.data.clips import CLIP_CHANNELS
 from danlu.data.columns import ColumnEncoder, TargetScaler
@@ -172,10 +173,7 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
 
 def _open(config: Config) -> Dataset:
     if not config.data.path:
-        wanted = message("preparation.wanted.file_folder_name_known", "a file, a folder or the name of a known dataset")
-        raise refusal(
-            "DATA", wanted, "nothing", do=message("preparation.do.try_danlu_train_digits", "try `danlu train digits`")
-        )
+        raise no_data()
     if is_own(config.data.path):
         own = find("data", config.data.path)
         return without_labels(own) if targets_of(config.task) == "none" else own

@@ -129,7 +129,7 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
     if not (found.outputs or found.colours or any(own[name].ndim > 1 for name in found.whole)):
         whose = f"weights of {source.signature.model}" if source.signature else "weights of another network"
         do = (
-            message("preparation.do.leave_model_out_use", "leave --model out to use the network of the source")
+            message("preparation.do.leave_model_out", "leave --model out to use the network of the source")
             if source.signature
             else message("preparation.do.choose_network_model", "choose its network by --model")
         )

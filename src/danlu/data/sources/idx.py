@@ -16,7 +16,7 @@ from danlu.data.sources.targets import Task, to_classes
 from danlu.data.text_files import read_bytes
 from danlu.data.unpacking import gunzip, gunzip_head
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import NOTHING, Refusal, refusal
 
 NAME = re.compile(r"^(?P<head>.*)(?P<kind>images|labels)[-._]idx[0-9][-._]ubyte(\.gz)?$")
 
@@ -96,7 +96,7 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
             raise refusal(
                 f"the partner of {here}",
                 message("data.wanted.file_like_beside", "a file like {partner} beside it", partner=partner),
-                "nothing",
+                NOTHING,
             )
     return {head: (pair["images"], pair["labels"]) for head, pair in found.items()}
 
@@ -132,7 +132,7 @@ def _read(file: Path, dims: int) -> np.ndarray:
             dims=dims,
         )
         raise refusal(
-            str(file), wanted, data[:4].hex(" ") or "nothing", do=message("data.do.download_again", "download it again")
+            str(file), wanted, data[:4].hex(" ") or NOTHING, do=message("data.do.download_again", "download it again")
         )
     if len(data) < head:
         raise refusal(

@@ -40,7 +40,7 @@ from danlu.data.sources.text_tables import DECIMAL_COMMA, numbers, with_decimal_
 from danlu.data.survey import Survey, as_survey, surroundings
 from danlu.data.text_files import guessed_note, read_text
 from danlu.message import Message, message
-from danlu.refuse import refusal
+from danlu.refuse import NOTHING, refusal
 from danlu.task_spec import TASKS, label_task
 
 CLASS_DESCRIPTIONS = ("class-descriptions", "oidv7-class-descriptions")  # of Open Images, as FiftyOne's classes.csv
@@ -278,7 +278,7 @@ def _label_column(sheet: Sheet, target: str | None) -> int:
         raise refusal(
             "--target",
             message("data.wanted.labelled_csv_column", "a column of {path}", path=sheet.file.path),
-            "nothing",
+            NOTHING,
             near=sheet.header,
         )
     names = [name.lower() for name in sheet.header]

@@ -19,7 +19,7 @@ from danlu.data.sources.sheets import CLASS_COLUMNS
 from danlu.data.sources.targets import Task
 from danlu.data.survey import File, Survey, as_survey
 from danlu.message import Message, message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import NOTHING, Refusal, refusal
 from danlu.task_spec import TASKS
 
 NO_LABEL = -1  # of a class number: an image of a test set without labels
@@ -185,7 +185,7 @@ def _label_column(table: ImageTable, config: DataConfig) -> str:
         raise refusal(
             "--target",
             message("data.wanted.column_labels", "the column of labels of {path}", path=table.file.path),
-            "nothing",
+            NOTHING,
             near=marked or columns,
         )
     return min(found, key=lambda name: CLASS_COLUMNS.index(name.lower()) if name.lower() in CLASS_COLUMNS else 99)

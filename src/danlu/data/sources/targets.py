@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from danlu.message import Message, message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import NOTHING, Refusal, refusal
 from danlu.task_spec import TaskName as Task
 from danlu.task_spec import TaskSpec, targets_of
 
@@ -96,7 +96,7 @@ def need_two(classes: Sequence[str], where: object, advice: Callable[[], Message
     """
     if len(classes) >= 2:
         return
-    got = f"only {classes[0]!r}" if classes else "none"
+    got = message("data.got.only", "only {name!r}", name=classes[0]) if classes else NOTHING
     refused = message(
         "data.refuse.least_two_classes_got", "{where} must have at least two classes, got {got}", where=where, got=got
     )

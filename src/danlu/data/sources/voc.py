@@ -23,7 +23,7 @@ from danlu.data.survey import File, Survey, as_survey, normal, sample
 from danlu.data.text_files import read_bytes, read_lines
 from danlu.data.unpacking import parse_xml
 from danlu.message import message
-from danlu.refuse import Refusal, blame, refusal
+from danlu.refuse import NOTHING, Refusal, blame, refusal
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  # under ImageSets/Main
@@ -222,7 +222,7 @@ def _object(entry: ElementTree.Element, where: str) -> tuple[str, tuple[float, f
     """Read (class, x1, y1, x2, y2 counted from 0, difficult, fault) of an object."""
     name = (entry.findtext("name") or "").strip()
     if not name:
-        raise refusal(f"{where}.name", message("data.wanted.name_class", "the name of a class"), "nothing")
+        raise refusal(f"{where}.name", message("data.wanted.name_class", "the name of a class"), NOTHING)
     corners = entry.find("bndbox")
     outline = _polygon(entry, where) if corners is None else None
     if corners is None and outline is None:

@@ -60,7 +60,7 @@ def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
             )
         return None
     if (description := find_yaml(survey)) is not None and not _has_corners_only(survey):
-        seen = message("data.seen.yolo_yaml", "{file} lists classes and splits", file=description.relative)
+        seen = message("data.seen.yolo_file", "{file} lists classes and splits", file=description.relative)
         return Evidence(Fit.MARKED, seen)
     if (darknet := find_darknet(survey)) is not None:
         seen = message("data.seen.darknet", "{file} is Darknet's list of classes and splits", file=darknet.relative)

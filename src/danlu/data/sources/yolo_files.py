@@ -16,7 +16,7 @@ from danlu.data.sources.described_paths import DescribedPaths
 from danlu.data.survey import File, Survey
 from danlu.data.text_files import decode_guessed, read_lines, read_text
 from danlu.message import message
-from danlu.refuse import Refusal, blame, refusal
+from danlu.refuse import NOTHING, Refusal, blame, refusal
 
 SPLIT_KEYS = {"train": TRAIN, "val": VAL, "valid": VAL, "test": TEST}
 KEYS = (*SPLIT_KEYS, "path", "names", "nc", "kpt_shape")  # of data.yaml
@@ -158,7 +158,7 @@ def listed_images(file: Path, content: dict[str, Any], paths: DescribedPaths) ->
         raise refusal(
             f"{file}: train",
             message("data.wanted.folder_images_list_them", "a folder of images or a list of them"),
-            "nothing",
+            NOTHING,
         )
     for key, split in SPLIT_KEYS.items():
         entries = content.get(key)

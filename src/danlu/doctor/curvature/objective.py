@@ -21,7 +21,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danlu.message import message
-from danlu.refuse import refusal
+from danlu.refuse import NOTHING, refusal
 
 LossFunction = Callable[[Any, Any], Tensor]
 
@@ -83,7 +83,7 @@ class Objective:
             raise refusal(
                 "batches",
                 message("doctor.wanted.least_pair_inputs_targets", "at least one pair (inputs, targets)"),
-                "none",
+                NOTHING,
                 do=message("doctor.do.generator_used_up_loop", "a generator is used up by a loop"),
             )
 

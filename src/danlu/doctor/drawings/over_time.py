@@ -227,7 +227,7 @@ def rate(ledger: Ledger, finding: Fact) -> Curves | None:
         message("doctor.chart.learning_rate_of_each_step", "Learning rate of each step"),
         message("doctor.chart.step", "step"),
         message("doctor.chart.learning_rate", "learning rate"),
-        [Line(message("doctor.chart.rate", "learning rate"), line)],
+        [Line(message("doctor.chart.learning_rate", "learning rate"), line)],
         None,
         marks=marks,
     )
