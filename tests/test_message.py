@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from danlu import message as module
@@ -95,3 +96,10 @@ def test_a_message_that_was_edited_by_hand_is_left_as_text() -> None:
         found = with_messages({"why": "loss", "n": 3, "more": ["a", None]}, {"why": broken})
         assert found == {"why": "loss", "n": 3, "more": ["a", None]}
         assert not isinstance(found["why"], Message)
+
+
+def test_values_of_other_kinds_are_kept_as_numbers_and_text() -> None:
+    one = message("x.y", "{count} of {path}", count=np.int64(3), path=Path("a/b"))
+    kept = json.loads(json.dumps(one.to_dict()))
+    assert kept["values"] == {"count": 3, "path": "a/b"}
+    assert Message.from_dict(kept) == one == "3 of a/b"

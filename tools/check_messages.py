@@ -1,8 +1,8 @@
 """Check the messages of the source against the tables of translations.
 
 Fails when an id has two texts, a translation uses other fields than its message, a translation belongs to no message,
-or an error or a printed line has a plain sentence instead of a message. Lists the messages without a translation,
-without failing.
+or an error, a printed line, a note or a problem of the data has a plain sentence instead of a message. Lists the
+messages without a translation, without failing.
 """
 
 from __future__ import annotations
@@ -123,8 +123,13 @@ def sentences(call: ast.Call) -> list[ast.expr]:
         return call.args[:1]
     if name in PRINTERS:
         return call.args[PRINTERS[name] : PRINTERS[name] + 1]
+    if name in ("Problem", "skip"):
+        return call.args[1:2]
+    if name == "append" and isinstance(call.func, ast.Attribute):
+        place = call.func.value
+        return call.args[:1] if "notes" in (getattr(place, "attr", ""), getattr(place, "id", "")) else []
     if name in ("refusal", "one_of"):
-        first = call.args[1:2] if name == "refusal" else call.args[3:4]
+        first = call.args[1:3] if name == "refusal" else call.args[3:4]
         return [*first, *(one.value for one in call.keywords if one.arg in ("wanted", "what", "do"))]
     return []
 

@@ -204,7 +204,9 @@ def _kept(value: Any) -> Any:
         return {"message": value.to_dict()}
     if isinstance(value, list | tuple):
         return [_kept(one) for one in value]
-    return value
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return value.item() if hasattr(value, "item") else str(value)  # a number of numpy, or a path
 
 
 def _read(value: Any) -> Any:

@@ -15,7 +15,7 @@ from danlu.conversion.samples import Sample, samples_of, write_image
 from danlu.conversion.writers import TARGETS, Target
 from danlu.data.dataset import UNASSIGNED, Dataset
 from danlu.data.formats import open_dataset
-from danlu.data.sources.audit import IGNORED
+from danlu.data.sources.outlines import IGNORED
 from danlu.message import message, translated
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing, stage
@@ -127,7 +127,11 @@ def _opened(config: DataConfig, task: TaskName | None) -> Dataset:
 def _check_target(dataset: Dataset, to: str, target: Target) -> None:
     """Refuse a format that cannot hold the data, in one sentence."""
     if dataset.kind not in ("files", "images"):
-        raise refusal("DATA", message("conversion.wanted.set_images", "a set of images"), f"{dataset.path}, a table")
+        raise refusal(
+            "DATA",
+            message("conversion.wanted.set_images", "a set of images"),
+            message("conversion.got.table", "{path}, a table", path=dataset.path),
+        )
     if dataset.task in target.tasks:
         return
     fitting = [name for name, other in TARGETS.items() if dataset.task in other.tasks]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.message import message
+from danlu.message import clauses, message
 from danlu.refuse import Refusal, nearest, refusal
 
 if TYPE_CHECKING:
@@ -67,13 +67,17 @@ class ColumnEncoder:
                 columns.append(made)
             else:
                 unused.setdefault(made, []).append(name)
-        notes = tuple(f"not used, as it {reason}: {_listed(names)}" for reason, names in unused.items())
+        text = "not used, as it {reason}: {columns}"
+        notes = tuple(
+            message("data.note.columns_not_used", text, reason=reason, columns=_listed(names))
+            for reason, names in unused.items()
+        )
         if not columns:
             raise Refusal(
                 message(
                     "data.refuse.no_usable_column",
                     "the table must have a usable column; {notes}",
-                    notes="; ".join(notes),
+                    notes=clauses(notes),
                 )
             )
         return cls(tuple(columns), tuple(name for names in unused.values() for name in names), notes)
@@ -199,7 +203,7 @@ def _fit(name: str, values: Series) -> Column | str:
     import pandas
 
     if not values.notna().any():
-        return "is empty"
+        return message("data.why.empty_column", "is empty")
     if pandas.api.types.is_numeric_dtype(values) and not pandas.api.types.is_bool_dtype(values):
         return _fit_numbers(name, "number", _numbers(values))
     days = _days(values)
@@ -209,20 +213,20 @@ def _fit(name: str, values: Series) -> Column | str:
 def _fit_numbers(name: str, kind: Literal["number", "date"], numbers: Any) -> Column | str:
     known = numbers[np.isfinite(numbers)]
     if not len(known):
-        return "is empty"
+        return message("data.why.empty_column", "is empty")
     fill = float(np.median(known))
     filled = np.where(np.isfinite(numbers), numbers, fill)
     if filled.min() == filled.max():
-        return "has only one value"
+        return message("data.why.one_value", "has only one value")
     return Column(name, kind, fill, float(filled.mean()), float(filled.std()))
 
 
 def _fit_categories(name: str, text: Series) -> Column | str:
     categories = tuple(sorted(text.dropna().unique()))
     if len(categories) > MAX_CATEGORIES and len(categories) > MAX_DISTINCT_FRACTION * len(text):
-        return "has too many different texts for a category"
+        return message("data.why.many_texts", "has too many different texts for a category")
     if len(categories) == 1 and text.notna().all():
-        return "has only one value"
+        return message("data.why.one_value", "has only one value")
     return Column(name, "category", categories=categories)
 
 

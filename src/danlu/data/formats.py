@@ -136,7 +136,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     unread = [Problem(one.where, one.reason) for one in data.unread]
     if not FORMATS[name].lists_every_image:
         notes = [*notes, *left_out_images(data, dataset, FORMATS[name].mask_files)]
-    return replace(dataset, notes=[*dataset.notes, *map(str, notes)], problems=[*unread, *dataset.problems], seen=seen)
+    return replace(dataset, notes=[*dataset.notes, *notes], problems=[*unread, *dataset.problems], seen=seen)
 
 
 def _serving(data: Survey, task: Task) -> str | None:
@@ -188,7 +188,7 @@ def _with_unicode_names(dataset: Dataset) -> Dataset:
         )
     text = "{count} names are not UTF-8: their other bytes are written as escapes (first: {first})"
     note = message("data.not_utf8", text, count=len(changed), first=changed[0])
-    return replace(dataset, classes=classes, target_names=targets, notes=[*dataset.notes, str(note)])
+    return replace(dataset, classes=classes, target_names=targets, notes=[*dataset.notes, note])
 
 
 def _other_task(path: str, own: str, asked: str) -> Refusal:
@@ -233,7 +233,7 @@ def _no_such_data(name: str) -> Refusal:
     """Create the refusal with the nearest known datasets and files."""
     path = Path(name).expanduser()
     if path.is_symlink():
-        got = f"a link to {os.readlink(path)}, which does not exist"
+        got = message("data.got.broken_link", "a link to {target}, which does not exist", target=os.readlink(path))
         return refusal(f"DATA {name}", message("data.wanted.existing_file_folder", "an existing file or folder"), got)
     near = nearest(name, known_names()) + nearest_files(name)
     known = message("data.do.known_datasets", "known datasets: {listed}", listed=", ".join(known_names()))
@@ -286,7 +286,10 @@ def _join(main: Dataset, part: Dataset, split: int, flag: str) -> Dataset:
         given=torch.cat([given, torch.full((len(part),), split, dtype=torch.int8)]),
         name_of=lambda i: main.name_of(i) if i < count else part.name_of(i - count),
         problems=[*main.problems, *(replace(p, where=f"{part.path}: {p.where}") for p in part.problems)],
-        notes=[*main.notes, *(f"{part.path}: {note}" for note in part.notes)],
+        notes=[
+            *main.notes,
+            *(message("data.note.of_set", "{path}: {note}", path=part.path, note=note) for note in part.notes),
+        ],
     )
 
 
@@ -334,7 +337,7 @@ def _joined_inputs(main: Dataset, part: Dataset, flag: str) -> Any:
         raise refusal(
             f"the columns of {flag} {part.path}",
             message("data.wanted.formats_2", "those of {path}", path=main.path),
-            f"no {missing[0]}",
+            message("data.got.without", "no {missing}", missing=missing[0]),
             near=[],
         )
     return pandas.concat([first, second[list(first.columns)]], ignore_index=True)

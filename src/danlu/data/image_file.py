@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from danlu.data import multichannel
+from danlu.message import message
 
 # Raw images of cameras, of which PIL would read the small preview.
 RAW_SUFFIXES = frozenset((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"))
@@ -95,9 +96,9 @@ def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
     """
     try:
         if os.path.getsize(path) == 0:
-            return "empty file"
+            return message("data.problem.empty_file", "empty file")
         if os.path.splitext(path)[1].lower() in RAW_SUFFIXES:
-            return "a raw image of a camera, which is to be saved as jpg or png"
+            return message("data.problem.raw_image", "a raw image of a camera, which is to be saved as jpg or png")
         if found := multichannel.header(path):
             pixels = multichannel.read_channels(path)
             levels = None if pixels.dtype == np.uint8 else _levels(pixels)
@@ -162,18 +163,20 @@ def reason_of(error: Exception, path: str | Path | None = None) -> str:  # noqa:
     suffix = os.path.splitext(path)[1].lower() if path is not None else ""
     if suffix in PLUGINS and suffix not in extensions() and not isinstance(error, FileNotFoundError | PermissionError):
         kind, package = PLUGINS[suffix]
-        return f"{kind} image, which needs the package {package}"
+        return message(
+            "data.problem.needs_package", "{kind} image, which needs the package {package}", kind=kind, package=package
+        )
     if isinstance(error, multichannel.ChannelsError):
         return str(error)
     text = str(error).lower()
     if isinstance(error, FileNotFoundError):
-        return "no such file"
+        return message("data.problem.no_such_file", "no such file")
     if isinstance(error, PermissionError):
-        return "not readable: permission denied"
+        return message("data.problem.permission", "not readable: permission denied")
     if isinstance(error, Image.DecompressionBombError):
-        return "too many pixels (possible decompression bomb)"
+        return message("data.problem.bomb", "too many pixels (possible decompression bomb)")
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not an image"
+        return message("data.problem.not_an_image", "not an image")
     if "truncated" in text or isinstance(error, EOFError):
-        return "truncated"
-    return f"damaged: {error}" if text else f"damaged: {type(error).__name__}"
+        return message("data.problem.truncated", "truncated")
+    return message("data.problem.damaged", "damaged: {error}", error=str(error) if text else type(error).__name__)

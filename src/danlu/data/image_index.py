@@ -18,6 +18,7 @@ from danlu.data.dataset import UNASSIGNED
 from danlu.data.links import FOLLOW, Fence, Unread
 from danlu.data.split_names import WORD, split_of_path
 from danlu.data.survey import File, Survey, normal
+from danlu.message import message
 
 # Words in the names of folders that hold drawings or small copies of the images beside them.
 DERIVED_WORDS = (
@@ -31,6 +32,7 @@ DERIVED_WORDS = (
     "preview",
 )
 OUTSIDE = "outside the data folder"  # begins the reason why an image that exists is not read
+NOT_FOLLOWED = message("data.problem.outside", f"{OUTSIDE}; {{follow}}", follow=FOLLOW)
 AMBIGUOUS = "ambiguous"  # begins the reason why a name that several images bear is not found
 
 
@@ -76,7 +78,7 @@ class ImageIndex:
         """
         parts = name_parts(name)
         if not parts:
-            return "no file name"
+            return message("data.problem.no_file_name", "no file name")
         if self.follow_links and (outside := self._outside(name, near)):
             return outside
         chosen = self._longest(self._names.get(normal(parts[-1]), []), parts, near, split)
@@ -95,11 +97,16 @@ class ImageIndex:
         if not chosen:
             return self._missing(name, near)
         if len(chosen) == 1 and self._of_another_split(chosen[0], parts, split):
-            return f"missing image ({chosen[0].relative} is of another split)"
+            return message(
+                "data.problem.image_of_another_split",
+                "missing image ({file} is of another split)",
+                file=chosen[0].relative,
+            )
         if len(chosen) > 1:
             chosen = self._originals(chosen)
         if len(chosen) > 1:
-            return f"{AMBIGUOUS}: {chosen[0].relative} and {chosen[1].relative} both have this name"
+            text = f"{AMBIGUOUS}: {{first}} and {{second}} both have this name"
+            return message("data.problem.ambiguous", text, first=chosen[0].relative, second=chosen[1].relative)
         if chosen[0].name != parts[-1] and chosen[0].stem != parts[-1]:
             self.inexact[name] = chosen[0].relative
         return chosen[0]
@@ -112,9 +119,11 @@ class ImageIndex:
 
     def _missing(self, name: str, near: tuple[str, ...]) -> str:
         if self._outside(name, near) is not None:
-            return f"{OUTSIDE}; {FOLLOW}"
-        link = next(iter(self.links), None)
-        return f"missing image ({link.where} is {link.reason})" if link else "missing image"
+            return NOT_FOLLOWED
+        if (link := next(iter(self.links), None)) is None:
+            return message("data.problem.missing_image", "missing image")
+        text = "missing image ({where} is {reason})"
+        return message("data.problem.missing_image_link", text, where=link.where, reason=link.reason)
 
     def _outside(self, name: str, near: tuple[str, ...]) -> File | None:
         """The file out of the root that an absolute path, or one with "..", leads to."""
@@ -166,7 +175,13 @@ class ImageIndex:
     def notes(self) -> list[str]:
         """Notes on names that matched only inexactly, and on images passed over as copies."""
         notes = [
-            f"{n} images of {folder}/ are not read: drawings or copies of others" for folder, n in self.derived.items()
+            message(
+                "data.note.drawings_or_copies",
+                "{count} images of {folder}/ are not read: drawings or copies of others",
+                count=n,
+                folder=folder,
+            )
+            for folder, n in self.derived.items()
         ]
         if not self.inexact:
             return notes

@@ -122,7 +122,9 @@ def image_inputs(
             wanted = message(
                 "data.wanted.files_of_sizes", "image files, whose sizes differ, with --tokens and --size keep"
             )
-            raise refusal("DATA", wanted, f"arrays of one size in {dataset.path}")
+            raise refusal(
+                "DATA", wanted, message("data.got.arrays_one_size", "arrays of one size in {path}", path=dataset.path)
+            )
         check_memory(total, "--size", size, what)
         images = _in_colour(dataset.inputs, colour, dataset.frames)
         images = _letterboxed(images, size) if fit == "letterbox" else _resized(images, (size, size))

@@ -58,7 +58,13 @@ def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
         wanted_test = 0  # a test set is given, but without labels
     wanted_val = 0 if len(val) else _count("--val", config.val, total)
     if wanted_test + wanted_val >= total:
-        got = f"{wanted_val} for validation and {wanted_test} for testing of {total}"
+        got = message(
+            "data.got.split_sizes",
+            "{val} for validation and {test} for testing of {total}",
+            val=wanted_val,
+            test=wanted_test,
+            total=total,
+        )
         raise refusal(
             "--val and --test",
             message("data.wanted.small_enough_leave_training", "small enough to leave training samples"),

@@ -12,6 +12,7 @@ from danlu.data.image_index import ImageIndex
 from danlu.data.split_names import split_of
 from danlu.data.survey import File, Survey
 from danlu.data.text_files import read_lines
+from danlu.message import message
 
 PARTITIONS = {"0": TRAIN, "1": VAL, "2": TEST}
 MIN_FOUND = 0.9  # fraction of the lines that name images, and of the images that are named
@@ -56,9 +57,9 @@ def split_lists(survey: Survey, images: Iterable[Path]) -> SplitLists:
     if not lines or len(problems) > max(1, (1 - MIN_FOUND) * lines) or len(found) < MIN_FOUND * len(wanted):
         return SplitLists({}, [], [])
     names = ", ".join(file.relative for files in lists.values() for file in files)
-    notes = [f"the splits are those of {names}"]
+    notes = [message("data.note.splits", "the splits are those of {names}", names=names)]
     if left := len(wanted) - len(found):
-        notes.append(f"{left} images are in none of these lists")
+        notes.append(message("data.note.images_none_lists", "{left} images are in none of these lists", left=left))
     return SplitLists(found, notes, problems)
 
 
@@ -82,11 +83,16 @@ def _numbered(survey: Survey, images: Iterable[Path]) -> SplitLists | None:
             found[image.path] = TRAIN if flags[number] == "1" else TEST
     if len(found) < MIN_FOUND * len(wanted):
         return None
-    notes = ["the splits are those of train_test_split.txt"]
+    notes = [message("data.note.splits_train_test_split", "the splits are those of train_test_split.txt")]
     if any(file.name == "bounding_boxes.txt" for file in survey.files):
-        notes.append("bounding_boxes.txt is not read: the images are classified as a whole")
+        notes.append(
+            message(
+                "data.note.bounding_boxes_txt_read",
+                "bounding_boxes.txt is not read: the images are classified as a whole",
+            )
+        )
     if left := len(wanted) - len(found):
-        notes.append(f"{left} images are in none of these lists")
+        notes.append(message("data.note.images_none_lists", "{left} images are in none of these lists", left=left))
     return SplitLists(found, notes, problems)
 
 

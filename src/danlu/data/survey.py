@@ -245,7 +245,7 @@ def survey(path: Path, partly: bool = False, follow_links: bool = False) -> Surv
             raise refusal(
                 str(path),
                 message("data.wanted.folder_dataset", "the folder of a dataset"),
-                f"more than {MAX_FILES:,} files",
+                message("data.got.more_files", "more than {count:,} files", count=MAX_FILES),
             )
     found.files.sort(key=lambda file: file.parts)
     found.folders.sort()

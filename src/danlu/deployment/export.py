@@ -105,7 +105,11 @@ def export(
             str(file),
         )
     if file.is_dir():
-        raise refusal("--out", message("deployment.wanted.file", "a file"), f"{file}, a folder")
+        raise refusal(
+            "--out",
+            message("deployment.wanted.file", "a file"),
+            message("deployment.got.folder", "{file}, a folder", file=file),
+        )
     graph = graph_of(loaded)
     check_script(file, loaded.signature)
     found = samples_of(loaded)

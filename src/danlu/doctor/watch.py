@@ -122,7 +122,7 @@ class Doctor:
             raise refusal(
                 "doctor",
                 message("doctor.wanted.entered_once", "entered once"),
-                "a second `with`",
+                message("doctor.got.second_with", "a second `with`"),
                 do=message("doctor.do.make_another_danlu_watch", "make another with danlu.watch(...)"),
             )
         self._entered = True

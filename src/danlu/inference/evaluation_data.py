@@ -58,7 +58,9 @@ def other_data(signature: Signature, config: Config, data: Any) -> Prepared:
         dataset = open_dataset(settings, signature.task, classes_known=True)
     if signature.columns is not None and dataset.kind in ("images", "files"):
         raise refusal(
-            "DATA", message("inference.wanted.table_rows", "a table of rows"), f"{dataset.path}, which has images"
+            "DATA",
+            message("inference.wanted.table_rows", "a table of rows"),
+            message("inference.got.images", "{path}, which has images", path=dataset.path),
         )
     index = torch.arange(len(dataset))
     if dataset.given is not None and (dataset.given == SPLITS.index("test")).any():

@@ -49,7 +49,9 @@ def read_images(
         elif hasattr(one, "__array__") or hasattr(one, "__array_interface__"):
             yield from _read_arrays(one, read, numbers)
         elif not isinstance(one, str | Path):
-            got = one if isinstance(one, int | float | None) else f"one of {type(one).__name__}"
+            got = one
+            if not isinstance(one, int | float | None):
+                got = message("inference.got.object_of_type", "one of {name}", name=type(one).__name__)
             raise refusal(
                 "PATH",
                 message("inference.wanted.file_folder_array_image", "a file, a folder, an array or an image"),

@@ -63,7 +63,9 @@ def _clips(inputs: Iterable[Any], numbers: Iterator[int]) -> Iterator[Clip]:
             yield from ((f"array {next(numbers)}", clip) for clip in _of_array(np.asarray(one), "PATH"))
         elif not isinstance(one, str | Path):
             wanted = message("inference.wanted.clips", "a folder of frames, a video, an npz file or an array")
-            raise refusal("PATH", wanted, f"one of {type(one).__name__}")
+            raise refusal(
+                "PATH", wanted, message("inference.got.object_of_type", "one of {name}", name=type(one).__name__)
+            )
         elif existing_path(one).is_dir():
             yield from _of_folder(Path(one))
         elif is_video(Path(one)):
@@ -90,7 +92,11 @@ def _of_folder(path: Path) -> Iterator[Clip]:
             wanted = message(
                 "inference.wanted.numbered_frames", "a folder of numbered frames (0001.jpg, 0002.jpg, ...)"
             )
-            raise refusal(f"PATH {name}", wanted, f"{by_folder[folder][0].name} and others")
+            raise refusal(
+                f"PATH {name}",
+                wanted,
+                message("inference.got.folder_of_frames", "{name} and others", name=by_folder[folder][0].name),
+            )
         yield name, frames
 
 
@@ -120,7 +126,11 @@ def _stored(path: Path) -> np.ndarray:
 def _of_array(array: np.ndarray, where: str) -> list[np.ndarray]:
     """Clips (T, C, H, W) of an array of one or of several."""
     if array.dtype.kind not in "iufb":
-        raise refusal(where, message("inference.wanted.numbers", "numbers"), f"type {array.dtype}")
+        raise refusal(
+            where,
+            message("inference.wanted.numbers", "numbers"),
+            message("inference.got.type", "type {dtype}", dtype=array.dtype),
+        )
     if array.ndim == 3:
         array = array[:, None]
     clips = torch.from_numpy(np.ascontiguousarray(array if array.ndim == 5 else array[None]))

@@ -63,7 +63,7 @@ def _batch(one: Any, shape: tuple[int, ...], transformed: bool) -> Tensor:
                     "tensors or arrays of shape {shape}",
                     shape=str(shape),
                 ),
-                f"type {values.dtype}",
+                message("inference.got.type", "type {dtype}", dtype=values.dtype),
             )
         one = torch.from_numpy(np.array(values))
     if not transformed and (one.is_floating_point() or one.dtype in (torch.bool, torch.uint8)):

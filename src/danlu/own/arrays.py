@@ -27,7 +27,7 @@ def array_inputs(array: Any, raw: bool, where: str, frames: int | None = None) -
             raise refusal(
                 f"inputs of {where} at row {row}",
                 message("own.wanted.finite_numbers", "finite numbers"),
-                "NaN or infinity",
+                message("own.got.nan_infinity", "NaN or infinity"),
             )
     if tensor.ndim < 2 and not raw:
         tensor = tensor[:, None]
@@ -50,7 +50,9 @@ def array_inputs(array: Any, raw: bool, where: str, frames: int | None = None) -
                 "own.wanted.images_channels_network_your",
                 "images (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels, or a network of your own (model=)",
             )
-            raise refusal(f"inputs of {where}", wanted, f"shape {tuple(tensor.shape)}")
+            raise refusal(
+                f"inputs of {where}", wanted, message("own.got.shape", "shape {shape}", shape=str(tuple(tensor.shape)))
+            )
         return images
     if tensor.ndim > 4:
         wanted = message(
@@ -58,7 +60,9 @@ def array_inputs(array: Any, raw: bool, where: str, frames: int | None = None) -
             "rows (N, D), images (N, C, H, W), clips (N, T, C, H, W), or a network of your own for other shapes "
             "(model=)",
         )
-        raise refusal(f"inputs of {where}", wanted, f"shape {tuple(tensor.shape)}")
+        raise refusal(
+            f"inputs of {where}", wanted, message("own.got.shape", "shape {shape}", shape=str(tuple(tensor.shape)))
+        )
     return tensor
 
 
@@ -71,7 +75,9 @@ def _byte_images(tensor: Tensor, raw: bool, where: str) -> Tensor:
         wanted = message(
             "own.wanted.images_channels", "images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels"
         )
-        raise refusal(f"inputs of {where}", wanted, f"shape {tuple(tensor.shape)}")
+        raise refusal(
+            f"inputs of {where}", wanted, message("own.got.shape", "shape {shape}", shape=str(tuple(tensor.shape)))
+        )
     return tensor.float() / 255
 
 
@@ -83,10 +89,16 @@ def _tensor(array: Any, where: str) -> Tensor:
             values = np.asarray(array)
         except ValueError:
             raise refusal(
-                where, message("own.wanted.array_shape", "an array of one shape"), "lists of different lengths"
+                where,
+                message("own.wanted.array_shape", "an array of one shape"),
+                message("own.got.lists_different_lengths", "lists of different lengths"),
             ) from None
         if values.dtype.kind not in "iufb":
-            got = f"type {values.dtype}" if values.dtype != object else "objects or lists of different lengths"
+            got = (
+                message("own.got.type", "type {dtype}", dtype=values.dtype)
+                if values.dtype != object
+                else message("own.got.objects_lists_different_lengths", "objects or lists of different lengths")
+            )
             raise refusal(where, message("own.wanted.numbers", "numbers"), got)
         unsigned = values.dtype.kind == "u" and values.dtype != np.uint8
         tensor = torch.from_numpy(np.array(values, dtype=np.int64 if unsigned else None))
@@ -94,7 +106,7 @@ def _tensor(array: Any, where: str) -> Tensor:
         raise refusal(
             where,
             message("own.wanted.array_something", "an array with something in it"),
-            f"shape {tuple(tensor.shape)}",
+            message("own.got.shape", "shape {shape}", shape=str(tuple(tensor.shape))),
         )
     return tensor
 

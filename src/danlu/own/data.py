@@ -171,7 +171,7 @@ def _joined_inputs(parts: dict[str, SplitData]) -> Any:
             raise refusal(
                 "val and test",
                 message("own.wanted.tables_columns_training", "tables with the columns of the training"),
-                f"none called {missing[0]!r}",
+                message("own.got.none_called", "none called {missing!r}", missing=missing[0]),
             )
     return pandas.concat([one[list(first.columns)] for one in inputs], ignore_index=True)
 

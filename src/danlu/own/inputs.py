@@ -124,10 +124,18 @@ def _frame(frame: Any, options: ReadOptions, where: str) -> SplitData:
         raise refusal(where, message("own.wanted.dataframe_rows", "a DataFrame with rows"), NOTHING)
     column = frame.iloc[:, names.index(target)]
     keep = column.notna().to_numpy()
-    problems = [Problem(f"row {i}", f"no value in target column {target!r}") for i in np.flatnonzero(~keep)[:1000]]
+    problems = [
+        Problem(
+            f"row {i}",
+            message("own.problem.no_target", "no value in target column {target!r}", target=target),
+        )
+        for i in np.flatnonzero(~keep)[:1000]
+    ]
     if not keep.any():
         raise refusal(
-            f"column {target!r} of {where}", message("own.wanted.target", "a target"), "a column without any value"
+            f"column {target!r} of {where}",
+            message("own.wanted.target", "a target"),
+            message("own.got.column_without_any_value", "a column without any value"),
         )
     rows = frame[keep].drop(columns=frame.columns[names.index(target)]).reset_index(drop=True)
     labels = as_labels(column[keep], f"column {target!r} of {where}")
@@ -147,7 +155,11 @@ def _frame(frame: Any, options: ReadOptions, where: str) -> SplitData:
             ),
             NOTHING,
         )
-    notes = [f"the target is column {target!r}, by its name"] if options.target is None else []
+    notes = (
+        [message("own.note.target_column_name", "the target is column {target!r}, by its name", target=target)]
+        if options.target is None
+        else []
+    )
     return SplitData(rows, labels, target=target, problems=problems, notes=notes)
 
 
@@ -229,7 +241,7 @@ def _dataset(data: Any, options: ReadOptions, where: str) -> SplitData:
             raise refusal(
                 where,
                 message("own.wanted.tensordataset_inputs_targets", "a TensorDataset of inputs and targets"),
-                f"{len(arrays)} tensors",
+                message("own.got.tensors", "{count} tensors", count=len(arrays)),
             )
         return SplitData(
             array_inputs(arrays[0], options.raw, where, options.config.frames),

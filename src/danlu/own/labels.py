@@ -30,7 +30,7 @@ def as_labels(values: Any, where: str) -> np.ndarray:
             raise refusal(
                 where,
                 message("own.wanted.class_same_number_numbers", "one class, or the same number of numbers, per sample"),
-                "lists of different lengths",
+                message("own.got.lists_different_lengths", "lists of different lengths"),
             )
         if all(issubclass(kind, int | float | np.number) for kind in kinds):
             array = array.astype(float)
@@ -40,11 +40,13 @@ def as_labels(values: Any, where: str) -> np.ndarray:
         raise refusal(
             where,
             message("own.wanted.class_numbers", "one class (N,), or numbers (N,) or (N, T)"),
-            f"shape {array.shape}",
+            message("own.got.shape", "shape {shape}", shape=str(array.shape)),
         )
     if array.ndim == 2 and array.dtype.kind not in "iufb":
         raise refusal(
-            where, message("own.wanted.class_per_sample", "one class per sample"), f"text of shape {array.shape}"
+            where,
+            message("own.wanted.class_per_sample", "one class per sample"),
+            message("own.got.text_shape", "text of shape {shape}", shape=str(array.shape)),
         )
     return array
 
@@ -89,11 +91,11 @@ def _task_of_several(labels: np.ndarray, task: TaskName | None, loss: str | None
     binary = labels.ndim == 2 and set(np.unique(labels).tolist()) <= {0, 1}
     if targets_of(task) == "labels" and not binary:
         wanted = message("own.wanted.labels_multilabel", "0 or 1 for each label, of shape (N, K), to predict labels")
-        raise refusal(where, wanted, f"shape {labels.shape}")
+        raise refusal(where, wanted, message("own.got.shape", "shape {shape}", shape=str(labels.shape)))
     if targets_of(task) == "class" or (task is None and loss in CLASS_KINDS and is_one_hot(labels)):
         if not is_one_hot(labels):
             wanted = message("own.wanted.label_per_sample_classify", "one label per sample to classify")
-            raise refusal(where, wanted, f"shape {labels.shape}")
+            raise refusal(where, wanted, message("own.got.shape", "shape {shape}", shape=str(labels.shape)))
         return label_task(False)
     if task is None and binary and not table and loss in (None, "binary-cross-entropy", *BINARY_KINDS):
         return label_task(True)
@@ -130,7 +132,15 @@ def numbered(labels: np.ndarray, names: Sequence[str] | None, keep: bool) -> tup
             return torch.from_numpy(labels.astype(np.int64)), tuple(names), []
         if keep and low == 0 and high < 10 * len(distinct):
             missing = sorted(set(range(high + 1)) - set(distinct.tolist()))
-            notes = [f"no sample of class {', '.join(map(str, missing[:8]))}"] if missing else []
+            notes = (
+                [
+                    message(
+                        "own.note.no_sample_of", "no sample of class {listed}", listed=", ".join(map(str, missing[:8]))
+                    )
+                ]
+                if missing
+                else []
+            )
             return torch.from_numpy(labels.astype(np.int64)), tuple(map(str, range(high + 1))), notes
         targets, classes = to_classes(labels)
         changed = distinct.tolist() != list(range(len(distinct)))

@@ -47,11 +47,17 @@ class ItemReader:
                     listed=", ".join(INPUT_KEYS[:4]),
                     count=", ".join(LABEL_KEYS[:3]),
                 )
-                raise refusal(self.where, wanted, f"the keys {', '.join(map(str, item))}")
+                raise refusal(
+                    self.where, wanted, message("own.got.keys", "the keys {listed}", listed=", ".join(map(str, item)))
+                )
             return x, y
         if isinstance(item, tuple | list) and len(item) == 2:
             return item[0], item[1]
-        got = f"{len(item)} values" if isinstance(item, tuple | list) else type(item).__name__
+        got = (
+            message("own.got.values", "{count} values", count=len(item))
+            if isinstance(item, tuple | list)
+            else type(item).__name__
+        )
         raise refusal(
             f"the items of {self.where}", message("own.wanted.pairs_input_target", "pairs (input, target)"), got
         )

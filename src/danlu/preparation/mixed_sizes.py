@@ -83,7 +83,13 @@ def _check(chooser: Chooser, dataset: Dataset, setting: str) -> None:
         wanted = message(
             "preparation.wanted.omitted_mixed_sizes", "omitted except for classification and regression of images"
         )
-        raise refusal(setting, wanted, "clips" if dataset.frames is not None else f"the task {dataset.task}")
+        raise refusal(
+            setting,
+            wanted,
+            message("preparation.got.clips", "clips")
+            if dataset.frames is not None
+            else message("preparation.got.task", "the task {task}", task=dataset.task),
+        )
     if not isinstance(dataset.inputs, ImageFiles):
         do = message("preparation.do.side_of_arrays", "--size {side} resizes them", side=max(dataset.inputs.shape[-2:]))  # type: ignore[union-attr]
         wanted = message("preparation.wanted.files_mixed_sizes", "omitted for arrays, whose images have one size")

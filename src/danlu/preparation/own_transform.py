@@ -69,7 +69,7 @@ def shape_after(transform: object, sample: Tensor, encoded: Encoded) -> tuple[in
                 "preparation.wanted.returns_same_type_training",
                 "one that returns the same type for training and validation",
             ),
-            f"{_type(made[0])} and {_type(made[1])}",
+            message("preparation.got.two_types", "{first} and {second}", first=_type(made[0]), second=_type(made[1])),
             do=message("preparation.do.give_pair_train_val", "give a pair (train, val) that ends in the same steps"),
         )
     if all(images):

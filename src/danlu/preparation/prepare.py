@@ -113,7 +113,12 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         raise refusal(
             "DATA",
             message("preparation.wanted.data_task", "data for the task {task}", task=signature.task),
-            f"{dataset.path}, which is data for the task {dataset.task}",
+            message(
+                "preparation.got.data_task",
+                "{path}, which is data for the task {task}",
+                path=dataset.path,
+                task=dataset.task,
+            ),
         )
     if signature.classes:
         dataset = _with_classes(dataset, signature.classes)
@@ -132,15 +137,18 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
             wanted = message("preparation.wanted.clips_of", "clips of {frames} frames", frames=signature.frames)
             if signature.frames is None:
                 wanted = message("preparation.wanted.images", "images")
-            got = "images" if images.frames is None else f"clips of {images.frames} frames"
-            raise refusal("DATA", wanted, f"{got} in {dataset.path}")
+            got = message("preparation.got.images", "images in {path}", path=dataset.path)
+            if images.frames is not None:
+                text = "clips of {frames} frames in {path}"
+                got = message("preparation.got.clips_in", text, frames=images.frames, path=dataset.path)
+            raise refusal("DATA", wanted, got)
         if images.channels != signature.channels:
             raise refusal(
                 "DATA",
                 message(
                     "preparation.wanted.images_channels", "images of {channels} channels", channels=signature.channels
                 ),
-                f"{images.channels} in {dataset.path}",
+                message("preparation.got.channels", "{count} in {path}", count=images.channels, path=dataset.path),
             )
         networks = [one.model for one in (signature, *signature.members)]
         targets = target_set(dataset, canvas, signature.fit, networks) or targets
@@ -165,7 +173,11 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
             if signature.channels is None
             else message("preparation.wanted.images", "images")
         )
-        raise refusal("DATA", wanted, f"{dataset.path}, which has {dataset.kind}")
+        raise refusal(
+            "DATA",
+            wanted,
+            message("preparation.got.kind_of_data", "{path}, which has {kind}", path=dataset.path, kind=dataset.kind),
+        )
     assert isinstance(targets, Tensor | ObjectSet | MapSet)
     encoded = with_own_transform(config, Encoded(dataset, split, signature, targets, images, columns, tensors))
     return _prepared(config, encoded, pick_device(config.device))

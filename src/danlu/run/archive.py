@@ -73,13 +73,18 @@ def _unpack(path: Path, folder: Path) -> None:
                 raise refusal(
                     "RUN",
                     message("run.wanted.file_danlu_share", "a file of danlu share"),
-                    f"{path}, with {len(names)} entries, some twice or too many",
+                    message(
+                        "run.got.wrong_entries",
+                        "{path}, with {count} entries, some twice or too many",
+                        path=path,
+                        count=len(names),
+                    ),
                 )
             if missing := [name for name in REQUIRED if name not in names]:
                 raise refusal(
                     "RUN",
                     message("run.wanted.run_folder_file_danlu", "a run folder or a file of danlu share"),
-                    f"{path}, without {missing[0]}",
+                    message("run.got.without", "{path}, without {missing}", path=path, missing=missing[0]),
                 )
             for entry in entries:
                 if entry.filename in NAMES:

@@ -36,7 +36,14 @@ def compared(
                 if skipped
                 else "boxes are taken as pixels"
             )
-            reason = f"size {said} as annotated, but {relative(one.image, root)} is {real}: {but}"
+            reason = message(
+                "data.problem.annotated_size",
+                "size {annotated} as annotated, but {file} is {size}: {more}",
+                annotated=said,
+                file=relative(one.image, root),
+                size=real,
+                more=but,
+            )
             problems.append(Problem(one.where, reason, "skipped" if skipped else "kept"))
         if not skipped:
             kept.append((one, info))

@@ -14,19 +14,19 @@ import numpy as np
 import torch
 
 from danlu.config import DataConfig
-from danlu.data.annotations import Annotation, Polygons, RunLengths, Shape
+from danlu.data.annotations import Annotation
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.image_file import ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.sources.annotated_sizes import ROUNDING, compared, refuse_resized
 from danlu.data.sources.box_forms import BoxForm, refuse_other_forms, refuse_pixels
-from danlu.data.sources.labelled import Labelled, Thing, image_files, of_one_depth, relative, too_many_bad
+from danlu.data.sources.labelled import Labelled, Thing, image_files, of_one_depth, relative, too_many_bad, where_of
+from danlu.data.sources.outlines import outlined
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask
 
 FULL_CHECK = 2 * 1024**3  # bytes; up to this total size every image is decoded when checking
-IGNORED = ", so it is ignored in training"  # of objects whose mask cannot be used
 
 
 def assemble(
@@ -77,7 +77,7 @@ def assemble(
         refuse_other_forms(path, found, sizes, box_form)
     things, boxes, owner = _audit(path, found, sizes, config, problems, notes)
     if TASKS[task].masks:
-        things = _outlined(path, found, sizes, things, boxes, owner, problems)
+        things = outlined(path, found, sizes, things, boxes, owner, problems)
     counts = np.bincount(owner, minlength=len(found)).tolist()
     targets, start = [], 0
     labels = torch.tensor([thing.label for thing in things], dtype=torch.int64).split(counts)
@@ -123,12 +123,28 @@ def _one_part_each(found: Sequence[Labelled], root: Path, problems: list[Problem
         if one.image in shared and one.split != choose(parts[one.image]):
             continue
         if one.image in seen:
-            problems.append(Problem(f"{one.where} {relative(one.image, root)}", "is listed twice", "kept"))
+            problems.append(
+                Problem(
+                    f"{one.where} {relative(one.image, root)}",
+                    message("data.problem.listed_twice", "is listed twice"),
+                    "kept",
+                )
+            )
         seen.add(one.image)
         kept.append(one)
     if shared:
-        which = "the training part" if choose is min else "the test or validation part"
-        notes.append(f"{len(shared)} images are in two parts (first: {min(shared).name}); kept in {which} only")
+        which = message("data.note.in_test", "the test or validation set")
+        if choose is min:
+            which = message("data.note.in_train", "the training set")
+        notes.append(
+            message(
+                "data.note.images_in_two_splits",
+                "{count} images are in two splits (first: {name}); kept in {which} only",
+                count=len(shared),
+                name=min(shared).name,
+                which=which,
+            )
+        )
     return kept
 
 
@@ -139,7 +155,10 @@ def _usable_images(
     files = [one.image for one in found]
     infos = of_one_depth(check_images(files, decode=_bytes(files) < FULL_CHECK, workers=config.workers))
     bad = [
-        Problem(f"{relative(one.image, root)} (of {one.where})", "missing image" if info == "no such file" else info)
+        Problem(
+            f"{relative(one.image, root)} (of {one.where})",
+            message("data.problem.missing_image", "missing image") if info == "no such file" else info,
+        )
         for one, info in zip(found, infos)
         if isinstance(info, str)
     ]
@@ -206,18 +225,25 @@ def _audit(
     counts: Counter[str] = Counter()
     for fault, rows in faults.items():
         for i in np.flatnonzero(rows & ~bad):
-            reason = things[i].fault or f"box {_box(boxes[i])} is {fault}"
+            reason = things[i].fault or message(
+                "data.problem.box_fault", "box {box} is {fault}", box=_box(boxes[i]), fault=fault
+            )
             kind = fault or things[i].fault.partition(":")[0]
-            problems.append(Problem(_where(found[owner[i]], things[i]), reason, fault=kind))
+            problems.append(Problem(where_of(found[owner[i]], things[i]), reason, fault=kind))
             counts[kind] += 1
         bad |= rows
     for i in np.flatnonzero((beyond > ROUNDING) & ~bad):
         size = f"{edges[i, 0]:.0f} x {edges[i, 1]:.0f}"
-        reason = f"box {_box(boxes[i])} reaches beyond the image of {size}"
-        problems.append(Problem(_where(found[owner[i]], things[i]), reason, "clipped", "clipped"))
+        reason = message(
+            "data.problem.box_reaches_beyond_image",
+            "box {box} reaches beyond the image of {size}",
+            box=_box(boxes[i]),
+            size=size,
+        )
+        problems.append(Problem(where_of(found[owner[i]], things[i]), reason, "clipped", "clipped"))
     for i in _repeated(things, boxes, owner, ~bad):
-        reason = f"box {_box(boxes[i])} is there a second time"
-        problems.append(Problem(_where(found[owner[i]], things[i]), reason, "kept", "repeated"))
+        reason = message("data.problem.box_there_second_time", "box {box} is there a second time", box=_box(boxes[i]))
+        problems.append(Problem(where_of(found[owner[i]], things[i]), reason, "kept", "repeated"))
     notes += _counted(counts, bad, beyond)
     if config.on_bad != "skip" and too_many_bad(int(bad.sum()), len(things)):
         first = ", ".join(f"{p.where}: {p.reason}" for p in problems if p.done == "skipped")
@@ -249,87 +275,71 @@ def _counted(counts: Counter[str], bad: np.ndarray, beyond: np.ndarray) -> list[
     notes = []
     if bad.any():
         kinds = ", ".join(f"{n} {fault}" for fault, n in counts.items() if n)
-        notes.append(f"{int(bad.sum())} of {len(bad)} objects are left out: {kinds}")
-    far, near = int(((beyond > ROUNDING) & ~bad).sum()), int(((beyond > 0) & (beyond <= ROUNDING) & ~bad).sum())
-    if far:
-        notes.append(f"{far} boxes reach beyond their image and are clipped to it")
-    if near:
-        notes.append(f"{near} boxes reach up to {ROUNDING:g} px beyond their image and are clipped to it")
-    return notes
-
-
-def _outlined(
-    path: Path,
-    found: list[Labelled],
-    sizes: Sequence[tuple[int, int]],
-    things: list[Thing],
-    boxes: np.ndarray,
-    owner: np.ndarray,
-    problems: list[Problem],
-) -> list[Thing]:
-    """Give each object an outline; without a usable one its box is used and the object is ignored."""
-    kept, lost = [], 0
-    for thing, box, i in zip(things, boxes, owner):
-        one, shape = found[i], thing.shape
-        if one.fractions and isinstance(shape, Polygons):
-            shape = Polygons(tuple(ring * (sizes[i][1], sizes[i][0]) for ring in shape.rings))
-        if isinstance(shape, Polygons):
-            whole = tuple(ring for ring in shape.rings if len(ring) >= 3)
-            if whole and len(whole) < len(shape.rings):
-                reason = (
-                    f"{len(shape.rings) - len(whole)} rings of fewer than three corners are left out of its outline"
-                )
-                problems.append(Problem(_where(one, thing), reason, "kept"))
-            shape = Polygons(whole)
-        fault = _outline_fault(shape, sizes[i])
-        if fault:
-            lost += 1
-            problems.append(Problem(_where(one, thing), f"{fault}{IGNORED}", "kept"))
-            x1, y1, x2, y2 = box.astype(np.float64)
-            shape = Polygons((np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]),))
-        kept.append(thing._replace(shape=shape, ignore=thing.ignore or bool(fault)))
-    if things and lost == len(things):
-        raise Refusal(
+        notes.append(
             message(
-                "data.refuse.object_usable_outline_segment",
-                "{path}: no object has a usable outline to segment by ({where}); use --task detect",
-                path=path,
-                where=problems[-1].where,
+                "data.note.objects_left_out",
+                "{count} of {total} objects are left out: {kinds}",
+                count=int(bad.sum()),
+                total=len(bad),
+                kinds=kinds,
             )
         )
-    return kept
-
-
-def _outline_fault(shape: Shape | None, size: tuple[int, int]) -> str:
-    """Reason why an outline cannot be drawn, in a few words."""
-    if shape is None:
-        return "no outline"
-    if isinstance(shape, Polygons):
-        if not shape.rings:
-            return "a polygon of fewer than three corners"
-        return "" if all(np.isfinite(ring).all() for ring in shape.rings) else "a polygon that is not finite"
-    if isinstance(shape, RunLengths):
-        if shape.size != size:
-            return f"run lengths for an image of {shape.size[1]} x {shape.size[0]}"
-        whole = shape.counts.size > 0 and shape.counts.min() >= 0 and int(shape.counts.sum()) == size[0] * size[1]
-        return "" if whole else "run lengths that do not cover the image"
-    return ""
+    far, near = int(((beyond > ROUNDING) & ~bad).sum()), int(((beyond > 0) & (beyond <= ROUNDING) & ~bad).sum())
+    if far:
+        notes.append(
+            message(
+                "data.note.boxes_reach_beyond_image",
+                "{count} boxes reach beyond their image and are clipped to it",
+                count=far,
+            )
+        )
+    if near:
+        notes.append(
+            message(
+                "data.note.boxes_reach_up_px",
+                "{count} boxes reach up to {limit:g} px beyond their image and are clipped to it",
+                count=near,
+                limit=ROUNDING,
+            )
+        )
+    return notes
 
 
 def _remarks(targets: Sequence[Annotation], classes: Sequence[str], given: torch.Tensor | None) -> list[str]:
     notes = similar_names(classes)
     empty = sum(not len(one) for one in targets)
     if empty:
-        notes.append(f"{empty} of {len(targets)} images are without objects and kept")
+        notes.append(
+            message(
+                "data.note.images_without_objects",
+                "{count} of {total} images are without objects and kept",
+                count=empty,
+                total=len(targets),
+            )
+        )
     ignored = sum(int(one.ignore.sum()) for one in targets)
     if ignored:
-        notes.append(f"{ignored} objects (crowd, difficult or without outline) are neither learnt nor counted")
+        notes.append(
+            message(
+                "data.note.objects_crowd_difficult_without",
+                "{ignored} objects (crowd, difficult or without outline) are neither learnt nor counted",
+                ignored=ignored,
+            )
+        )
     trained = [one for i, one in enumerate(targets) if given is None or int(given[i]) not in (VAL, TEST)]
     seen = torch.bincount(torch.cat([one.labels for one in trained]), minlength=len(classes))
     absent = [name for name, n in zip(classes, seen.tolist()) if not n]
     if absent:
         first = ", ".join(repr(name) for name in absent[:5]) + (" ..." if len(absent) > 5 else "")
-        notes.append(f"{len(absent)} of {len(classes)} classes have no object to train on: {first}")
+        notes.append(
+            message(
+                "data.note.classes_without_objects",
+                "{count} of {total} classes have no object to train on: {first}",
+                count=len(absent),
+                total=len(classes),
+                first=first,
+            )
+        )
     return notes
 
 
@@ -340,14 +350,6 @@ def similar_names(classes: Sequence[str]) -> list[str]:
         groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
     pairs = [" and ".join(map(repr, names)) for names in groups.values() if len(names) > 1]
     return [f"classes {', '.join(pairs)} differ only in spelling and are kept apart"] if pairs else []
-
-
-def _where(one: Labelled, thing: Thing) -> str:
-    return (
-        f"{one.where} {thing.name} ({one.image.name})"
-        if one.image.stem not in one.where
-        else (f"{one.where} {thing.name}")
-    )
 
 
 def _box(box: np.ndarray) -> str:

@@ -45,13 +45,15 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
             _read(entry, f"{file.relative} [{k}]", file, reading, left_out)
     if left_out:
         listed = ", ".join(f"{count} {name}" for name, count in sorted(left_out.items()))
-        reading.notes.append(f"labels without a box are not read: {listed}")
+        reading.notes.append(
+            message("data.note.labels_without_box_read", "labels without a box are not read: {listed}", listed=listed)
+        )
     return reading.finish(wanted)
 
 
 def _read(entry: Any, where: str, file: File, reading: Reading, left_out: Counter[str]) -> None:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        reading.skip(where, "is no image with a name")
+        reading.skip(where, message("data.problem.image_name", "is no image with a name"))
         return
     split = split_of(file.stem)
     split = split if split != UNASSIGNED else split_of_path(file.folder)
@@ -63,7 +65,7 @@ def _read(entry: Any, where: str, file: File, reading: Reading, left_out: Counte
     for i, row in enumerate(rows if one is not None and isinstance(rows, list) else (), 1):
         assert one is not None
         if not isinstance(row, dict):
-            reading.skip(f"{where} label {i}", "is no label")
+            reading.skip(f"{where} label {i}", message("data.problem.is_no_label", "is no label"))
             continue
         label = str(row.get("category") or "").strip()
         if row.get("box2d") is None:
@@ -72,7 +74,12 @@ def _read(entry: Any, where: str, file: File, reading: Reading, left_out: Counte
         try:
             box = tuple(float(row["box2d"][key]) for key in CORNERS)
         except (KeyError, TypeError, ValueError):
-            reading.skip(f"{where} label {i}", f"box2d must have the numbers {', '.join(CORNERS)}")
+            reading.skip(
+                f"{where} label {i}",
+                message(
+                    "data.problem.box_must_numbers", "box2d must have the numbers {listed}", listed=", ".join(CORNERS)
+                ),
+            )
             continue
         reading.entries += 1
         reading.add(one, f"label {i}", label, box, fault="" if label else "no category")

@@ -83,12 +83,22 @@ class _Reading(PoseReading):
             where = f"{'/'.join((*parts, 'scene_gt.json'))} image {key}"
             path = files.get(int(key)) if key.isdecimal() else None
             if path is None:
-                self.problems.append(Problem(where, "its image file is missing"))
+                self.problems.append(
+                    Problem(where, message("data.problem.image_file_missing", "its image file is missing"))
+                )
                 continue
             try:
                 camera = camera_from(cameras[key]["cam_K"])
             except (KeyError, TypeError, ValueError):
-                self.problems.append(Problem(where, "scene_camera.json has no cam_K of nine numbers for it"))
+                self.problems.append(
+                    Problem(
+                        where,
+                        message(
+                            "data.problem.scene_camera_json_cam",
+                            "scene_camera.json has no cam_K of nine numbers for it",
+                        ),
+                    )
+                )
                 continue
             image, details = PosedImage(path, where, split, camera), info.get(key) or []
             for number, entry in enumerate(objects if isinstance(objects, list) else []):
@@ -119,7 +129,7 @@ class _Reading(PoseReading):
             translation = torch.tensor(entry["cam_t_m2c"], dtype=torch.float64).reshape(3)
             label = int(entry["obj_id"])
         except (KeyError, TypeError, ValueError, RuntimeError):
-            reason = "no cam_R_m2c of nine numbers, cam_t_m2c of three and obj_id"
+            reason = message("data.problem.pose_keys", "no cam_R_m2c of nine numbers, cam_t_m2c of three and obj_id")
             self.problems.append(Problem(where, reason))
             return None
         return self.posed(label, rotation, translation, where)

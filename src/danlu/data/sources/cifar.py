@@ -105,7 +105,7 @@ def _read_binary(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
                 "a multiple of {pixels} bytes (rows of label and image)",
                 pixels=PIXELS + head,
             ),
-            f"{len(data)} bytes",
+            message("data.got.bytes", "{count} bytes", count=len(data)),
         )
     rows = data.reshape(-1, PIXELS + head)
     return rows[:, head:], rows[:, head - 1]
@@ -137,7 +137,7 @@ def _read_python(file: Path, fine: bool) -> tuple[np.ndarray, Sequence[int]]:
         raise refusal(
             f"{key} of {file}",
             message("data.wanted.integers_per_image", "{rows} integers, one per image", rows=len(rows)),
-            f"{len(labels)} values",
+            message("data.got.values", "{count} values", count=len(labels)),
         )
     return rows, labels
 

@@ -59,7 +59,9 @@ def names_of(file: Path) -> list[str]:
         return [line.strip() for line in read_lines(file) if line.strip()]
     except UnicodeDecodeError:
         raise refusal(
-            str(file), message("data.wanted.text_file_names", "a text file of names"), "a binary file"
+            str(file),
+            message("data.wanted.text_file_names", "a text file of names"),
+            message("data.got.binary_file", "a binary file"),
         ) from None
     except OSError as error:
         raise blame(error, str(file)) from None

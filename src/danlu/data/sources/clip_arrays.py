@@ -63,7 +63,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     files = _files(survey)
     if not files:
         wanted = message("data.wanted.clip_arrays", "class folders of clips (CLASS/NAME.npy)")
-        raise refusal(str(survey.root), wanted, "another layout")
+        raise refusal(str(survey.root), wanted, message("data.got.another_layout", "another layout"))
     facts, problems = dict[File, _Facts](), list[Problem]()
     for file in files:
         try:
@@ -151,7 +151,7 @@ def _scale(root: Path, facts: dict[File, _Facts]) -> float:
         raise refusal(
             f"the clips of {root}",
             message("data.wanted.255", "in [0, 1] or [0, 255]"),
-            f"values from {low:g} to {high:g}",
+            message("data.got.range_of_values", "values from {low:g} to {high:g}", low=low, high=high),
         )
     return 255.0 if high <= 1 else 1.0
 

@@ -20,7 +20,8 @@ from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import UNREADABLE, ImageInfo
 from danlu.data.image_workers import check_images, load_images
 from danlu.data.images import read_image
-from danlu.data.sources import folder, npz
+from danlu.data.sources import npz
+from danlu.data.sources.class_layout import class_layout
 from danlu.data.sources.folder_guards import Folder, masks_not_classes
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task
@@ -90,7 +91,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         raise refusal(
             str(survey.root),
             message("data.wanted.folders_of_clips", "folders CLASS/CLIP of numbered frames (CLASS/CLIP/0001.jpg)"),
-            "another layout",
+            message("data.got.another_layout", "another layout"),
         )
     count = frames_to_take([len(one.frames) for one in found], config.frames, str(survey.root))
     taken = [[one.frames[i] for i in frame_numbers(len(one.frames), count)] for one in found]
@@ -127,7 +128,7 @@ _NO_INFO = (ImageInfo(MAX_SIDE, MAX_SIDE, True, True),)
 
 def _clips(survey: Survey) -> list[_Clip]:
     """The clips below the class folders; none where class folders hold images themselves, or unnumbered ones."""
-    layout = folder.class_layout(survey)
+    layout = class_layout(survey)
     images: dict[Folder, list[File]] = {}
     for file in survey.images:
         images.setdefault(file.folder, []).append(file)
@@ -185,7 +186,12 @@ def _problems(root: Path, found: list[_Clip], taken: list[list[Path]], bad: list
     for clip, frames in zip(found, taken):
         broken = [frame for frame in frames if str(frame) in reasons]
         if broken:
-            reason = f"frame {os.path.basename(broken[0])}: {reasons[str(broken[0])]}"
+            reason = message(
+                "data.problem.frame",
+                "frame {name}: {reason}",
+                name=os.path.basename(broken[0]),
+                reason=reasons[str(broken[0])],
+            )
             problems.append(Problem(clip.name, reason))
     return problems
 
@@ -213,7 +219,21 @@ def notes_on_frames(lengths: Sequence[int], count: int) -> list[str]:
     longer, shorter = (sum(map(test, lengths)) for test in (count.__lt__, count.__gt__))
     notes = []
     if longer:
-        notes.append(f"{count} evenly spaced frames are taken of {longer} longer clips (--data.frames)")
+        notes.append(
+            message(
+                "data.note.evenly_spaced_frames_taken",
+                "{count} evenly spaced frames are taken of {longer} longer clips (--data.frames)",
+                count=count,
+                longer=longer,
+            )
+        )
     if shorter:
-        notes.append(f"frames of {shorter} clips of fewer than {count} frames are repeated")
+        notes.append(
+            message(
+                "data.note.frames_clips_fewer_frames",
+                "frames of {shorter} clips of fewer than {count} frames are repeated",
+                shorter=shorter,
+                count=count,
+            )
+        )
     return notes

@@ -34,7 +34,7 @@ from danlu.data.survey import File, Survey, as_survey
 from danlu.data.survey import survey as walk
 from danlu.data.text_files import read_json
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import NOTHING, Refusal, refusal
 from danlu.task_spec import TASKS
 
 OTHERS = {  # other kinds of COCO files -> their content
@@ -110,7 +110,8 @@ def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
     survey = as_survey(path)
     files = [survey.files[0]] if survey.is_file else survey.json_kinds.get("coco", [])
     if len(files) != 1:
-        got = f"{path}, which holds " + (", ".join(file.name for file in files[:4]) or "none")
+        names = [file.name for file in files[:4]] or [NOTHING]
+        got = message("data.got.holds", "{path}, which holds {names}", path=path, names=names)
         raise refusal(
             "DATA",
             message("data.wanted.coco_annotation_file_folder", "a COCO annotation file, or a folder with one of them"),
@@ -150,7 +151,14 @@ def _without_unions(files: list[_File], notes: list[str]) -> list[_File]:
     kept = []
     for file in files:
         if file.split == UNASSIGNED and len(split) > 1 and file.names and file.names <= names:
-            notes.append(f"{file.name} is not read: its images are those of {', '.join(f.name for f in split[:3])}")
+            notes.append(
+                message(
+                    "data.note.read_images",
+                    "{file} is not read: its images are those of {listed}",
+                    file=file.name,
+                    listed=", ".join(f.name for f in split[:3]),
+                )
+            )
         else:
             kept.append(file)
     return kept
@@ -175,7 +183,12 @@ class _File:
             )
         for key in ("images", "annotations", "categories"):
             if key not in self.content:
-                raise refusal(f"{file.path}: key {key!r}", message("data.wanted.coco", "there"), "no such key", near=[])
+                raise refusal(
+                    f"{file.path}: key {key!r}",
+                    message("data.wanted.coco", "there"),
+                    message("data.got.no_such_key", "no such key"),
+                    near=[],
+                )
             if not isinstance(self.content[key], list):
                 raise refusal(f"{file.path}: {key}", message("data.wanted.list", "a list"), short(self.content[key]))
         self.split = split_of(file.stem)
@@ -211,7 +224,14 @@ class _File:
             )
         twice = [name for name, n in Counter(names.values()).items() if n > 1]
         if twice:
-            self.notes.append(f"{self.name}: categories of one name are one class ({twice[0]!r})")
+            self.notes.append(
+                message(
+                    "data.note.categories_of_one_name",
+                    "{file}: categories of one name are one class ({name!r})",
+                    file=self.name,
+                    name=twice[0],
+                )
+            )
         return dict(sorted(names.items(), key=lambda pair: (isinstance(pair[0], str), pair[0])))
 
     def read(self, reading: Reading, outlines: bool) -> None:
@@ -235,11 +255,22 @@ class _File:
             names[number] = name
             one = reading.image(name, self.name, near=self._near(name), split=self.split, size=size_of(entry))
             if one is not None and id(one) in taken:
-                reading.problems.append(Problem(f"{self.name} {where} {name}", "is listed twice", "kept"))
+                reading.problems.append(
+                    Problem(
+                        f"{self.name} {where} {name}", message("data.problem.listed_twice", "is listed twice"), "kept"
+                    )
+                )
             taken.add(id(one))
             found[number] = one
         if absolute:
-            reading.notes.append(f"{self.name}: {absolute} images are named by absolute paths; looked for by name")
+            reading.notes.append(
+                message(
+                    "data.note.absolute_paths",
+                    "{file}: {count} images are named by absolute paths; looked for by name",
+                    file=self.name,
+                    count=absolute,
+                )
+            )
         self._add_objects(reading, found, outlines)
 
     def _loose_id(self, entry: dict[str, Any]) -> Any:
@@ -269,7 +300,14 @@ class _File:
             if image in self.faulty:
                 continue
             if image not in found:
-                reading.skip(f"{self.name} {name}", f"image_id {entry['image_id']!r} is of no image")
+                reading.skip(
+                    f"{self.name} {name}",
+                    message(
+                        "data.problem.image_id_unknown",
+                        "image_id {number} is of no image",
+                        number=repr(entry["image_id"]),
+                    ),
+                )
                 continue
             one = found[image]
             if one is None:
@@ -299,17 +337,29 @@ class _File:
             )
         if retyped:
             reading.notes.append(
-                f"{self.name}: category ids written as text or with a decimal point are taken as integers"
+                message(
+                    "data.note.category_ids_as_text",
+                    "{file}: category ids written as text or with a decimal point are taken as integers",
+                    file=self.name,
+                )
             )
         self._odd_ids(reading, seen)
 
     def _odd_ids(self, reading: Reading, seen: Counter[Any]) -> None:
         if seen.get(0):
-            reason = "annotation id 0: COCO's own evaluation takes id 0 for no match, ids begin at 1"
+            reason = message(
+                "data.problem.annotation_id_coco_own",
+                "annotation id 0: COCO's own evaluation takes id 0 for no match, ids begin at 1",
+            )
             reading.problems.append(Problem(f"{self.name} annotation 0", reason, "kept"))
         for number, times in seen.items():
             if times > 1:
-                reason = f"id {number!r} is given to {times} annotations"
+                reason = message(
+                    "data.problem.id_given_annotations",
+                    "id {number!r} is given to {times} annotations",
+                    number=number,
+                    times=times,
+                )
                 reading.problems.append(Problem(f"{self.name} annotation {number}", reason, "kept"))
 
     def entries(self, key: str, reading: Reading | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -321,4 +371,11 @@ class _File:
             elif reading is None:
                 raise EntryError(f"{where} must be an object with keys, got {short(entry)!r}")
             else:
-                reading.skip(f"{self.name} {where}", f"must be an object with keys, got {short(entry)!r}")
+                reading.skip(
+                    f"{self.name} {where}",
+                    message(
+                        "data.problem.must_object_keys_got",
+                        "must be an object with keys, got {entry!r}",
+                        entry=short(entry),
+                    ),
+                )

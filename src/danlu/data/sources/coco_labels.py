@@ -64,10 +64,24 @@ def _entries(content: dict[str, Any], file: File, split: int, problems: list[Pro
         if category in names:
             labels.setdefault(image, []).append(str(names[category]))
         else:
-            problems.append(Problem(f"{file.relative} image {image}", f"unknown class: category_id {category}"))
+            problems.append(
+                Problem(
+                    f"{file.relative} image {image}",
+                    message(
+                        "data.problem.unknown_class_category_id",
+                        "unknown class: category_id {category}",
+                        category=category,
+                    ),
+                )
+            )
     entries = []
     for number, name in pairs("images", lambda one, at: (id_of(one, "id", at), image_name(one, at))):
         own = tuple(dict.fromkeys(labels.pop(number, ())))
         entries.append(Entry(str(name), f"{file.relative} image {number}", file.folder, own, split))
-    problems += [Problem(file.relative, f"image_id {number} is of no image") for number in labels]
+    problems += [
+        Problem(
+            file.relative, message("data.problem.image_id_unknown", "image_id {number} is of no image", number=number)
+        )
+        for number in labels
+    ]
     return entries

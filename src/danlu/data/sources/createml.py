@@ -49,7 +49,9 @@ def _read(file: File, reading: Reading) -> None:
     split = split if split != UNASSIGNED else split_of_path(file.folder)
     for k, entry in enumerate(content):
         if not isinstance(entry, dict):
-            reading.skip(f"{file.relative} [{k}]", "is no image with annotations")
+            reading.skip(
+                f"{file.relative} [{k}]", message("data.problem.image_annotations", "is no image with annotations")
+            )
             continue
         name = entry.get("image") or entry.get("imagefilename")
         one = reading.image(str(name or ""), f"{file.relative} [{k}]", near=file.folder, split=split)
@@ -61,7 +63,13 @@ def _read(file: File, reading: Reading) -> None:
                 box = annotation["coordinates"]
                 x, y, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
             except (KeyError, TypeError, ValueError):
-                reading.skip(where, "must have a label and coordinates x, y, width, height")
+                reading.skip(
+                    where,
+                    message(
+                        "data.problem.must_label_coordinates_width",
+                        "must have a label and coordinates x, y, width, height",
+                    ),
+                )
                 continue
             reading.entries += 1
             edges = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)

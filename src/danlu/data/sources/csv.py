@@ -58,7 +58,11 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     values, keep, problems = _values(file, frame[target], lines)
     where = f"column {target!r} of {file.name}"
     decided, why = decide(values, task, where, target)
-    notes.append(f"task {decided}: {why} in {where}" if not task else f"target is {where}")
+    notes.append(
+        message("data.note.task", "task {task}: {reason} in {where}", task=decided, reason=why, where=where)
+        if not task
+        else message("data.note.target", "target is {where}", where=where)
+    )
     inputs = frame.drop(columns=target)[keep].reset_index(drop=True)
     if inputs.shape[1] == 0:
         raise Refusal(
@@ -111,10 +115,14 @@ def _text(file: Path, notes: list[str]) -> str:
     if encoding:
         notes.append(guessed_note(file.name, encoding))
     if "\0" in text[:4096]:
-        raise refusal(str(file), message("data.wanted.text_file", "a text file"), "a binary file")
+        raise refusal(
+            str(file), message("data.wanted.text_file", "a text file"), message("data.got.binary_file", "a binary file")
+        )
     if not text.strip():
         raise refusal(
-            str(file), message("data.wanted.table_header_line", "a table with a header line"), "an empty file"
+            str(file),
+            message("data.wanted.table_header_line", "a table with a header line"),
+            message("data.got.empty_file", "an empty file"),
         )
     return text
 
@@ -165,7 +173,7 @@ def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[
         raise refusal(
             str(file),
             message("data.wanted.table_rows_below_header", "a table with rows below its header"),
-            "only a header",
+            message("data.got.only_header", "only a header"),
         )
     return header, lines
 
@@ -244,7 +252,13 @@ def _target(file: Path, header: list[str], wanted: str | None, notes: list[str])
                     value=" ..." * (len(header) > 20),
                 )
             )
-        notes.append(f"the target is column {usual[0]!r}, because of its name")
+        notes.append(
+            message(
+                "data.note.target_by_name",
+                "the target is column {name!r}, because of its name",
+                name=usual[0],
+            )
+        )
         return usual[0]
     if wanted in header:
         return wanted
@@ -264,20 +278,27 @@ def _values(file: Path, column: Any, lines: list[int]) -> tuple[np.ndarray, np.n
     import pandas
 
     keep = column.notna().to_numpy(copy=True)
-    reason = "no value"
+    reason = message("data.problem.no_value", "no value")
     if pandas.api.types.is_numeric_dtype(column) and not pandas.api.types.is_bool_dtype(column):
         keep &= np.isfinite(column.to_numpy(dtype=float))
-        reason = "no finite value"
+        reason = message("data.problem.no_finite_value", "no finite value")
         values = column[keep].to_numpy()
     else:
         values = column[keep].astype(str).to_numpy(dtype=object)
         _no_mixture(file, column[keep], np.asarray(lines)[keep])
     if not keep.any():
         raise refusal(
-            f"column {column.name!r} of {file}", message("data.wanted.target", "a target"), "a column without values"
+            f"column {column.name!r} of {file}",
+            message("data.wanted.target", "a target"),
+            message("data.got.column_without_values", "a column without values"),
         )
     problems = [
-        Problem(f"{file.name} line {lines[i]}", f"{reason} in target column {column.name!r}")
+        Problem(
+            f"{file.name} line {lines[i]}",
+            message(
+                "data.problem.target_column", "{reason} in target column {column!r}", reason=reason, column=column.name
+            ),
+        )
         for i in np.flatnonzero(~keep)
     ]
     return values, keep, problems
@@ -306,19 +327,47 @@ def _remark(inputs: Any, notes: list[str]) -> pandas.DataFrame:
         column = inputs[name]
         if name.startswith("Unnamed: ") and (column.isna().all() or column.is_monotonic_increasing):
             inputs = inputs.drop(columns=name)  # row numbers written by pandas, or a separator at the end of lines
-            notes.append(f"column {int(name[9:]) + 1} without a name is not used: it is empty or numbers the rows")
+            notes.append(
+                message(
+                    "data.note.column_without_name_used",
+                    "column {number} without a name is not used: it is empty or numbers the rows",
+                    number=int(name[9:]) + 1,
+                )
+            )
             continue
         present = column.dropna()
         if present.nunique() <= 1:
-            what = f"only {present.iloc[0]!s}" if len(present) else "no value"
-            notes.append(f"column {name!r} has {what}")
+            what = message("data.problem.no_value", "no value")
+            if len(present):
+                what = message("data.note.only", "only {value}", value=str(present.iloc[0]))
+            notes.append(message("data.note.column", "column {name!r} has {what}", name=name, what=what))
         elif not pandas.api.types.is_numeric_dtype(column):
             distinct = present.nunique()
             if DATE.match(str(present.iloc[0])):
-                notes.append(f"column {name!r} looks like dates; it is read as text")
+                notes.append(
+                    message(
+                        "data.note.column_looks_like_dates",
+                        "column {name!r} looks like dates; it is read as text",
+                        name=name,
+                    )
+                )
             elif distinct > 50 and distinct > 0.5 * len(present):
-                notes.append(f"column {name!r} has {distinct} different texts and looks like an identifier of the row")
+                notes.append(
+                    message(
+                        "data.note.column_different_texts_looks",
+                        "column {name!r} has {distinct} different texts and looks like an identifier of the row",
+                        name=name,
+                        distinct=distinct,
+                    )
+                )
         elif not pandas.api.types.is_bool_dtype(column) and (bad := np.isinf(column.to_numpy(dtype=float))).any():
             inputs[name] = column.mask(bad)
-            notes.append(f"column {name!r} has {int(bad.sum())} infinite values, treated as missing")
+            notes.append(
+                message(
+                    "data.note.column_infinite_values_treated",
+                    "column {name!r} has {count} infinite values, treated as missing",
+                    name=name,
+                    count=int(bad.sum()),
+                )
+            )
     return inputs

@@ -70,10 +70,20 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     for file in xml_files(survey):
         _read(file, reading, left_out)
     if rotated := left_out.pop("rotated", 0):
-        reading.notes.append(f"{rotated} rotated boxes are read as the boxes around them")
+        reading.notes.append(
+            message(
+                "data.note.rotated_boxes_read_boxes",
+                "{rotated} rotated boxes are read as the boxes around them",
+                rotated=rotated,
+            )
+        )
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        reading.notes.append(f"shapes without an area are not read: {listed}")
+        reading.notes.append(
+            message(
+                "data.note.shapes_without_area_read", "shapes without an area are not read: {listed}", listed=listed
+            )
+        )
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
 
 
@@ -121,7 +131,10 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
             try:
                 outline, box = _shape(shape)
             except (ValueError, KeyError, TypeError) as error:
-                reading.skip(f"{where} {shape.tag} {i}", f"cannot be read: {error}")
+                reading.skip(
+                    f"{where} {shape.tag} {i}",
+                    message("data.problem.cannot_read", "cannot be read: {error}", error=error),
+                )
                 continue
             left_out["rotated"] += shape.tag == "box" and float(shape.get("rotation", 0)) != 0
             reading.entries += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from danlu.config import DataConfig
 from danlu.data.dataset import Problem
 from danlu.data.image_file import extensions
-from danlu.data.image_index import OUTSIDE, ImageIndex
+from danlu.data.image_index import NOT_FOLLOWED, ImageIndex
 from danlu.data.links import FOLLOW, Fence
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.survey import File, visible
@@ -68,7 +68,9 @@ class DescribedPaths:
             named = [file for file in named if all(map(visible, file.relative_to(place).parts))]
             if not named:
                 raise refusal(
-                    where, message("data.wanted.folder_images", "a folder of images"), f"{place} without images"
+                    where,
+                    message("data.wanted.folder_images", "a folder of images"),
+                    message("data.got.without_images", "{place} without images", place=place),
                 )
             yield from (file for file in named if self.fence.allows(file))
             return
@@ -85,7 +87,7 @@ class DescribedPaths:
                 listed, outside = self._places([place.parent, *([root] if root else [])], name)
                 known = self.index.find(name) if listed is None else None
                 if outside is not None and listed is None and not isinstance(known, File):
-                    self.refused.append(Problem(f"{name} (of {place.name})", f"{OUTSIDE}; {FOLLOW}"))
+                    self.refused.append(Problem(f"{name} (of {place.name})", NOT_FOLLOWED))
                 else:
                     yield listed or (known.path if isinstance(known, File) else place.parent / name)
 

@@ -51,9 +51,30 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
             if label.strip():
                 entries.append(Entry(name, where, file.folder, (label.strip(),), split_of(file.stem)))
             elif name:
-                problems.append(Problem(where, f"must be an image, a space and a {level}, got {line[:60]!r}"))
+                problems.append(
+                    Problem(
+                        where,
+                        message(
+                            "data.problem.must_image_space_got",
+                            "must be an image, a space and a {level}, got {line!r}",
+                            level=level,
+                            line=line[:60],
+                        ),
+                    )
+                )
     others = [one for one in found if one != level]
-    notes = [f"the classes are those of {level}; --target {' or '.join(others)} reads others"] if others else []
+    notes = (
+        [
+            message(
+                "data.note.level_of_classes",
+                "the classes are those of {level}; --target {others} reads others",
+                level=level,
+                others=" or ".join(others),
+            )
+        ]
+        if others
+        else []
+    )
     return open_entries(survey, FORM, entries, False, config, task, notes, problems)
 
 

@@ -44,7 +44,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         if name := class_of(file.stem):
             entries.append(Entry(file.name, file.relative, file.folder, (name,), split))
         elif split in (TRAIN, UNASSIGNED):
-            problems.append(Problem(file.relative, "its name holds no class"))
+            problems.append(Problem(file.relative, message("data.problem.name_holds_class", "its name holds no class")))
         else:
             unlabelled += 1
     text = "{count} images have no class in their names: used for prediction, not read"

@@ -17,29 +17,23 @@ from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
 from danlu.data.image_workers import check_images
+from danlu.data.sources.class_layout import ClassLayout, class_layout
 from danlu.data.sources.class_lists import names_of_folders
 from danlu.data.sources.folder_guards import (
     Folder,
     annotated,
-    copies_of_images,
-    image_counts,
     masks_not_classes,
     not_classes,
-    repeated,
 )
 from danlu.data.sources.labelled import image_files, of_one_depth, too_many_bad
-from danlu.data.sources.mask_files import IMAGE_WORDS
 from danlu.data.sources.sheets import sheets_in
 from danlu.data.sources.targets import Task
-from danlu.data.sources.unread_labels import advice_on_labels, unread_labels
+from danlu.data.sources.unread_labels import unread_labels
 from danlu.data.split_lists import split_lists
-from danlu.data.split_names import split_of
 from danlu.data.survey import File, Survey, as_survey, normal
 from danlu.message import Message, message
 from danlu.refuse import Refusal
 
-NO_LABEL = {"unknown", "unlabelled", "unlabeled", "none", "all", "no_label", *IMAGE_WORDS}  # folders of no class
-NO_CLASS = {*IMAGE_WORDS, "data"}  # names of a folder of all images
 IMAGES_PER_ROW = 0.5  # of a table that lists the images beside it, at least
 FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
 
@@ -55,19 +49,6 @@ class _Listing:
     bytes: int = 0
     places: list[tuple[int, int] | None] = field(default_factory=list)  # device and inode of each path
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Layout:
-    """Layout of the class folders.
-
-    classes: (class folder, split). notes: about files that are not read. refuse: reason to refuse the whole folder.
-    """
-
-    classes: list[tuple[Folder, int]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    refuse: Message | None = None
-    unlabelled: tuple[int, ...] = ()  # splits of images without class folders
 
 
 def look(survey: Survey) -> Evidence | None:
@@ -120,9 +101,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     good = [i for i, info in enumerate(found) if isinstance(info, ImageInfo)]
     classes, dropped = _classes(path, listing, good, config)
     problems += [
-        Problem(_relative(listing.paths[i], path), f"class {listing.classes[i]!r} has no usable training image")
-        for i in good if listing.classes[i] not in classes
-    ]  # fmt: skip
+        Problem(_relative(listing.paths[i], path), _unusable_class(listing.classes[i]))
+        for i in good
+        if listing.classes[i] not in classes
+    ]
     good = [i for i in good if listing.classes[i] in classes]
     index = {name: k for k, name in enumerate(classes)}
     infos = [info for i in good if isinstance(info := found[i], ImageInfo)]
@@ -153,7 +135,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     )
 
 
-def _list(survey: Survey, layout: _Layout) -> _Listing:
+def _list(survey: Survey, layout: ClassLayout) -> _Listing:
     listing = _Listing(notes=list(layout.notes))
     kids: dict[Folder, list[Folder]] = {}
     for folder in survey.folders:
@@ -171,7 +153,12 @@ def _list(survey: Survey, layout: _Layout) -> _Listing:
                 stat = file.path.stat()
                 listing.bytes += stat.st_size
                 listing.places[-1] = (stat.st_dev, stat.st_ino) if stat.st_ino else None
-    listing.notes += [f"{link} is a link back into the dataset and is not followed" for link in survey.links]
+    listing.notes += [
+        message(
+            "data.note.link_back_into_dataset", "{link} is a link back into the dataset and is not followed", link=link
+        )
+        for link in survey.links
+    ]
     return listing
 
 
@@ -187,112 +174,6 @@ def _of_two_classes(listing: _Listing) -> dict[int, int]:
             found[i] = other
             found.setdefault(other, i)
     return found
-
-
-# --- layout of the classes ---------------------------------------------------------------------------------------
-
-
-def class_layout(survey: Survey) -> _Layout:
-    """The class folders: below a training set's folder where there is one, else at the top."""
-    own, below = image_counts(survey)
-    children: dict[Folder, list[Folder]] = {}
-    for folder in survey.folders:
-        children.setdefault(folder[:-1], []).append(folder)
-    layout = _Layout()
-    for folder in copies_of_images(survey):
-        layout.notes.append(
-            f"the {below[folder]} images of {'/'.join(folder)}/ are not read: small copies or drawings of others"
-        )
-        children[folder[:-1]].remove(folder)
-        count = below[folder]
-        for depth in range(len(folder) + 1):
-            below[folder[:depth]] -= count
-    top = _inside_wrappers((), own, below, children)
-    kids = children.get(top, [])
-    if top:
-        layout.notes.append(f"read from {'/'.join(top)}/, the only folder of images")
-    splits = {kid: split_of(kid[-1]) for kid in kids}
-    containers = [kid for kid in kids if splits[kid] != UNASSIGNED and not own[kid] and below[kid]]
-    for kid, whole in repeated(survey, {one: splits[one] for one in containers}).items():
-        layout.notes.append(
-            f"the {below[kid]} images of {'/'.join(kid)}/ are not read: copies of those in {'/'.join(whole)}/"
-        )
-        containers.remove(kid)
-        kids = [one for one in kids if one != kid]
-    if loose := sum(own[top[:depth]] for depth in range(len(top) + 1)):
-        layout.notes.append(f"{loose} images outside the class folders are not read")
-    if not containers:
-        layout.classes = [(kid, TRAIN) for kid in kids]
-        with_images = [kid for kid in kids if below[kid]]
-        named = {splits[kid] for kid in with_images if own[kid]} - {UNASSIGNED}
-        no_class = len(with_images) == 1 and normal(with_images[0][-1]) in NO_CLASS
-        if with_images and (no_class or all(splits[kid] != UNASSIGNED for kid in with_images) or {TRAIN} < named):
-            layout.refuse = message(
-                "data.refuse.no_class_folders",
-                "{folders} contain images, but neither class folders nor a file with labels in a known format; "
-                "{advice}", folders=[f"{kid[-1]}/" for kid in with_images], advice=advice_on_labels(survey),
-            )  # fmt: skip
-        if not with_images:
-            layout.classes = []
-        return layout
-    training = [_inside_wrappers(kid, own, below, children) for kid in containers if splits[kid] == TRAIN]
-    trained = {folder[-1] for inner in training for folder in children.get(inner, ())}
-    if not training and (unnamed := _like_splits(kids, containers, children)):
-        layout.refuse = message(
-            "data.refuse.split_without_name",
-            "{unnamed}/ has the class folders of {named}/, but its name is not that of a split; rename it to train",
-            unnamed=unnamed[-1], named=containers[0][-1],
-        )  # fmt: skip
-        return layout
-    for kid in kids:
-        if splits[kid] == UNASSIGNED:
-            layout.notes.append(f"{'/'.join(kid)}/ is not read: its name is neither train, val nor test")
-        elif kid in containers:
-            inner = _inside_wrappers(kid, own, below, children)
-            found = [(folder, splits[kid]) for folder in children.get(inner, ())]
-            if len(found) == 1 and splits[kid] != TRAIN and _no_label(found[0][0][-1], trained):
-                layout.unlabelled += (splits[kid],)
-                layout.notes.append(
-                    f"the {below[kid]} images of {'/'.join(kid)}/ lie in {found[0][0][-1]}/, which is no class of the "
-                    "training set: used for prediction, not read"
-                )
-                continue
-            layout.classes += found
-            if own[inner]:
-                layout.notes.append(f"{own[inner]} images of {'/'.join(inner)}/ outside the class folders are not read")
-        elif below[kid]:
-            layout.unlabelled += (splits[kid],)
-            layout.notes.append(
-                f"the {below[kid]} images of {'/'.join(kid)}/ have no class folder: used for prediction, not read"
-            )
-    return layout
-
-
-def _like_splits(kids: list[Folder], containers: list[Folder], children: dict[Folder, list[Folder]]) -> Folder | None:
-    """The first other folder that has a class folder of a split, as entrainement/ beside test/."""
-    inner = {folder[-1] for one in containers for folder in children.get(one, ())}
-    others = (kid for kid in kids if kid not in containers)
-    return next((kid for kid in others if inner & {folder[-1] for folder in children.get(kid, ())}), None)
-
-
-def _no_label(name: str, trained: set[str]) -> bool:
-    """Return whether the only folder of a validation or test set is not a class, as in test/unknown/1.jpg."""
-    return name not in trained and (normal(name) in NO_LABEL or split_of(name) != UNASSIGNED)
-
-
-def _inside_wrappers(
-    folder: Folder, own: Counter[Folder], below: Counter[Folder], children: dict[Folder, list[Folder]]
-) -> Folder:
-    """Descend into folders of which exactly one contains folders of images, such as set/set/ with set/set/cat/1.jpg."""
-    while True:
-        kids = [kid for kid in children.get(folder, ()) if below[kid]]
-        alone = len(kids) == 1 and not own[kids[0]]
-        if not alone or (own[folder] and sum(below[one] > 0 for one in children.get(kids[0], ())) < 2):
-            return folder
-        folder = kids[0]
-
-
-# --- files ---------------------------------------------------------------------------------------------------------
 
 
 def _below(survey: Survey, folder: Folder, kids: dict[Folder, list[Folder]]) -> Iterator[File]:
@@ -325,6 +206,10 @@ def _stop_if_many_bad(path: Path, problems: list[Problem], bad: int, total: int,
     )
 
 
+def _unusable_class(name: str) -> Message:
+    return message("data.problem.unusable_class", "class {name!r} has no usable training image", name=name)
+
+
 def _classes(path: Path, listing: _Listing, good: list[int], config: DataConfig) -> tuple[tuple[str, ...], list[str]]:
     """List the classes with a training image, sorted, and notes about the others.
 
@@ -355,12 +240,20 @@ def _remarks(
 ) -> list[str]:
     """Create notes about classes with one image and files with a wrong extension."""
     count = Counter(listing.classes[i] for i in good)
-    notes = [f"class {name!r} has a single image" for name, n in sorted(count.items()) if n == 1]
+    notes = [
+        message("data.note.class_single_image", "class {name!r} has a single image", name=name)
+        for name, n in sorted(count.items())
+        if n == 1
+    ]
     odd = [file for file, info in zip(paths, infos, strict=True) if not info.named_right]
     if odd:
         notes.append(
-            f"{len(odd)} image{'s' * (len(odd) > 1)} with an extension of another format "
-            f"(first: {_relative(odd[0], path)})"
+            message(
+                "data.note.other_extension",
+                "images with an extension of another format: {count} (first: {file})",
+                count=len(odd),
+                file=_relative(odd[0], path),
+            )
         )
     return notes
 

@@ -138,7 +138,7 @@ def _read(file: Path, dims: int) -> np.ndarray:
         raise refusal(
             str(file),
             message("data.wanted.header_bytes", "a header of {head} bytes", head=head),
-            f"{len(data)} bytes",
+            message("data.got.bytes", "{count} bytes", count=len(data)),
             do=message("data.do.download_again", "download it again"),
         )
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, offset=4))

@@ -47,7 +47,7 @@ def open_flags(path: Path | Survey, config: DataConfig, task: Task | None = None
             problems.append(Problem(file.relative, str(error)))
             continue
         if not isinstance(content, dict):
-            problems.append(Problem(file.relative, "is no LabelMe json"))
+            problems.append(Problem(file.relative, message("data.problem.labelme_json", "is no LabelMe json")))
             continue
         name = str(content.get("imagePath") or file.stem)
         entries.append(Entry(name, file.relative, file.folder, labelme.flags_of(content), split_of_path(file.folder)))

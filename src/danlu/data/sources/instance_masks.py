@@ -107,9 +107,15 @@ def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool)
         raise no_pairs(survey)
     if kind_of_masks([pair.mask for pair in pairs]) == "lossy":
         raise Refusal(message("data.refuse.with_reason", "{path}: {reason}", path=survey.path, reason=LOSSY))
-    problems = [Problem(file.relative, "no mask with this name") for file in _alone(survey, pairs)]
+    problems = [
+        Problem(file.relative, message("data.problem.mask_name", "no mask with this name"))
+        for file in _alone(survey, pairs)
+    ]
     problems += [
-        Problem(file.relative, "missing image: a mask without its image") for file in _lonely_masks(survey, pairs)
+        Problem(
+            file.relative, message("data.problem.missing_image_mask_without", "missing image: a mask without its image")
+        )
+        for file in _lonely_masks(survey, pairs)
     ]
     classes = _Classes(survey)
     bad = []
@@ -120,7 +126,9 @@ def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool)
             things = classes.of(pair, values, things)
             found.append(Labelled(pair.image.path, pair.mask.relative, things, pair.split, size=_size(values)))
         except UNREADABLE as error:
-            bad.append(Problem(pair.mask.relative, f"cannot be read: {error}"))
+            bad.append(
+                Problem(pair.mask.relative, message("data.problem.cannot_read", "cannot be read: {error}", error=error))
+            )
     problems += bad
     if not found or (config.on_bad != "skip" and too_many_bad(len(bad), len(pairs))):
         first = f" ({bad[0].where}: {bad[0].reason})" if bad else ""
@@ -156,8 +164,8 @@ def open_objects(path: Path | Survey, config: DataConfig, task: Task | None = No
     survey = as_survey(path)
     found: list[Labelled] = []
     groups = _object_groups(survey)
-    problems = [Problem("/".join(folder), "missing image: a folder of masks without its image")
-                for folder in _lonely_groups(survey, groups)]  # fmt: skip
+    lonely = message("data.problem.missing_image_folder_masks", "missing image: a folder of masks without its image")
+    problems = [Problem("/".join(folder), lonely) for folder in _lonely_groups(survey, groups)]
     masks = bad = 0
     for image, files in groups.items():
         one = Labelled(image.path, f"{'/'.join(files[0].folder)}", split=_split(image))
@@ -167,20 +175,37 @@ def open_objects(path: Path | Survey, config: DataConfig, task: Task | None = No
                 values = read_instances(file.path)
             except UNREADABLE as error:
                 bad += 1
-                problems.append(Problem(file.relative, f"cannot be read: {error}"))
+                problems.append(
+                    Problem(file.relative, message("data.problem.cannot_read", "cannot be read: {error}", error=error))
+                )
                 continue
             numbers = np.unique(values[values > 0]).tolist()
             box, shape = _box(values > 0), _shape_of(values, numbers, file.path)
-            fault = "" if numbers else "empty: a mask without a pixel"
+            fault = "" if numbers else message("data.problem.empty_mask_without_pixel", "empty: a mask without a pixel")
             one.size = one.size or _size(values)
             if one.size != _size(values):
-                fault = f"mask of another size: {values.shape[1]} x {values.shape[0]}"
+                fault = message(
+                    "data.problem.mask_another_size",
+                    "mask of another size: {width} x {height}",
+                    width=values.shape[1],
+                    height=values.shape[0],
+                )
             one.things.append(Thing(file.name, 0, box, shape=shape, fault=fault))
         found.append(one)
     stop_if_many_bad(survey.path, bad, masks, problems, config)
     wanted = object_task(task is None or TASKS[task].masks)
     alone = len(survey.images) - len(found) - masks
-    notes = [f"{alone} images have no folder of masks and are not read"] if alone > 0 else []
+    notes = (
+        [
+            message(
+                "data.note.images_folder_masks_read",
+                "{alone} images have no folder of masks and are not read",
+                alone=alone,
+            )
+        ]
+        if alone > 0
+        else []
+    )
     return assemble(survey.path, "object masks", found, (CLASS,), config, wanted, problems, notes)
 
 
@@ -359,7 +384,13 @@ class _Classes:
         for one in found:
             one.things = [thing._replace(label=numbers.index(thing.label)) for thing in one.things]
         if self.missing:
-            self.notes.append(f"{self.missing} masks of instances have no mask of classes beside them")
+            self.notes.append(
+                message(
+                    "data.note.masks_instances_mask_classes",
+                    "{missing} masks of instances have no mask of classes beside them",
+                    missing=self.missing,
+                )
+            )
         return [self.names[k] if k < len(self.names) else f"class {k}" for k in numbers] or [CLASS]
 
 

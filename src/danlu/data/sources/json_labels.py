@@ -103,7 +103,10 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
             for i, (box, label) in enumerate(objects_of(row.values.get(OBJECTS)) if image is not None else (), 1):
                 assert image is not None
                 if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
-                    reading.skip(f"{row.where} object {i}", "has no box of four numbers")
+                    reading.skip(
+                        f"{row.where} object {i}",
+                        message("data.problem.no_box_of_four", "has no box of four numbers"),
+                    )
                     continue
                 reading.entries += 1
                 x, y, width, height = map(float, box)
@@ -174,7 +177,7 @@ def _values_of_lines(file: File, lines: list[str], bad: list[Problem]) -> Iterat
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
-            bad.append(Problem(f"{file.relative} line {number}", "no json"))
+            bad.append(Problem(f"{file.relative} line {number}", message("data.problem.no_json", "no json")))
         else:
             yield number, value
 

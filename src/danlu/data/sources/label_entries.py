@@ -71,7 +71,12 @@ def open_entries(
         file = index.find(one.image, one.near, one.split)
         if isinstance(file, str) or not (several or one.labels):
             bad += 1
-            problems.append(Problem(f"{one.where} ({one.image})", file if isinstance(file, str) else "no label"))
+            problems.append(
+                Problem(
+                    f"{one.where} ({one.image})",
+                    file if isinstance(file, str) else message("data.problem.no_label", "no label"),
+                )
+            )
             continue
         labels = tuple(map(one_form, one.labels))
         before = found.get(file.path)
@@ -90,7 +95,13 @@ def open_entries(
                 )
             )
         if before is not None and not several:
-            problems.append(Problem(one.where, f"{one.image} is listed twice", "kept"))
+            problems.append(
+                Problem(
+                    one.where,
+                    message("data.problem.image_listed_twice", "{image} is listed twice", image=one.image),
+                    "kept",
+                )
+            )
         elif before is not None:
             labels = tuple(dict.fromkeys((*before.labels, *labels)))
         found[file.path] = _Labelling(labels, one.split, one.where)

@@ -99,7 +99,10 @@ def open_visdrone(path: Path | Survey, config: DataConfig, task: Task | None = N
                 continue
             fields = _visdrone(line)
             if fields is None or not 0 <= fields[5] <= max(VISDRONE_IGNORED):
-                reading.skip(f"{file.relative} line {number}", f"must be 8 integers, got {line[:60]!r}")
+                reading.skip(
+                    f"{file.relative} line {number}",
+                    message("data.problem.must_integers_got", "must be 8 integers, got {line!r}", line=line[:60]),
+                )
                 continue
             x, y, width, height, score, category, *_ = fields
             if category in VISDRONE_IGNORED:
@@ -110,7 +113,13 @@ def open_visdrone(path: Path | Survey, config: DataConfig, task: Task | None = N
             label, box = VISDRONE_CLASSES[category - 1], (x, y, x + width, y + height)
             reading.add(one, f"line {number}", label, box, ignore=score == 0)
     if ignored:
-        reading.notes.append(f"{ignored} ignored regions and other objects (categories 0 and 11) are not used")
+        reading.notes.append(
+            message(
+                "data.note.ignored_regions",
+                "{count} ignored regions and other objects (categories 0 and 11) are not used",
+                count=ignored,
+            )
+        )
     return reading.finish(wanted)
 
 
@@ -128,13 +137,18 @@ def open_kitti(path: Path | Survey, config: DataConfig, task: Task | None = None
                 ignored += bool(fields)
                 continue
             if not _reads_as_kitti(line):
-                reading.skip(f"{file.relative} line {number}", f"must have 15 fields, got {line[:60]!r}")
+                reading.skip(
+                    f"{file.relative} line {number}",
+                    message("data.problem.must_fields_got", "must have 15 fields, got {line!r}", line=line[:60]),
+                )
                 continue
             reading.entries += 1
             assert one is not None
             reading.add(one, f"line {number}", fields[0], [float(v) for v in fields[4:8]])
     if ignored:
-        reading.notes.append(f"{ignored} {IGNORED} regions are not used")
+        reading.notes.append(
+            message("data.note.regions_not_used", "{count} {name} regions are not used", count=ignored, name=IGNORED)
+        )
     return reading.finish(wanted)
 
 
@@ -142,7 +156,9 @@ def open_dota(path: Path | Survey, config: DataConfig, task: Task | None = None)
     """Read `ImageFiles` and bounding boxes of the corners of each object; difficult ones are ignored."""
     survey = as_survey(path)
     reading = Reading(survey, config, "dota")
-    reading.notes.append("objects are given by four corners: their boxes enclose these")
+    reading.notes.append(
+        message("data.note.four_corners", "objects are given by four corners: their boxes enclose these")
+    )
     for file in _files(survey, is_dota):
         one = reading.image(file.stem, file.relative, near=file.folder, split=split_of_path(file.folder))
         for number, line in enumerate(read_lines(file.path) if one is not None else (), 1):
@@ -150,7 +166,14 @@ def open_dota(path: Path | Survey, config: DataConfig, task: Task | None = None)
             if not fields or line.lower().startswith(("imagesource", "gsd")):
                 continue
             if not _reads_as_dota(line):
-                reading.skip(f"{file.relative} line {number}", f"must be 8 numbers and a class, got {line[:60]!r}")
+                reading.skip(
+                    f"{file.relative} line {number}",
+                    message(
+                        "data.problem.must_numbers_class_got",
+                        "must be 8 numbers and a class, got {line!r}",
+                        line=line[:60],
+                    ),
+                )
                 continue
             reading.entries += 1
             outline = Polygons((np.array([float(v) for v in fields[:8]]).reshape(4, 2),))

@@ -153,7 +153,17 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         strange = sorted(set(values[i].tolist()) - known - ignored)
         if strange and not classes.others_ignored:
             shown = f"#{strange[0]:06x}" if classes.coloured else f"{strange[0]}"
-            bad.append(Problem(pair.mask.relative, f"the value {shown} is none of the {len(known)} classes"))
+            bad.append(
+                Problem(
+                    pair.mask.relative,
+                    message(
+                        "data.problem.value_none_classes",
+                        "the value {shown} is none of the {count} classes",
+                        shown=shown,
+                        count=len(known),
+                    ),
+                )
+            )
     problems += bad
     stop_if_many_bad(survey.path, len(bad), counted, problems, config)
     unusable = {problem.where for problem in bad}
@@ -166,7 +176,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     pairs_of = [(v, n) for v, n in zip(classes.values, classes.names) if v != config.ignore and n.lower() not in VOID]
     names = list(dict.fromkeys(name for _, name in pairs_of))
     if dropped := [name for name in classes.names if name.lower() in VOID]:
-        notes.append(f"pixels of the class {dropped[0]} are ignored")
+        notes.append(
+            message("data.note.pixels_class_ignored", "pixels of the class {name} are ignored", name=dropped[0])
+        )
     if len(names) < 2:
         raise Refusal(
             message(
@@ -223,11 +235,23 @@ def _values(
         try:
             pixels, coloured = read_values(pair.mask.path)
         except UNREADABLE as error:
-            bad.append(Problem(pair.mask.relative, f"cannot be read: {error}"))
+            bad.append(
+                Problem(pair.mask.relative, message("data.problem.cannot_read", "cannot be read: {error}", error=error))
+            )
             continue
         if pixels.shape != (info.height, info.width):
             there, here = f"{pixels.shape[1]} x {pixels.shape[0]}", f"{info.width} x {info.height}"
-            bad.append(Problem(pair.mask.relative, f"the mask is {there} pixels, its image {here}"))
+            bad.append(
+                Problem(
+                    pair.mask.relative,
+                    message(
+                        "data.problem.mask_pixels_image",
+                        "the mask is {there} pixels, its image {here}",
+                        there=there,
+                        here=here,
+                    ),
+                )
+            )
             continue
         values[i] = np.unique(pixels)
         colours |= {i} if coloured else set()
@@ -268,7 +292,12 @@ def _classes(  # noqa: PLR0911
                     count=len(occur),
                 )
             )
-        notes.append("the classes are named by their colours; class_dict.csv (name,r,g,b) beside the images names them")
+        notes.append(
+            message(
+                "data.note.classes_named_colours_class",
+                "the classes are named by their colours; class_dict.csv (name,r,g,b) beside the images names them",
+            )
+        )
         return _Classes([f"#{v:06x}" for v in occur], occur, True)
     two = [v for v in occur if v != config.ignore]
     if len(two) == 2 and two[0] == 0 and (two[1] == IGNORE or not names):
@@ -352,7 +381,13 @@ def _in_lists(survey: Survey, pairs: list[MaskPair], notes: list[str]) -> list[M
     if not kept:
         return pairs
     if left := len(pairs) - len(kept):
-        notes.append(f"{left} images are in no list of ImageSets/Segmentation and not read")
+        notes.append(
+            message(
+                "data.note.images_list_imagesets_segmentation",
+                "{left} images are in no list of ImageSets/Segmentation and not read",
+                left=left,
+            )
+        )
     return kept
 
 

@@ -179,14 +179,28 @@ def _choices(results: list[dict[str, Any]]) -> tuple[str, ...]:
 def _remarks(tasks: Sequence[_LabelTask]) -> list[str]:
     notes = []
     if unlabelled := sum(one.results is None for one in tasks):
-        notes.append(f"{unlabelled} tasks have no annotation and are not read")
+        notes.append(
+            message(
+                "data.note.tasks_annotation_read",
+                "{unlabelled} tasks have no annotation and are not read",
+                unlabelled=unlabelled,
+            )
+        )
     if several := sum(one.several for one in tasks):
-        notes.append(f"{several} tasks have several annotations: the last of each is read")
+        notes.append(
+            message(
+                "data.note.tasks_several_annotations_last",
+                "{several} tasks have several annotations: the last of each is read",
+                several=several,
+            )
+        )
     read = {*KINDS, CHOICES}
     others = Counter(str(r.get("type")) for one in tasks for r in one.results or () if r.get("type") not in read)
     if others:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-        notes.append(f"results of these kinds are not read: {listed}")
+        notes.append(
+            message("data.note.results_kinds_read", "results of these kinds are not read: {listed}", listed=listed)
+        )
     return notes
 
 
@@ -221,7 +235,12 @@ def _add(one: Labelled, results: list[dict[str, Any]], where: str, reading: Read
             label = str(value[kind][0]).strip()
             ring = _ring(kind, value, result)
         except (KeyError, IndexError, TypeError, ValueError):
-            reading.skip(f"{where} result {i}", "must have a label and numbers in percent of the image")
+            reading.skip(
+                f"{where} result {i}",
+                message(
+                    "data.problem.must_label_numbers_percent", "must have a label and numbers in percent of the image"
+                ),
+            )
             continue
         reading.entries += 1
         outline = Polygons((ring / 100,))

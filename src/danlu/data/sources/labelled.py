@@ -74,8 +74,16 @@ def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataC
         low, high = window[0], window[1]
         how = "--data.window" if config.window is not None else "their range; --data.window LOW,HIGH sets another"
         notes.append(
-            f"{len(deep)} images with 16-bit or float pixels (first: {deep[0][0].name}): values from {low:g} to "
-            f"{high:g} are mapped to 256 levels ({how})"
+            message(
+                "data.note.images_bit_float_pixels",
+                "{count} images with 16-bit or float pixels (first: {name}): values from {low:g} to {high:g} are "
+                "mapped to 256 levels ({how})",
+                count=len(deep),
+                name=deep[0][0].name,
+                low=low,
+                high=high,
+                how=how,
+            )
         )
     sizes = tuple((info.height, info.width) for info in infos)
     return ImageFiles(
@@ -109,3 +117,12 @@ def images_in(folder: Path) -> list[Path]:
 
 def relative(file: Path, root: Path) -> str:
     return os.path.relpath(file, root)
+
+
+def where_of(one: Labelled, thing: Thing) -> str:
+    """Place of an object: the annotation, the object, and the image where the annotation is not named like it."""
+    return (
+        f"{one.where} {thing.name} ({one.image.name})"
+        if one.image.stem not in one.where
+        else (f"{one.where} {thing.name}")
+    )

@@ -148,12 +148,21 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
             reading.notes.append(guessed_note(sheet.file.relative, sheet.encoding))
         fractions = _are_fractions(sheet)
         for line in sheet.ragged:
-            reading.skip(f"{sheet.file.relative} line {line}", "not as many fields as the header")
+            reading.skip(
+                f"{sheet.file.relative} line {line}",
+                message("data.problem.many_fields_header", "not as many fields as the header"),
+            )
         names = _open_images_names(around) if "labelname" in sheet.header else {}
         if sheet.file.suffix == ".txt":
             names = {str(k): name for k, name in enumerate(class_list(around, {sheet.file.path}))}
         if fractions:
-            reading.notes.append(f"{sheet.file.relative}: boxes are taken as fractions of the image")
+            reading.notes.append(
+                message(
+                    "data.note.boxes_as_fractions",
+                    "{file}: boxes are taken as fractions of the image",
+                    file=sheet.file.relative,
+                )
+            )
         for row, line in zip(sheet.rows, sheet.lines):
             where = f"{sheet.file.relative} line {line}"
             one = reading.image(
@@ -170,8 +179,16 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
                 continue  # a row that only names the image: it has no objects
             reading.entries += 1
             crowd = "isgroupof" in sheet.header and row[sheet.header.index("isgroupof")].strip() == "1"
-            fault = "" if box is not None else f"box {', '.join(row[i] for i in sheet.box)} is no four numbers"
-            fault = fault or ("" if label else "no class")
+            fault = (
+                ""
+                if box is not None
+                else message(
+                    "data.problem.box_no_numbers",
+                    "box {listed} is no four numbers",
+                    listed=", ".join(row[i] for i in sheet.box),
+                )
+            )
+            fault = fault or ("" if label else message("data.problem.no_class", "no class"))
             reading.add(one, f"line {line}", names.get(label, label), box or (0, 0, 0, 0), ignore=crowd, fault=fault)
     reading.problems += without_images(data, "boxes")
     return reading.finish(wanted)
@@ -195,11 +212,21 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     read = _hot_columns if kind == "classes" else _label_texts
     several, entries = read(sheets, config.target, task, notes)
     ragged = [
-        Problem(f"{s.file.relative} line {n}", "not as many fields as the header") for s in sheets for n in s.ragged
+        Problem(
+            f"{s.file.relative} line {n}",
+            message("data.problem.many_fields_header", "not as many fields as the header"),
+        )
+        for s in sheets
+        for n in s.ragged
     ]
     unlabelled = [s for s in sheets_in(data) if s.kind == "unlabelled"]
     notes += [
-        f"{s.file.relative} names images without labels: they are for prediction and not read" for s in unlabelled
+        message(
+            "data.note.table_without_labels",
+            "{file} names images without labels: they are for prediction and not read",
+            file=s.file.relative,
+        )
+        for s in unlabelled
     ]
     lists = all(sheet.file.suffix == ".txt" for sheet in sheets)
     columns = {sheet.header[i] for sheet in sheets for i in sheet.columns}

@@ -67,10 +67,18 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         _read(file, reading, left_out)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        reading.notes.append(f"shapes without an area or class are not read: {listed}")
+        reading.notes.append(
+            message(
+                "data.note.shapes_without_area_class",
+                "shapes without an area or class are not read: {listed}",
+                listed=listed,
+            )
+        )
     alone = len(survey.images) - len(reading.found)
     if alone > 0:
-        reading.notes.append(f"{alone} images have no json file and are not read")
+        reading.notes.append(
+            message("data.note.images_json_file_read", "{alone} images have no json file and are not read", alone=alone)
+        )
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
 
 
@@ -92,7 +100,10 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
         reading.skip(file.relative, str(error))
         return
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        reading.skip(file.relative, "is no LabelMe json: it has no list of shapes")
+        reading.skip(
+            file.relative,
+            message("data.problem.labelme_json_list_shapes", "is no LabelMe json: it has no list of shapes"),
+        )
         return
     name = content.get("imagePath")
     own = name if isinstance(name, str) and name else file.stem

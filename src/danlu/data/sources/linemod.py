@@ -101,12 +101,18 @@ class _Preprocessed(PoseReading):
             where = f"{'/'.join((*parts, 'gt.yml'))} image {key}"
             path = self._image(place, key)
             if path is None:
-                self.problems.append(Problem(where, "its image file is missing"))
+                self.problems.append(
+                    Problem(where, message("data.problem.image_file_missing", "its image file is missing"))
+                )
                 continue
             try:
                 camera = camera_from(infos[key]["cam_K"])
             except (KeyError, TypeError, ValueError):
-                self.problems.append(Problem(where, "info.yml has no cam_K of nine numbers for it"))
+                self.problems.append(
+                    Problem(
+                        where, message("data.problem.info_yml_cam_nine", "info.yml has no cam_K of nine numbers for it")
+                    )
+                )
                 continue
             image = PosedImage(path, where, splits.get(int(key), UNASSIGNED), camera)
             for k, entry in enumerate(objects if isinstance(objects, list) else []):
@@ -135,7 +141,7 @@ class _Preprocessed(PoseReading):
             translation = torch.tensor(entry["cam_t_m2c"], dtype=torch.float64).reshape(3)
             number = int(entry["obj_id"])
         except (KeyError, TypeError, ValueError, RuntimeError):
-            reason = "no cam_R_m2c of nine numbers, cam_t_m2c of three and obj_id"
+            reason = message("data.problem.pose_keys", "no cam_R_m2c of nine numbers, cam_t_m2c of three and obj_id")
             self.problems.append(Problem(where, reason))
             return
         found = self.posed(number, rotation, translation, where)
@@ -169,7 +175,12 @@ class _Original(PoseReading):
     def __init__(self, survey: Survey, config: DataConfig) -> None:
         super().__init__(survey, config)
         self.objects: list[Path] = []  # their folders, in the order of their numbers
-        self.notes.append("intrinsics are those of the LINEMOD camera: fx 572.4, fy 573.6, cx 325.3, cy 242.0")
+        self.notes.append(
+            message(
+                "data.note.intrinsics_linemod_camera_fx",
+                "intrinsics are those of the LINEMOD camera: fx 572.4, fy 573.6, cx 325.3, cy 242.0",
+            )
+        )
 
     def folder(self, parts: tuple[str, ...]) -> None:
         """Read the images of one object."""
@@ -185,12 +196,26 @@ class _Original(PoseReading):
             shift = files.get(f"tra{match[1]}.tra")
             if path is None or shift is None:
                 missing = f"color{match[1]}.jpg" if path is None else f"tra{match[1]}.tra"
-                self.problems.append(Problem(file.relative, f"{missing} is missing beside it"))
+                self.problems.append(
+                    Problem(
+                        file.relative,
+                        message("data.problem.missing_beside", "{missing} is missing beside it", missing=missing),
+                    )
+                )
                 continue
             try:
                 rotation, translation = _matrix(file, (3, 3)), _matrix(shift, (3,))
             except (OSError, ValueError) as error:
-                self.problems.append(Problem(file.relative, f"no matrix of 3 x 3 and translation of 3 ({error})"))
+                self.problems.append(
+                    Problem(
+                        file.relative,
+                        message(
+                            "data.problem.matrix_translation",
+                            "no matrix of 3 x 3 and translation of 3 ({error})",
+                            error=error,
+                        ),
+                    )
+                )
                 continue
             image = PosedImage(path, file.relative, UNASSIGNED, camera_from(CAMERA))
             found = self.posed(number, rotation, translation, file.relative)

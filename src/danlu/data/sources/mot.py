@@ -57,7 +57,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
                 continue
             values = _numbers(line)
             if values is None or int(values[0]) not in frames:
-                reading.skip(f"{table.relative} line {number}", "no box of a frame that is there")
+                reading.skip(
+                    f"{table.relative} line {number}",
+                    message("data.problem.box_frame_there", "no box of a frame that is there"),
+                )
                 continue
             if len(values) > MIN_FIELDS and values[MIN_FIELDS] == 0:
                 left_out += 1
@@ -68,7 +71,13 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
             box = (left - 1, top - 1, left - 1 + width, top - 1 + height)
             reading.add(one, f"line {number}", _class_of(values), box)
     if left_out:
-        reading.notes.append(f"{left_out} boxes with the confidence 0 are not used")
+        reading.notes.append(
+            message(
+                "data.note.boxes_confidence_used",
+                "{left_out} boxes with the confidence 0 are not used",
+                left_out=left_out,
+            )
+        )
     return reading.finish(wanted)
 
 

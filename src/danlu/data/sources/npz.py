@@ -47,7 +47,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
             raise refusal(
                 f"{y} in {path}",
                 message("data.wanted.npz_shape", "of shape (N,) or (N, T)"),
-                f"shape {arrays[y].shape}",
+                message("data.got.shape", "shape {shape}", shape=str(arrays[y].shape)),
             )
         if len(arrays[x]) != len(arrays[y]):
             raise Refusal(
@@ -83,7 +83,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
             raise refusal(
                 where,
                 message("data.wanted.label_per_sample_task", "one label per sample for --task classify"),
-                f"shape {raw.shape}",
+                message("data.got.shape", "shape {shape}", shape=str(raw.shape)),
             )
         numbers = to_numbers(raw, where) if raw.dtype.kind in "iufb" else None
         if numbers is None or wanted == "class":
@@ -109,7 +109,7 @@ def _of_hot_rows(raw: np.ndarray, task: Task | None, common: dict[str, Any]) -> 
             raise refusal(
                 f"the targets of {common['path']}",
                 message("data.wanted.one_label_per_row", "rows with exactly one 1 for --task {task}", task=task or ""),
-                f"a row with {int(raw.sum(axis=1)[raw.sum(axis=1) != 1][0])}",
+                message("data.got.row_sum", "a row with {total}", total=int(raw.sum(axis=1)[raw.sum(axis=1) != 1][0])),
             )
         return Dataset(task="classify", targets=torch.from_numpy(raw.argmax(axis=1)), classes=classes, **common)
     return Dataset(task=label_task(True), targets=torch.from_numpy(raw.astype(np.float32)), classes=classes, **common)
@@ -140,7 +140,7 @@ def _array(path: Path, file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
             raise refusal(
                 f"{name} in {path}",
                 message("data.wanted.array_numbers_text", "an array of numbers or text"),
-                "python objects",
+                message("data.got.python_objects", "python objects"),
                 do=message("data.do.they_read_because_they", "they are not read because they could run code"),
             ) from None
         raise
@@ -183,10 +183,14 @@ def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
                 "data.wanted.columns_images",
                 "columns (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), or clips (N, T, C, H, W)",
             ),
-            f"shape {x.shape}",
+            message("data.got.shape", "shape {shape}", shape=str(x.shape)),
         )
     if x.size == 0:
-        raise refusal(where, message("data.wanted.non_empty_array", "a non-empty array"), f"shape {x.shape}")
+        raise refusal(
+            where,
+            message("data.wanted.non_empty_array", "a non-empty array"),
+            message("data.got.shape", "shape {shape}", shape=str(x.shape)),
+        )
     if x.shape[1:] != shape:
         raise refusal(
             where,
@@ -194,11 +198,15 @@ def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
             x.shape[1:],
         )
     if x.dtype.kind not in "iufb":
-        raise refusal(where, message("data.wanted.numbers", "numbers"), f"type {x.dtype}")
+        raise refusal(
+            where, message("data.wanted.numbers", "numbers"), message("data.got.type", "type {dtype}", dtype=x.dtype)
+        )
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         row = int(np.argwhere(~np.isfinite(x))[0][0])
         raise refusal(
-            f"{where} at row {row}", message("data.wanted.finite_numbers", "finite numbers"), "NaN or infinity"
+            f"{where} at row {row}",
+            message("data.wanted.finite_numbers", "finite numbers"),
+            message("data.got.nan_infinity", "NaN or infinity"),
         )
 
 
@@ -229,11 +237,18 @@ def _as_bytes(path: Path, x: np.ndarray, name: str, notes: list[str]) -> np.ndar
             raise refusal(
                 f"images {name} in {path}",
                 message("data.wanted.255", "in [0, 1] or [0, 255]"),
-                f"values from {low:g} to {high:g}",
+                message("data.got.range_of_values", "values from {low:g} to {high:g}", low=low, high=high),
             )
         unit = high <= 1
         x = np.round(x.astype(np.float32) * (255 if unit else 1)).astype(np.uint8)
-        notes.append(f"{name} in [0, {1 if unit else 255}] was rounded to 256 levels")
+        notes.append(
+            message(
+                "data.note.rounded_levels",
+                "{name} in [0, {high}] was rounded to 256 levels",
+                name=name,
+                high=1 if unit else 255,
+            )
+        )
     return x
 
 
@@ -248,16 +263,27 @@ def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
         x = x.transpose(0, 3, 1, 2)
     if x.shape[1] == 4 and (x[:, 3] == 255).all():
         x = x[:, :3]
-        notes.append(f"the fourth channel of {name} is opaque alpha everywhere and is not used")
+        notes.append(
+            message(
+                "data.note.fourth_channel_opaque_alpha",
+                "the fourth channel of {name} is opaque alpha everywhere and is not used",
+                name=name,
+            )
+        )
     if x.shape[1] not in (1, 3):
         notes.append(
-            f"{name} has {x.shape[1]} channels, which are all used (--data.colour all); --format clips reads them as "
-            "frames"
+            message(
+                "data.note.all_channels",
+                "{name} has {channels} channels, which are all used (--data.colour all); --format clips reads them "
+                "as frames",
+                name=name,
+                channels=x.shape[1],
+            )
         )
     if x.shape[1] > MAX_CHANNELS:
         raise refusal(
             f"images {name} in {path}",
             message("data.wanted.most_channels", "of at most {max_channels} channels", max_channels=MAX_CHANNELS),
-            f"shape {x.shape}",
+            message("data.got.shape", "shape {shape}", shape=str(x.shape)),
         )
     return torch.from_numpy(np.ascontiguousarray(x))

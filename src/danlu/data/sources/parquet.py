@@ -87,7 +87,8 @@ def open_labels(path: Path | Survey, config: DataConfig, task: Task | None = Non
             where = f"{table.file.relative} row {row.number + 1}"
             entries.append(Entry(images.add(table, row), where, (), _labels(value, names), table.split))
     several = lists if task is None else TASKS[task].several_labels
-    notes = [f"the {n} images of the {SPLITS[split]} split have no label: for prediction, not read"
+    text = "the {count} images of the {split} split have no label: for prediction, not read"
+    notes = [message("data.note.images_split_label_prediction", text, count=n, split=SPLITS[split])
              for split, n in left.items()]  # fmt: skip
     around, notes = images.survey(), notes + images.notes()
     dataset = open_entries(around, "parquet", entries, several, config, task, notes, label_names=names or ())
@@ -114,14 +115,19 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
     rows = [(table, row, images.add(table, row)) for table in found for row in table.rows(column)]
     reading = Reading(images.survey(), config, "parquet boxes", names)
     reading.box_form = "sized"
-    reading.notes += [*images.notes(), "boxes are taken as x, y, width, height"]
+    reading.notes += [
+        *images.notes(),
+        message("data.note.boxes_taken_width_height", "boxes are taken as x, y, width, height"),
+    ]
     for table, row, name in rows:
         where = f"{table.file.relative} row {row.number + 1}"
         one = reading.image(name, where, split=table.split)
         for i, (box, label) in enumerate(objects_of(row.values[column]) if one is not None else (), 1):
             assert one is not None
             if not isinstance(box, list) or len(box) != 4:
-                reading.skip(f"{where} object {i}", "has no box of four numbers")
+                reading.skip(
+                    f"{where} object {i}", message("data.problem.no_box_of_four", "has no box of four numbers")
+                )
                 continue
             reading.entries += 1
             x, y, width, height = map(float, box)

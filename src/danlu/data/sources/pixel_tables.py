@@ -73,10 +73,23 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     for one in layouts:
         label = one.label if config.target is None else _column(one, config.target, survey)
         if label is None:
-            notes.append(f"{one.file.relative} has no labels: it is for prediction and not read")
+            notes.append(
+                message(
+                    "data.note.no_labels",
+                    "{file} has no labels: it is for prediction and not read",
+                    file=one.file.relative,
+                )
+            )
             continue
         if not one.named:
-            notes.append(f"{one.file.relative} has no header: its column {label + 1} is taken as the label")
+            notes.append(
+                message(
+                    "data.note.no_header",
+                    "{file} has no header: its column {number} is taken as the label",
+                    file=one.file.relative,
+                    number=label + 1,
+                )
+            )
         for line, row in enumerate(_rows(one.file.path), 1):
             if (one.named and line == 1) or not row:
                 continue

@@ -113,7 +113,12 @@ class PoseReading:
         home = self.survey.root if file.is_relative_to(self.survey.root) else file.parent
         if not self.survey.follow_links and not Fence.around(home).holds(file):
             wanted = message("data.wanted.file_inside", "a file in the data folder")
-            raise refusal(str(file), wanted, f"a link to {os.path.realpath(file)}", do=FOLLOW)
+            raise refusal(
+                str(file),
+                wanted,
+                message("data.got.link", "a link to {target}", target=os.path.realpath(file)),
+                do=FOLLOW,
+            )
         return True
 
     def posed(self, number: int, rotation: Tensor, translation: Tensor, where: str) -> PosedObject | None:
@@ -121,10 +126,12 @@ class PoseReading:
         fixed = nearest_rotations(rotation) if bool(rotation.isfinite().all()) else rotation
         if not float((fixed - rotation).abs().max()) <= MAX_ROTATION_ERROR:
             self.audit.wrong_matrix(kind_of_matrix(rotation), where)
-            self.problems.append(Problem(where, "cam_R_m2c is no rotation matrix"))
+            self.problems.append(
+                Problem(where, message("data.problem.cam_rotation_matrix", "cam_R_m2c is no rotation matrix"))
+            )
             return None
         if not float(translation[2]) > 0:
-            self.problems.append(Problem(where, "it is behind the camera"))
+            self.problems.append(Problem(where, message("data.problem.behind_camera", "it is behind the camera")))
             return None
         return PosedObject(number, fixed, translation, where)
 
@@ -144,7 +151,13 @@ class PoseReading:
         targets = [self._annotation(image, info, order, models, unit) for image, info in pairs]
         self._compare([image for image, _ in pairs], models, unit)
         if self.hidden:
-            self.notes.append(f"{self.hidden} objects of which nothing is visible are left out")
+            self.notes.append(
+                message(
+                    "data.note.objects_nothing_visible_left",
+                    "{hidden} objects of which nothing is visible are left out",
+                    hidden=self.hidden,
+                )
+            )
         splits = torch.tensor([image.split for image, _ in pairs], dtype=torch.int8)
         given = splits if bool((splits == TRAIN).any()) and len(splits.unique()) > 1 else None
         paths = [image.path for image, _ in pairs]
@@ -190,7 +203,14 @@ class PoseReading:
         if not symmetric:
             return ObjectModel(name, mesh)
         found = shape_symmetry(mesh, MAX_SHAPE_MISFIT)
-        self.notes.append(f"symmetries of {name} are those of its mesh: {described(found) or 'none found'}")
+        self.notes.append(
+            message(
+                "data.note.symmetries_of_mesh",
+                "symmetries of {name} are those of its mesh: {found}",
+                name=name,
+                found=described(found) or "none found",
+            )
+        )
         return ObjectModel(name, mesh, symmetries=found.group, continuous=found.continuous)
 
     def units(self, diameter: float, distance: float) -> tuple[float, float] | None:
@@ -222,7 +242,13 @@ class PoseReading:
         self.audit.mesh_unit, self.audit.translation_unit = found
         self.audit.units_differ = found[0] != found[1] and not self.own_units
         if found == (1.0, 1.0) and not self.own_units:
-            self.notes.append(f"meshes and translations are taken as metres: a typical distance is {distance:.3g}")
+            self.notes.append(
+                message(
+                    "data.note.meshes_translations_taken_metres",
+                    "meshes and translations are taken as metres: a typical distance is {distance:.3g}",
+                    distance=distance,
+                )
+            )
         return found[1]
 
     def _check_models(self, models: Sequence[ObjectModel]) -> None:
@@ -233,7 +259,14 @@ class PoseReading:
             if reason:
                 self.problems.append(Problem(model.name, reason, "kept"))
             for name, turns in self.audit.undeclared[known:]:
-                self.notes.append(f"the shape of {name} is the same after turns ({turns}), and no symmetry is declared")
+                self.notes.append(
+                    message(
+                        "data.note.shape_same_after_turns",
+                        "the shape of {name} is the same after turns ({turns}), and no symmetry is declared",
+                        name=name,
+                        turns=turns,
+                    )
+                )
 
     def _annotation(
         self, image: PosedImage, info: ImageInfo, order: dict[int, int], models: dict[int, ObjectModel], unit: float
@@ -248,7 +281,12 @@ class PoseReading:
             if one.fraction == 0 or (high - low < 1).any():
                 self.hidden += one.fraction is not None
                 if one.fraction is None:
-                    self.problems.append(Problem(one.where, "its pose projects outside the image"))
+                    self.problems.append(
+                        Problem(
+                            one.where,
+                            message("data.problem.pose_projects_outside_image", "its pose projects outside the image"),
+                        )
+                    )
                 continue
             rows.append(one)
             boxes.append((*low, *high))
@@ -282,7 +320,11 @@ class PoseReading:
         self.audit.explanation = explained = explain(boxes) if boxes else None
         pixels, fraction = (0.0, MIN_DEVIATION) if explained else MAX_BOX_DIFFERENCE
         wrong = [
-            Problem(where, f"its pose projects {off:.0f} px from its box", "kept")
+            Problem(
+                where,
+                message("data.problem.pose_projects_px_box", "its pose projects {off:.0f} px from its box", off=off),
+                "kept",
+            )
             for where, off, box in zip(places, differences, boxes)
             if off > pixels + fraction * box.side
         ]

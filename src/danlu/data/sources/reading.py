@@ -99,7 +99,17 @@ class Reading:
         if owner == where:
             return one
         read, other = (where, owner) if nearness > before else (owner, where)
-        self.problems.append(Problem(other, f"missing image: {file.relative} is that of {read}"))
+        self.problems.append(
+            Problem(
+                other,
+                message(
+                    "data.problem.image_already_read",
+                    "missing image: {file} is that of {read}",
+                    file=file.relative,
+                    read=read,
+                ),
+            )
+        )
         self.missing.add((other, split))
         if other == where:
             return None
@@ -136,12 +146,13 @@ class Reading:
         """Add an object. box: x1, y1, x2, y2; by default that of its polygons."""
         if box is None:
             box = box_of(shape) if isinstance(shape, Polygons) else (0.0, 0.0, 0.0, 0.0)
-            fault = fault or ("" if isinstance(shape, Polygons) else "no box and no outline")
+            if not isinstance(shape, Polygons):
+                fault = fault or message("data.problem.no_box_or_outline", "no box and no outline")
         label = one_form(label)
         if not label:
-            fault = fault or "no label"
+            fault = fault or message("data.problem.no_label", "no label")
         elif self.fixed and label not in self.labels:
-            fault = fault or f"unknown class: {label!r}"
+            fault = fault or message("data.problem.unknown_class", "unknown class: {label!r}", label=label)
         elif not self.fixed:
             self.labels.setdefault(label, len(self.labels))
         number = self.labels.get(label, -1)

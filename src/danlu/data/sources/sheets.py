@@ -23,6 +23,7 @@ from danlu.data.sources.text_tables import (
 )
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, surroundings
+from danlu.message import message
 
 IMAGE_COLUMNS = (
     "filename",
@@ -141,10 +142,12 @@ def without_images(data: Survey, kind: str) -> list[Problem]:
     left = [sheet for sheet in sheets if not sheet.found] if any(sheet.found for sheet in sheets) else []
     names = {sheet: ", ".join(dict.fromkeys(row[sheet.image] for row in sheet.rows[:3])) for sheet in left}
     others = [sheet for sheet in sheets_in(data) if sheet.kind in {"unread", "unclear"} - {kind} and sheet.found]
+    absent = message("data.problem.none_images_there", "none of its images is there")
+    unread = "names images, but its columns are no {kind}: {listed}"
     return [
-        *(Problem(f"{one.file.relative} ({name} ...)", "none of its images is there") for one, name in names.items()),
-        *(Problem(one.file.relative, f"names images, but its columns are no {kind}: {', '.join(one.header)[:200]}")
-          for one in others),
+        *(Problem(f"{one.file.relative} ({name} ...)", absent) for one, name in names.items()),
+        *(Problem(one.file.relative, message("data.problem.names_images_but_columns", unread, kind=kind,
+                                             listed=", ".join(one.header)[:200])) for one in others),
     ]  # fmt: skip
 
 

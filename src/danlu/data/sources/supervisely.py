@@ -55,10 +55,16 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         _read(file, reading, left_out)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        reading.notes.append(f"figures without an area are not read: {listed}")
+        reading.notes.append(
+            message(
+                "data.note.figures_without_area_read", "figures without an area are not read: {listed}", listed=listed
+            )
+        )
     alone = len(survey.images) - len(reading.found)
     if alone > 0:
-        reading.notes.append(f"{alone} images have no json file and are not read")
+        reading.notes.append(
+            message("data.note.images_json_file_read", "{alone} images have no json file and are not read", alone=alone)
+        )
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
 
 
@@ -80,7 +86,10 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
         reading.skip(file.relative, str(error))
         return
     if not isinstance(content, dict) or not isinstance(content.get("objects"), list):
-        reading.skip(file.relative, "is no Supervisely json: it has no list of objects")
+        reading.skip(
+            file.relative,
+            message("data.problem.supervisely_json_list_objects", "is no Supervisely json: it has no list of objects"),
+        )
         return
     near = file.folder[:-1] if normal(file.folder[-1] if file.folder else "") == "ann" else file.folder
     split = split_of_path(file.folder)
@@ -94,7 +103,7 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
             if kind:
                 left_out[kind] += 1
             else:
-                reading.skip(where, "is no figure with a geometryType")
+                reading.skip(where, message("data.problem.figure_geometrytype", "is no figure with a geometryType"))
             continue
         try:
             box, shape = _shape(figure, kind)

@@ -30,7 +30,7 @@ def decide(values: np.ndarray, task: Task | None, where: str, name: str = "") ->
                 message("data.wanted.numbers_task_regress", "numbers for --task regress"),
                 str(values[0]),
             )
-        return "classify", "its values are not numbers"
+        return "classify", message("data.why.not_numbers", "its values are not numbers")
     distinct = np.unique(values)
     whole = bool(np.all(distinct == np.round(distinct)))
     if targets_of(task) == "class" and not whole:
@@ -41,13 +41,16 @@ def decide(values: np.ndarray, task: Task | None, where: str, name: str = "") ->
             float(example),
         )
     if task:
-        return task, "set by the user"
+        return task, message("data.why.set", "set by the user")
     often = len(distinct) <= 2 or (len(distinct) <= MAX_INTEGER_CLASSES and len(distinct) < 0.05 * len(values))
     if whole and name.strip().lower() in CLASS_COLUMNS and len(distinct) <= max(2, 0.1 * len(values)):
-        return "classify", f"its {len(distinct)} integers are called {name!r}"
+        why = message(
+            "data.why.named_class", "its {count} integers are called {name!r}", count=len(distinct), name=name
+        )
+        return "classify", why
     if whole and often:
-        return "classify", f"only {len(distinct)} integers occur"
-    return "regress", f"{len(distinct)} different numbers occur"
+        return "classify", message("data.why.few_integers", "only {count} integers occur", count=len(distinct))
+    return "regress", message("data.why.many_numbers", "{count} different numbers occur", count=len(distinct))
 
 
 def to_classes(values: np.ndarray) -> tuple[Tensor, tuple[str, ...]]:

@@ -50,11 +50,24 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
             if len(fields) >= MIN_FIELDS:
                 entries.append(Entry(fields[0], where, listed.folder, (fields[1],), VAL if split == TRAIN else split))
             elif line.strip():
-                problems.append(Problem(where, f"must be a name, a tab and a class, got {line[:60]!r}"))
+                problems.append(
+                    Problem(
+                        where,
+                        message(
+                            "data.problem.must_name_tab_class",
+                            "must be a name, a tab and a class, got {line!r}",
+                            line=line[:60],
+                        ),
+                    )
+                )
     unlabelled = sum(split_of_path(file.folder) == TEST for file in survey.images)
     if unlabelled and not any(entry.split == TEST for entry in entries):
         notes.append(
-            f"{unlabelled} images of the test split have no labels: they are not read (danlu predict takes them)"
+            message(
+                "data.note.images_test_split_labels",
+                "{unlabelled} images of the test split have no labels: they are not read (danlu predict takes them)",
+                unlabelled=unlabelled,
+            )
         )
     return open_entries(survey, FORM, entries, False, config, task, notes, problems)
 

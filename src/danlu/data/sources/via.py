@@ -49,7 +49,11 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         _read(file, _content_of_table(file, reading), reading, left_out)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        reading.notes.append(f"shapes without an area are not read: {listed}")
+        reading.notes.append(
+            message(
+                "data.note.shapes_without_area_read", "shapes without an area are not read: {listed}", listed=listed
+            )
+        )
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
 
 
@@ -68,7 +72,10 @@ def _content_of_table(file: File, reading: Reading) -> dict[str, Any]:
         try:
             shape, attributes = (json.loads(row.get(key) or "{}") for key in (SHAPE_COLUMN, "region_attributes"))
         except ValueError:
-            reading.skip(f"{file.relative} line {reader.line_num}", "attributes that are not json")
+            reading.skip(
+                f"{file.relative} line {reader.line_num}",
+                message("data.problem.attributes_json", "attributes that are not json"),
+            )
             continue
         if shape:  # an image without regions has a row too
             regions.append({"shape_attributes": shape, "region_attributes": attributes})

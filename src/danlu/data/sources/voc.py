@@ -78,7 +78,14 @@ def _listed(xmls: list[File], survey: Survey, reading: Reading) -> list[tuple[Fi
         groups.setdefault(_base(file), []).append(file)
     inside = [base for base in groups if any(_is_set(o, groups) and base[: len(o)] == o and base != o for o in groups)]
     if inside:
-        reading.notes.append(f"{len(inside)} sets in subfolders (first: {'/'.join(inside[0])}/) are not read")
+        reading.notes.append(
+            message(
+                "data.note.sets_subfolders_first_read",
+                "{count} sets in subfolders (first: {folder}/) are not read",
+                count=len(inside),
+                folder="/".join(inside[0]),
+            )
+        )
         others = [file for file in survey.images if any(file.folder[: len(base)] == base for base in inside)]
         reading.index = replace(reading.index, images=[file for file in survey.images if file not in others])
     found: list[tuple[File, int]] = []
@@ -127,10 +134,22 @@ def _of_lists(
             if stem in here:
                 found.append((here[stem], split))
             else:
-                reading.problems.append(Problem(f"{place}/{name}.txt {stem}", f"no {stem}.xml of that name"))
+                reading.problems.append(
+                    Problem(
+                        f"{place}/{name}.txt {stem}",
+                        message("data.problem.xml_name", "no {stem}.xml of that name", stem=stem),
+                    )
+                )
     left = len(set(here) - listed)
     if left:
-        reading.notes.append(f"{left} annotated images are in no list of {place} and not read")
+        reading.notes.append(
+            message(
+                "data.note.annotated_images_list_read",
+                "{left} annotated images are in no list of {place} and not read",
+                left=left,
+                place=place,
+            )
+        )
     return found
 
 
@@ -146,7 +165,9 @@ def _names(file: Path, known: dict[str, File]) -> list[str]:
         lines = read_lines(file)
     except UnicodeDecodeError:
         raise refusal(
-            str(file), message("data.wanted.text_file_names", "a text file of names"), "a binary file"
+            str(file),
+            message("data.wanted.text_file_names", "a text file of names"),
+            message("data.got.binary_file", "a binary file"),
         ) from None
     except OSError as error:
         raise blame(error, str(file)) from None
@@ -226,14 +247,22 @@ def _object(entry: ElementTree.Element, where: str) -> tuple[str, tuple[float, f
     corners = entry.find("bndbox")
     outline = _polygon(entry, where) if corners is None else None
     if corners is None and outline is None:
-        raise refusal(f"{where}.bndbox", message("data.wanted.given", "given"), "no such key")
+        raise refusal(
+            f"{where}.bndbox", message("data.wanted.given", "given"), message("data.got.no_such_key", "no such key")
+        )
     if outline is not None:
         return name, outline, False, ""
     assert corners is not None
     x1, y1, x2, y2 = (_number(corners, key, f"{where}.bndbox") for key in CORNERS)
     difficult = bool((entry.findtext("difficult") or "").strip()) and _number(entry, "difficult", where) != 0
     # Formally a box of one column or row; in practice an accidental click.
-    fault = f"empty: xmin = xmax or ymin = ymax at ({x1:g}, {y1:g})" if x1 == x2 or y1 == y2 else ""
+    fault = (
+        message(
+            "data.problem.empty_xmin_xmax_ymin", "empty: xmin = xmax or ymin = ymax at ({x1:g}, {y1:g})", x1=x1, y1=y1
+        )
+        if x1 == x2 or y1 == y2
+        else ""
+    )
     return name, (x1 - 1, y1 - 1, x2, y2), difficult, fault
 
 
@@ -257,5 +286,7 @@ def _number(entry: ElementTree.Element, key: str, where: str) -> float:
         return float(text or "")
     except ValueError:
         raise refusal(
-            f"{where}.{key}", message("data.wanted.number", "a number"), text if text is not None else "no such key"
+            f"{where}.{key}",
+            message("data.wanted.number", "a number"),
+            text if text is not None else message("data.got.no_such_key", "no such key"),
         ) from None

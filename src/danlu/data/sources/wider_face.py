@@ -56,7 +56,13 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         _read(file, reading)
     alone = len(survey.images) - len(reading.found) - len(reading.missing)
     if alone > 0:
-        reading.notes.append(f"{alone} images are in no list of boxes and are not read")
+        reading.notes.append(
+            message(
+                "data.note.images_list_boxes_read",
+                "{alone} images are in no list of boxes and are not read",
+                alone=alone,
+            )
+        )
     return reading.finish(wanted)
 
 
@@ -101,7 +107,12 @@ def _read(file: File, reading: Reading) -> None:
             assert one is not None
             values = numbers(row.split())
             if values is None or len(values) < 4:
-                reading.skip(f"{file.relative} line {number}", f"must be numbers, at least 4, got {row[:60]!r}")
+                reading.skip(
+                    f"{file.relative} line {number}",
+                    message(
+                        "data.problem.must_numbers_least_got", "must be numbers, at least 4, got {row!r}", row=row[:60]
+                    ),
+                )
                 continue
             reading.entries += 1
             x, y, width, height = values[:4].tolist()

@@ -55,7 +55,13 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     for meta in metas:
         reading.image(meta)
     if reading.unlisted:
-        reading.notes.append(f"{reading.unlisted} images in no list of image_sets are left out")
+        reading.notes.append(
+            message(
+                "data.note.images_list_image_sets",
+                "{unlisted} images in no list of image_sets are left out",
+                unlisted=reading.unlisted,
+            )
+        )
     return reading.finish(TASKS[task or "pose"], "ycb video", reading.models)
 
 
@@ -91,12 +97,26 @@ class _Reading(PoseReading):
         near = {file.name: file.path for file in self.survey.by_folder[meta.folder]}
         path = next((near[prefix + end] for end in COLOURS if prefix + end in near), None)
         if path is None:
-            self.problems.append(Problem(meta.relative, f"its image {prefix}{COLOURS[0]} is missing"))
+            self.problems.append(
+                Problem(
+                    meta.relative,
+                    message(
+                        "data.problem.image_missing",
+                        "its image {prefix}{suffix} is missing",
+                        prefix=prefix,
+                        suffix=COLOURS[0],
+                    ),
+                )
+            )
             return
         try:
             camera, poses, numbers = _numbers_of(meta.path)
         except (ValueError, TypeError, KeyError) as error:
-            reason = f"no intrinsic_matrix, poses and cls_indexes of the same objects ({type(error).__name__})"
+            reason = message(
+                "data.problem.no_intrinsic_matrix",
+                "no intrinsic_matrix, poses and cls_indexes of the same objects ({error})",
+                error=type(error).__name__,
+            )
             self.problems.append(Problem(meta.relative, reason))
             return
         image = PosedImage(path, meta.relative, split, camera)
@@ -105,7 +125,17 @@ class _Reading(PoseReading):
             self.entries += 1
             where = f"{meta.relative} object {k}"
             if not 0 < number <= len(self.names):
-                self.problems.append(Problem(where, f"its class {number} is none of {len(self.names)}"))
+                self.problems.append(
+                    Problem(
+                        where,
+                        message(
+                            "data.problem.class_unknown",
+                            "its class {number} is none of {count}",
+                            number=number,
+                            count=len(self.names),
+                        ),
+                    )
+                )
                 continue
             found = self.posed(number, poses[k, :, :3], poses[k, :, 3], where)
             if found is not None:

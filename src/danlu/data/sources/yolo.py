@@ -120,7 +120,11 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     reader = _Reader(root, labels, len(classes) if classes else None, shape_of_points)
     found = [reader(image, split) for image, split in listed]
     if not shape_of_points and _are_keypoints(reader.outlines):
-        notes.append("each line is taken as a box and its keypoints, which are not read")
+        notes.append(
+            message(
+                "data.note.each_line_taken_box", "each line is taken as a box and its keypoints, which are not read"
+            )
+        )
         reader = _Reader(root, labels, len(classes) if classes else None, True)
         found = [reader(image, split) for image, split in listed]
     _refuse_numbers_from_1(survey.path, found, classes)
@@ -129,14 +133,27 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     stop_if_many_bad(survey.path, len(problems), reader.lines, problems, config)
     problems += paths.usable(survey.path, len(listed), config)
     problems += missing + [
-        Problem(relative(file, root), "missing image") for file in _orphans((i for i, _ in listed), labels)
+        Problem(relative(file, root), message("data.problem.missing_image", "missing image"))
+        for file in _orphans((i for i, _ in listed), labels)
     ]
     if not classes:
         classes = [str(k) for k in range(1 + max((t.label for one in found for t in one.things), default=-1))]
     if reader.unlabelled:
-        notes.append(f"{len(reader.unlabelled)} images have no label file: treated as without objects")
+        notes.append(
+            message(
+                "data.note.images_label_file_treated",
+                "{count} images have no label file: treated as without objects",
+                count=len(reader.unlabelled),
+            )
+        )
     if reader.oriented:
-        notes.append(f"{reader.oriented} objects are given by four corners: their boxes enclose the corners")
+        notes.append(
+            message(
+                "data.note.objects_of_four_corners",
+                "{count} objects are given by four corners: their boxes enclose the corners",
+                count=reader.oriented,
+            )
+        )
     if listed and len(reader.unlabelled) == len({image for image, _ in listed}):
         raise Refusal(
             message(
@@ -163,8 +180,12 @@ def _labelled_splits(
         if not labelled and any(has.values()) and split in (VAL, TEST):
             count = sum(own == split for _, own in listed)
             notes.append(
-                f"the {count} images of the {SPLITS[split]} split have no label files: "
-                "they are for prediction and not read"
+                message(
+                    "data.note.images_split_label_files",
+                    "the {count} images of the {split} split have no label files: they are for prediction and not read",
+                    count=count,
+                    split=SPLITS[split],
+                )
             )
     without = tuple(split for split in (VAL, TEST) if any(has.values()) and not has.get(split, True))
     return [(image, split) for image, split in listed if split not in without], without
@@ -190,7 +211,14 @@ class _Reader:
             lines = read_lines(file)
         except (UnicodeDecodeError, ValueError):
             self.lines += 1
-            self.problems.append(Problem(one.where, "must be lines of numbers as text, got other bytes"))
+            self.problems.append(
+                Problem(
+                    one.where,
+                    message(
+                        "data.problem.must_lines_numbers_text", "must be lines of numbers as text, got other bytes"
+                    ),
+                )
+            )
             return one
         except OSError as error:
             raise blame(error, str(file)) from None
@@ -218,12 +246,17 @@ class _Reader:
                 "data.wanted.class_numbers_class_least",
                 "a class and 4 numbers, or a class and the x and y of at least 3 corners",
             )
-            raise refusal(where, wanted, f"{len(words)} numbers")
+            raise refusal(where, wanted, message("data.got.numbers", "{count} numbers", count=len(words)))
         if not (math.isfinite(label) and label == int(label)):
             raise refusal(f"the class of {where}", message("data.wanted.integer", "an integer"), words[0])
         fault = ""
         if label < 0 or (self.classes is not None and label >= self.classes):
-            fault = f"unknown class: {int(label)} of {self.classes if self.classes is not None else 'any'}"
+            fault = message(
+                "data.problem.unknown_class_of",
+                "unknown class: {number} of {classes}",
+                number=int(label),
+                classes=self.classes if self.classes is not None else "any",
+            )
         elif label >= 100_000:  # without class names there is a class for every number up to the largest
             raise refusal(f"the class of {where}", message("data.wanted.class_number", "a class number"), words[0])
         name = f"line {number}"

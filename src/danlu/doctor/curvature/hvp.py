@@ -100,7 +100,7 @@ class Hessian:
                 raise refusal(
                     "loss_fn",
                     message("doctor.wanted.differentiable_function", "a differentiable function"),
-                    "a loss without a graph",
+                    message("doctor.got.loss_without_graph", "a loss without a graph"),
                 )
             parameters = list(self.objective.parameters.values())
             gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)

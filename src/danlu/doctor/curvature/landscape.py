@@ -146,7 +146,7 @@ def flat_weights(objective: Objective, snapshot: Snapshot) -> Tensor:
         raise refusal(
             "a snapshot of the path",
             message("doctor.wanted.state_dict_model", "a state dict of this model"),
-            f"one without {missing[0]}",
+            message("doctor.got.one_without", "one without {missing}", missing=missing[0]),
         )
     return objective.flat(snapshot[name] for name in objective.parameters)
 

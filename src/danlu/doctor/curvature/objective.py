@@ -70,7 +70,7 @@ class Objective:
             raise refusal(
                 "model",
                 message("doctor.wanted.module_trainable_parameters", "a module with trainable parameters"),
-                "none that requires a gradient",
+                message("doctor.got.none_requires_gradient", "none that requires a gradient"),
             )
         first = next(iter(self.parameters.values()))
         self.device, self.dtype = first.device, first.dtype
@@ -102,7 +102,9 @@ class Objective:
             outputs = functional_call(self.model, buffers, args, dict(kwargs))
             loss = self.loss_fn(outputs, batch.targets)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
-            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            got: object = type(loss).__name__
+            if isinstance(loss, Tensor):
+                got = message("doctor.got.shape", "shape {shape}", shape=str(tuple(loss.shape)))
             raise refusal(
                 "loss_fn",
                 message("doctor.wanted.mean_over_batch_number", "the mean over a batch, one number"),
