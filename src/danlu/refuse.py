@@ -68,10 +68,10 @@ def nearest_files(name: str) -> list[str]:
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent
     try:
-        beside = {entry: entry if str(parent) == "." else str(parent / entry) for entry in os.listdir(parent)}
+        entries = [one for one in os.listdir(parent) if path.name.startswith(".") or not one.startswith(".")]
     except OSError:
         return []
-    return [beside[entry] for entry in nearest(path.name, beside)]
+    return [entry if str(parent) == "." else str(parent / entry) for entry in nearest(path.name, entries)]
 
 
 def refusal(thing: str, wanted: str, got: object, *, near: Iterable[str] = (), do: str = "") -> Refusal:

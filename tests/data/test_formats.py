@@ -11,7 +11,8 @@ from PIL import Image
 from danlu.config import DataConfig
 from danlu.data import formats
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
-from danlu.data.formats import FORMATS, known_names, open_dataset, recognise
+from danlu.data.formats import FORMATS, open_dataset, recognise
+from danlu.data.known_sets import KNOWN
 from danlu.refuse import Failure, Refusal
 
 
@@ -110,7 +111,7 @@ def test_no_such_data_offers_names_and_files(tmp_path):
         load("")
     with pytest.raises(Refusal):
         load("a/../../nowhere/*")
-    assert "digits" in known_names()
+    assert "digits" in KNOWN
 
 
 def test_unknown_format_says_what_was_found(tmp_path):

@@ -19,7 +19,7 @@ from danlu.analysis.examined import (
 )
 from danlu.config import Config, get, with_values
 from danlu.data.dataset import ImageFiles
-from danlu.data.formats import known_names
+from danlu.data.known_sets import KNOWN
 from danlu.data.links import check_ordinary
 from danlu.doctor.curves.judge import LogDiagnosis, diagnose_log
 from danlu.doctor.derived.progress import epoch_samples
@@ -127,7 +127,7 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
     except Refusal as refused:
         if refused.thing != "DATA" or is_data(target):
             raise
-        near = [*runs_beside(Path(target)), *known_names(), *siblings(Path(target))]
+        near = [*runs_beside(Path(target)), *KNOWN, *siblings(Path(target))]
         wanted = message(
             "analysis.wanted.run_folder_log_another",
             "a run folder, the log of another tool, or data: a file, a folder or the name of a known dataset",

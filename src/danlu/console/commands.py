@@ -294,9 +294,9 @@ def runs_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 
 
 def live_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    run = values.pop("run")
-    live(run, console=console, **_given(values))
-    return {"run": run}, 0
+    folder = values.pop("folder")
+    live(folder, console=console, **_given(values))
+    return {"run": folder}, 0
 
 
 def compare_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:

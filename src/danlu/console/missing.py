@@ -1,4 +1,4 @@
-"""Refuse data and runs that do not exist before torch is imported, which takes seconds."""
+"""Refuse data, runs and configs that do not exist before torch is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from danlu.data.absent import no_such_data
-from danlu.refuse import nearest_files
+from danlu.config import load_yaml
+from danlu.data.absent import no_data, no_such_data
+from danlu.data.data_root import data_root
+from danlu.data.known_sets import KNOWN
+from danlu.run.folder import Run
 
 
 def refuse_missing(values: Mapping[str, Any]) -> None:
-    """Raise Refusal if the DATA of a verb is a path of nothing, and entries beside it have a similar name.
-
-    Without such entries the readers refuse it, and list the known datasets.
-    """
+    """Raise Refusal for values of the command line that name data, a run or a config, if there is no such thing."""
     data = values.get("data.path") or values.get("data")
-    if not isinstance(data, str) or not _is_path(data) or os.path.lexists(os.path.expanduser(data)):
-        return
-    if near := nearest_files(data):
-        raise no_such_data(data, near)
+    if data and _is_missing(data):
+        raise no_such_data(data)
+    if "data.path" in values and not data and not (values.get("config") or values.get("resume")):
+        raise no_data()
+    if values.get("config"):
+        load_yaml(values["config"])
+    for run in (values.get("run"), *(values.get("runs") or ())):
+        if run and not os.path.lexists(run):
+            Run.open(run)  # which refuses it
 
 
-def _is_path(data: str) -> bool:
-    """Return whether a text can only be a path: it has a folder, and names no object (FILE.py:NAME)."""
-    return any(separator in data for separator in (os.sep, "/")) and ".py:" not in data and "\0" not in data
+def _is_missing(data: str) -> bool:
+    """Return whether a DATA is neither a path of something, nor a known name, nor stored under its name."""
+    if ".py:" in data or "\0" in data or data in KNOWN or os.path.lexists(os.path.expanduser(data)):
+        return False  # FILE.py:NAME is an object of the user
+    root, plain = data_root(), os.path.basename(data) == data and "*" not in data
+    return not (plain and ((root / data).exists() or any(root.glob(f"{data}-*"))))

@@ -192,7 +192,7 @@ def _runs(parser: Parser) -> None:
 
 
 def _live(parser: Parser) -> None:
-    parser.argument("run", metavar="RUN|FOLDER", nargs="?", default="runs", help="a run, or a folder of runs [runs]")
+    parser.argument("folder", metavar="RUN|FOLDER", nargs="?", default="runs", help="a run, or a folder of runs [runs]")
     parser.flag("--port", metavar="N", default=None, help="port to listen on, 0 for a free one [8765]")
     parser.flag("--host", metavar="ADDRESS", default=None, help="address to listen on [127.0.0.1]")
 

@@ -18,6 +18,7 @@ from danlu.data.drawn_maps import semantic_from_objects
 from danlu.data.evidence import Fit
 from danlu.data.format_table import FORMATS
 from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.known_sets import GENERATED, KNOWN, SKLEARN, TORCHVISION
 from danlu.data.label_maps import LabelMap
 from danlu.data.left_out import left_out_images
 from danlu.data.links import check_ordinary
@@ -38,17 +39,8 @@ from danlu.data.sources.unread_labels import advice_on_labels
 from danlu.data.survey import Survey, survey
 from danlu.data.text_files import NotTextError
 from danlu.message import message, unicode_text
-from danlu.refuse import Refusal, either, nearest, nearest_files, refusal
+from danlu.refuse import Refusal, either, nearest, refusal
 from danlu.task_spec import TASKS, object_task
-
-
-def known_names() -> dict[str, str]:
-    """Map the names of known datasets to their descriptions."""
-    return {
-        name: known.description
-        for table in (sklearn.NAMES, torchvision.NAMES, shapes.NAMES, scenes.NAMES, moving_digits.NAMES)
-        for name, known in table.items()
-    }
 
 
 def takes_target(name: str) -> bool:
@@ -210,34 +202,30 @@ def _open_name(name: str, config: DataConfig, task: Task | None) -> Dataset:
     # "cifar10" may also be stored as "cifar10-jpeg".
     candidates = [root / name, *sorted(root.glob(f"{name}-*"))] if plain and "*" not in name else []
     for path in candidates:
-        if path.exists() and recognise(path) and (name in known_names() or path.name == name):
-            known = sklearn.NAMES.get(name)
+        if path.exists() and recognise(path) and (name in KNOWN or path.name == name):
+            known = SKLEARN.get(name)
             if known and known.target and not config.target:
                 config = replace(config, target=known.target)
             dataset = _open_path(path, config, task)
-            return torchvision.rename(dataset, name) if name in torchvision.NAMES else dataset
-    if name in shapes.NAMES and task is not None and TASKS[task].labels_pixels:
-        return semantic_from_objects(shapes.open(name, object_task(True)))
-    for drawn in (shapes, scenes):
-        if name in drawn.NAMES:
-            return drawn.open(name, task)
-    if name in moving_digits.NAMES:
+            return torchvision.rename(dataset, name) if name in TORCHVISION else dataset
+    if name in GENERATED:
+        return _generated(name, config, task)
+    if name in SKLEARN:
+        return sklearn.open(name, root, config)
+    if name in TORCHVISION:
+        return torchvision.open(name, root, config)
+    raise no_such_data(name)
+
+
+def _generated(name: str, config: DataConfig, task: Task | None) -> Dataset:
+    """A data set that danlu draws itself."""
+    if name == "moving-digits":
         return moving_digits.open(name, config)
-    for source in (sklearn, torchvision):
-        if name in source.NAMES:
-            return source.open(name, root, config)
-    raise _no_such_data(name)
-
-
-def _no_such_data(name: str) -> Refusal:
-    """Create the refusal with the nearest known datasets and files."""
-    path = Path(name).expanduser()
-    if path.is_symlink():
-        got = message("data.got.broken_link", "a link to {target}, which does not exist", target=os.readlink(path))
-        return refusal(f"DATA {name}", message("data.wanted.existing_file_folder", "an existing file or folder"), got)
-    near = nearest(name, known_names()) + nearest_files(name)
-    known = message("data.do.known_datasets", "known datasets: {listed}", listed=", ".join(known_names()))
-    return no_such_data(name, near, known)
+    if name == "scenes":
+        return scenes.open(name, task)
+    if task is not None and TASKS[task].labels_pixels:
+        return semantic_from_objects(shapes.open(name, object_task(True)))
+    return shapes.open(name, task)
 
 
 def _open_split(flag: str, given: str, main: Dataset, config: DataConfig) -> Dataset:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
+from danlu.data.known_sets import SKLEARN, TORCHVISION
 from danlu.data.sources import sklearn as named
 from danlu.data.sources import targets, torchvision
 
@@ -27,7 +28,7 @@ def test_digits(tmp_path):
 @pytest.mark.parametrize("name", ["iris", "wine", "breast-cancer"])
 def test_published_labels_survive_the_sorting(tmp_path, name):
     data = named.open(name, tmp_path, DataConfig(path=name))
-    bunch = getattr(sklearn.datasets, named.NAMES[name].loader)()
+    bunch = getattr(sklearn.datasets, SKLEARN[name].loader)()
     assert list(data.classes) == sorted(data.classes)
     assert [data.classes[t] for t in data.targets] == [str(bunch.target_names[t]) for t in bunch.target]
     assert np.allclose(data.inputs, bunch.data)
@@ -56,8 +57,8 @@ def test_food101_in_torchvisions_layout(tmp_path):
 
 
 def test_every_named_set_exists_in_its_library():
-    assert all(hasattr(library, known.kind) for known in torchvision.NAMES.values())
-    assert all(hasattr(sklearn.datasets, known.loader) for known in named.NAMES.values())
+    assert all(hasattr(library, known.kind) for known in TORCHVISION.values())
+    assert all(hasattr(sklearn.datasets, known.loader) for known in SKLEARN.values())
 
 
 def test_sort_classes():

@@ -8,7 +8,8 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.canvas import Placement, letterbox
-from danlu.data.formats import known_names, open_dataset
+from danlu.data.formats import open_dataset
+from danlu.data.known_sets import KNOWN
 from danlu.data.sources import shapes
 from danlu.refuse import Refusal
 
@@ -83,7 +84,7 @@ def test_all_classes_occur_and_some_overlap(drawn):
 
 
 def test_by_name():
-    assert "shapes" in known_names()
+    assert "shapes" in KNOWN
     data = open_dataset(DataConfig(path="shapes"))
     assert (data.task, data.classes, data.kind, len(data)) == ("detect", shapes.CLASSES, "images", 600)
     assert data.inputs.shape == (600, 3, 128, 128)

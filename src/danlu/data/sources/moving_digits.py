@@ -15,9 +15,7 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.clips import folded, frames_to_take
 from danlu.data.dataset import TEST, TRAIN, Dataset
-from danlu.data.sources.sklearn import Known
 
-NAMES = {"moving-digits": Known("", "4,000 generated clips of 8 frames: a digit that moves in one of 8 directions")}
 # Class -> pixels to the right and downwards per unit of speed.
 DIRECTIONS = {
     "east": (1, 0), "north": (0, -1), "north-east": (1, -1), "north-west": (-1, -1),

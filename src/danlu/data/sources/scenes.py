@@ -24,7 +24,6 @@ from torch import Tensor
 from danlu.data.annotations import Annotation, Raster
 from danlu.data.data_root import DEFAULT_ROOT
 from danlu.data.dataset import Dataset
-from danlu.data.sources.sklearn import Known
 from danlu.data.sources.targets import Task
 from danlu.pose import render as render_room
 from danlu.pose import solids as solids_room
@@ -35,7 +34,6 @@ from danlu.pose.rotations import from_quaternions
 from danlu.pose.solids import solids
 from danlu.task_spec import TASKS
 
-NAMES = {"scenes": Known("", "1,500 rendered images of a prism, a cube and a cylinder, with 6D poses and masks")}
 IMAGES = 1500
 SIDE = 128  # pixels
 FOCAL = 1.5  # focal length relative to the side of the image

@@ -15,11 +15,9 @@ import torch
 
 from danlu.data.annotations import Annotation, Raster
 from danlu.data.dataset import Dataset
-from danlu.data.sources.sklearn import Known
 from danlu.data.sources.targets import Task
 from danlu.task_spec import TASKS, object_task
 
-NAMES = {"shapes": Known("", "600 synthetic images of circles, squares and triangles, with boxes, masks and poses")}
 CLASSES = ("circle", "square", "triangle")
 SYMMETRY = (0.0, math.pi / 2, 2 * math.pi / 3)  # radians; rotation that maps each class to itself, 0 for any
 IMAGES = 600

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +10,11 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset
+from danlu.data.known_sets import SKLEARN
 from danlu.data.sources.download import reason, socket_timeout
 from danlu.data.sources.targets import sort_classes
 from danlu.message import message
 from danlu.refuse import Failure
-
-
-@dataclass(frozen=True)
-class Known:
-    """One known dataset. loader: function of sklearn.datasets. target: name of the target column, for regression."""
-
-    loader: str
-    description: str
-    target: str | None = None
-
-
-NAMES = {
-    "digits": Known("load_digits", "1,797 handwritten digits of 8x8 pixels"),
-    "iris": Known("load_iris", "150 flowers, 4 columns, 3 classes"),
-    "wine": Known("load_wine", "178 wines, 13 columns, 3 classes"),
-    "breast-cancer": Known("load_breast_cancer", "569 tumours, 30 columns, 2 classes"),
-    "diabetes": Known("load_diabetes", "442 patients, 10 columns, one number", "progression"),
-    "california-housing": Known(
-        "fetch_california_housing", "20,640 districts, 8 columns, one number", "median_house_value"
-    ),
-}
 
 
 def open(name: str, folder: Path, config: DataConfig) -> Dataset:
@@ -45,7 +24,7 @@ def open(name: str, folder: Path, config: DataConfig) -> Dataset:
     """
     import sklearn.datasets
 
-    known = NAMES[name]
+    known = SKLEARN[name]
     load = getattr(sklearn.datasets, known.loader)
     if known.loader.startswith("fetch"):
         try:

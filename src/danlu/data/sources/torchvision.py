@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
 from danlu.data.image_file import ImageInfo
 from danlu.data.image_workers import check_images
+from danlu.data.known_sets import TORCHVISION, OfTorchvision
 from danlu.data.sources import cifar, idx
 from danlu.data.sources.download import reason, socket_timeout
 from danlu.data.sources.targets import sort_classes
@@ -20,37 +21,7 @@ from danlu.message import message
 from danlu.progress.silence import silent_thread
 from danlu.refuse import Failure
 
-
-@dataclass(frozen=True)
-class Known:
-    """kind: class of torchvision.datasets. splits: its name of a split -> ours.
-
-    home: folder that danlu's own idx or cifar reader opens, where there is one. turned: stored with rows as columns.
-    """
-
-    kind: str
-    description: str
-    splits: tuple[tuple[str, int], ...] = (("train", TRAIN), ("test", TEST))
-    home: str = ""
-    turned: bool = False
-
-
-THREE = (("train", TRAIN), ("val", VAL), ("test", TEST))
-NAMES = {
-    "mnist": Known("MNIST", "70,000 handwritten digits, 28x28, grey", home="MNIST/raw"),
-    "fashion-mnist": Known("FashionMNIST", "70,000 pieces of clothing, 28x28, grey", home="FashionMNIST/raw"),
-    "kmnist": Known("KMNIST", "70,000 Japanese letters, 28x28, grey", home="KMNIST/raw"),
-    "emnist": Known("EMNIST", "131,600 digits and letters (balanced), 28x28, grey", turned=True),
-    "cifar10": Known("CIFAR10", "60,000 images, 32x32, 10 classes", home="cifar-10-batches-py"),
-    "cifar100": Known("CIFAR100", "60,000 images, 32x32, 100 classes", home="cifar-100-python"),
-    "svhn": Known("SVHN", "99,289 house numbers, 32x32"),
-    "stl10": Known("STL10", "13,000 images, 96x96, 10 classes"),
-    "flowers102": Known("Flowers102", "8,189 flowers, 102 classes", THREE),
-    "food101": Known("Food101", "101,000 dishes, 101 classes"),
-    "oxford-iiit-pet": Known("OxfordIIITPet", "7,349 cats and dogs, 37 breeds", (("trainval", TRAIN), ("test", TEST))),
-    "dtd": Known("DTD", "5,640 textures, 47 classes", THREE),
-    "fgvc-aircraft": Known("FGVCAircraft", "10,000 aircraft, 100 variants", THREE),
-}
+CODES = {"train": TRAIN, "val": VAL, "test": TEST}
 
 
 def open(name: str, folder: Path, config: DataConfig) -> Dataset:
@@ -58,14 +29,14 @@ def open(name: str, folder: Path, config: DataConfig) -> Dataset:
 
     Raises Failure, saying what was looked for where, when it is not there and cannot be downloaded.
     """
-    known = NAMES[name]
+    known = TORCHVISION[name]
     for root in (folder, folder / name):
         if (found := _read(name, known, root, config)) is not None:
             return found
     try:
         with socket_timeout(), silent_thread():
             folder.mkdir(parents=True, exist_ok=True)
-            for split, _ in known.splits:
+            for split in known.splits:
                 _make(known, folder, split, download=True)
     except (OSError, RuntimeError) as error:
         raise Failure(
@@ -96,7 +67,7 @@ def rename(dataset: Dataset, name: str) -> Dataset:
     """Replace class numbers by the published class names."""
     if not all(label.isdigit() for label in dataset.classes):
         return dataset
-    names = _published(NAMES[name])
+    names = _published(TORCHVISION[name])
     if len(names) != len(dataset.classes) or [int(k) for k in dataset.classes] != list(range(len(names))):
         return dataset
     assert isinstance(dataset.targets, torch.Tensor)
@@ -104,7 +75,7 @@ def rename(dataset: Dataset, name: str) -> Dataset:
     return replace(dataset, classes=classes, targets=targets)
 
 
-def _make(known: Known, root: Path, split: str, download: bool = False) -> Any:
+def _make(known: OfTorchvision, root: Path, split: str, download: bool = False) -> Any:
     """Create one split as torchvision's dataset. Raises RuntimeError if it does not exist."""
     import torchvision.datasets
 
@@ -116,7 +87,7 @@ def _make(known: Known, root: Path, split: str, download: bool = False) -> Any:
     return kind(str(root), split=split, download=download)
 
 
-def _read(name: str, known: Known, root: Path, config: DataConfig) -> Dataset | None:
+def _read(name: str, known: OfTorchvision, root: Path, config: DataConfig) -> Dataset | None:
     """Read a dataset in torchvision's layout under `root`; None if it does not exist."""
     if known.home:
         reader = cifar if known.kind.startswith("CIFAR") else idx
@@ -125,7 +96,9 @@ def _read(name: str, known: Known, root: Path, config: DataConfig) -> Dataset | 
             return None
         return replace(rename(reader.open(home, config), name), path=name)
     try:
-        parts = [(_make(known, root, split), ours) for split, ours in known.splits] if root.is_dir() else []
+        parts = (
+            [(_make(known, root, split), CODES[ours]) for split, ours in known.splits.items()] if root.is_dir() else []
+        )
     except (RuntimeError, OSError):
         parts = []
     if not parts:
@@ -170,7 +143,7 @@ def _first(part: Any, *names: str) -> Any:
     return next(getattr(part, name) for name in names if hasattr(part, name))
 
 
-def _published(known: Known) -> list[str]:
+def _published(known: OfTorchvision) -> list[str]:
     """Class names of torchvision, without the prefix of MNIST's ("0 - zero")."""
     import torchvision.datasets
 
