@@ -83,7 +83,7 @@ def same_images(runs: Sequence[Run], count: int, model: Any = None, transform: A
         sources = _sources(dataset)
         if sources is None or not len(index):
             return SameImages(note=message("history.no_images", "no images: the runs have no test images in common"))
-        chosen = _spread(index, MAX_COMPARED if dataset.task_spec.targets not in ("objects", "map") else count)
+        chosen = _spread(index, MAX_COMPARED if not dataset.task_spec.on_canvas else count)
         with stage(
             translated("stage.predicting_runs", "predicting the same images with every run"), len(loaded)
         ) as progress:
@@ -168,7 +168,7 @@ def _shown(
     if any(one.config.data.path != loaded[0].config.data.path for one in loaded):
         text = "the images are the first run's test images; runs on other data may have been trained on them"
         note = message("history.other_data", text)
-    kind = "mistakes" if dataset.task_spec.targets not in ("objects", "map") else "maps"
+    kind = "mistakes" if not dataset.task_spec.on_canvas else "maps"
     html = f'<div class="gallery {kind}">{"".join(figures)}</div>' if figures else ""
     return SameImages(html, len(figures), len(chosen), split, note=note, **counts)
 
@@ -186,7 +186,7 @@ def _figure(
         source = filmstrip(torch.from_numpy(source).flatten(0, 1), dataset.frames).numpy()
     photo = decode(source)
     names = [clip(Path(one.name).name, 24) for one in loaded]
-    if dataset.task_spec.targets in ("objects", "map"):
+    if dataset.task_spec.on_canvas:
         drawn = [_drawn(photo, one, dataset.classes) for one in found]
         cells = "".join(
             f'<div class="layer">{image(uri, name)}<b>{escape(label)}</b></div>' for uri, label in zip(drawn, names)

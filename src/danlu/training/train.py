@@ -162,15 +162,14 @@ def train(
 
 
 def _too_many(data: Any, more: tuple[Any, ...]) -> Refusal:
-    """The refusal of several positional arguments."""
+    """Create the refusal of several positional arguments."""
     pair = len(more) == 1 and is_pair((data, more[0]))
     spelling = "danlu.train((inputs, targets), ...)" if pair else "danlu.train(DATA, val=..., model=...)"
-    got = f"{1 + len(more)} arguments without a name"
     return Refusal(
         message(
             "training.refuse.danlu_train_takes_argument",
-            "danlu.train takes one argument without a name, DATA, got {got}; did you mean {spelling}?",
-            got=got,
+            "danlu.train takes one positional argument, DATA, got {count}; did you mean {spelling}?",
+            count=1 + len(more),
             spelling=spelling,
         )
     )

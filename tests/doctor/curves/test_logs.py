@@ -18,6 +18,7 @@ from danlu.doctor.curves.log import Curve, Log, Point
 from danlu.doctor.curves.record import recorded_curves
 from danlu.doctor.curves.table import READERS
 from danlu.doctor.findings.table import FINDINGS
+from danlu.message import table
 from danlu.refuse import Refusal
 
 TRAIN = [1 / (epoch + 1) for epoch in range(4)]
@@ -278,8 +279,10 @@ def test_a_faulty_curve_is_found_first_and_marked(code: str) -> None:
     assert first.evidence["judged_from"] == "curves"
     assert "Judged from curves only" in first.cause
     assert "?" not in first.title + first.cause
-    chinese = judge(ledger, "zh")[0]
-    assert chinese.title != first.title
+    judged = FINDINGS[code].from_curves
+    assert judged is not None
+    if f"finding.{code}{'.curves' if judged.words else ''}.title" in table("zh"):  # others are shown in English
+        assert judge(ledger, "zh")[0].title != first.title
 
 
 def healthy(seed: int) -> dict[str, Log]:

@@ -13,6 +13,10 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
+MAX_EPOCHS = 5  # of a training that may have been meant as a trial
+MIN_DESCENT = 0.02  # of the loss at chance level, see `descent`
+LATE_DESCENT = 0.08  # of the whole descent, between the last quarter of a curve and the quarter before
+
 
 def stopped_early(ledger: Ledger) -> Iterable[Finding]:
     """The last of only a few epochs still lowered the loss steeply."""
@@ -20,7 +24,7 @@ def stopped_early(ledger: Ledger) -> Iterable[Finding]:
     skill = (skills(ledger, "train") or [None])[-1]
     if (
         not train
-        or len(train) > 5
+        or len(train) > MAX_EPOCHS
         or late is None
         or skill is None
         or not math.isfinite(skill)
@@ -28,13 +32,11 @@ def stopped_early(ledger: Ledger) -> Iterable[Finding]:
     ):
         return
     improving = len(val) < 2 or val[-1] <= min(val)
-    if late > 0.02 and improving and skill > -1:
-        facts = {"descent": late, "epochs": len(train), "skill": skill, "threshold": 0.02, "steps": steps_taken(ledger)}
+    if late > MIN_DESCENT and improving and skill > -1:
+        facts = {"descent": late, "epochs": len(train), "skill": skill}
+        facts |= {"threshold": MIN_DESCENT, "steps": steps_taken(ledger)}
         facts["before"], facts["late"] = late_losses(ledger) or (None, None)
         yield Finding("fit.stopped_early", "note", 0.75, "", facts)
-
-
-LATE_DESCENT = 0.08  # of the whole descent, between the last quarter of a curve and the quarter before
 
 
 def stopped_early_of_curves(ledger: Ledger) -> Iterable[Finding]:

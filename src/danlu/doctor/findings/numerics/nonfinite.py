@@ -23,7 +23,6 @@ PLACES = {
     "unknown": message("finding.numerics.nonfinite.unknown", "a place that was not seen"),
 }
 
-
 NAMES = {"nan": "NaN", "inf": message("finding.numerics.nonfinite.infinite", "infinite")}
 REASONS = {
     "log": ("log of zero",),
@@ -53,7 +52,7 @@ FIXES = {
     ),
     "ends": message("finding.numerics.nonfinite.fix_ends", "Keep the argument inside the open interval from -1 to 1."),
     "power": message(
-        "finding.numerics.nonfinite.fix_power", "Keep the base of a power with a broken exponent above 0."
+        "finding.numerics.nonfinite.fix_power", "Keep the base of a power with a fractional exponent above 0."
     ),
     "data": message("finding.numerics.nonfinite.fix_data", "Remove or fill these values in the data."),
     "weights": message(
