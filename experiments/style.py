@@ -16,9 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from danlu.console.errors import print_error
 from danlu.console.help_text import HelpFormatter
 from danlu.console.language import LANGUAGES, language_of, split_language
 from danlu.message import Message, language, message, speaking, translated
+from danlu.refuse import NOTHING, Refusal, refusal
 
 try:
     import matplotlib
@@ -182,9 +184,16 @@ def start(run: Callable[..., dict[str, Any]], shows: Message) -> None:
 
     run: with the parameter `quick`, and others with defaults, each of which becomes a flag.
     """
-    words, code = split_language(sys.argv[1:])
-    with speaking(code or language_of() or "en"):
-        settings = vars(_parser(run, shows).parse_args(words))
+    chosen = "en"
+    try:
+        words, code = split_language(sys.argv[1:])
+        chosen = code or language_of() or chosen
+        with speaking(chosen):
+            settings = _settings(_parser(run, shows), words)
+    except Refusal as error:
+        with speaking(chosen):
+            sys.exit(print_error(error, error))
+    with speaking(chosen):
         defaults = {name: one.default for name, one in inspect.signature(run).parameters.items()}
         if any(settings[name] != default for name, default in defaults.items() if name != "quick"):
             Images.folder = Path.cwd()
@@ -215,8 +224,28 @@ def _parser(run: Callable[..., dict[str, Any]], shows: Message) -> argparse.Argu
     for name, one in inspect.signature(run).parameters.items():
         if name != "quick":
             text = f"{FLAGS[name]} [{one.default:g}]"
-            parser.add_argument(f"--{name}", type=type(one.default), default=one.default, metavar="N", help=text)
+            parser.add_argument(f"--{name}", nargs="?", const="", default=one.default, metavar="N", help=text)
     return parser
+
+
+def _settings(parser: argparse.ArgumentParser, words: list[str]) -> dict[str, Any]:
+    """Values of the flags. Raises Refusal for an unknown flag, and for a value that is no number."""
+    found, unknown = parser.parse_known_args(words)
+    settings = vars(found)
+    if unknown:
+        wanted = message("experiments.wanted.flag", "a flag of {script}", script=parser.prog)
+        known = [f"--{name}" for name in ("help", *settings)]
+        raise refusal("FLAG", wanted, unknown[0].partition("=")[0], near=known)
+    for name, value in settings.items():
+        if isinstance(value, str):
+            kind = type(parser.get_default(name))
+            try:
+                settings[name] = kind(value)
+            except ValueError:
+                integer = message("config.wanted.integer", "an integer")
+                wanted = integer if kind is int else message("config.wanted.number", "a number")
+                raise refusal(f"--{name}", wanted, value or NOTHING) from None
+    return settings
 
 
 def figure_name(name: str) -> str:

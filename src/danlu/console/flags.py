@@ -161,13 +161,14 @@ class Parser(argparse.ArgumentParser):
             return Refusal(message("console.unexpected_argument", text, word=word, prog=self.prog))
         word = word.partition("=")[0]
         takers = [other.prog for other in others if word in other.flags]
-        if takers:
+        own = [flag for flag in self.flags if flag.endswith(f".{word.lstrip('-')}")]  # --limit for --data.limit
+        if takers and not own:
             text = "unknown flag {word!r} of {prog}; it is one of {verbs}"
             facts = {"word": word, "prog": self.prog, "verbs": ", ".join(takers)}
             return Refusal(message("console.flag_of_another_verb", text, **facts))
         names = {flag.lstrip("-"): flag for flag in self.flags}
         usual = SYNONYMS.get(word.lstrip("-").replace("-", "_"), "").replace("_", "-")
-        close = [names[usual]] if usual in names else [names[name] for name in nearest(word.lstrip("-"), names)]
+        close = [names[usual]] if usual in names else own or [names[name] for name in nearest(word.lstrip("-"), names)]
         see = message("console.see", "see `{prog} --help all`", prog=self.prog)
         text = "unknown flag {word!r} of {prog}; {hint}"
         return Refusal(message("console.unknown_flag", text, word=word, prog=self.prog, hint=hint(close, see)))

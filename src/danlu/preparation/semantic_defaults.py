@@ -32,7 +32,7 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     network = find_segmenter(chooser["model.name"])
     from_scratch = init in (None, "none")
     if device.type == "cpu" and from_scratch:
-        text = "without a GPU: about the work of half the resolution, with the pixels of the whole"
+        text = "without a GPU: as fast as at half the resolution, but every pixel is predicted"
         why = message("choice.fold_pixels.light", text)
         for option, value in network.light.items():
             chooser.pick(f"detect.{option}", value, why)
