@@ -240,7 +240,7 @@ case("file that cannot be read", "train mem.csv", "mem.csv must be readable",
 case("folder in a file's place", "train table.csv", "table.csv must be data in a known format, got 'an empty folder'",
     make=lambda: os.mkdir("table.csv"))
 case("link to nowhere", "train lost.csv",
-    "DATA lost.csv must be an existing file or folder, got 'a link to nowhere, which does not exist'",
+    "DATA lost.csv must be an existing file or folder, got a link to nowhere, which does not exist",
     make=lambda: os.symlink("nowhere", "lost.csv"))
 case("name with a zero byte", "train 'a\0b'", "DATA must be")
 case("name that is too long", f"train {'x' * 5000}", "xxx...", "file name too long")
@@ -278,7 +278,7 @@ case("cifar names damaged", "train cifar",
     "cifar/batches.meta must be a dictionary with a list label_names, got 'list'",
     make=lambda: (cifar(), write("cifar/batches.meta", pickle.dumps(["cat"]))))
 case("cifar binary truncated", "train cifar",
-    "data_batch_1.bin must be a multiple of 3073 bytes (rows of label and image), got '3000 bytes'",
+    "data_batch_1.bin must be a multiple of 3073 bytes (rows of label and image), got 3000 bytes",
     make=lambda: write("cifar/data_batch_1.bin", bytes(3000)))
 case("csv without target", "train table.csv", "table.csv needs --target COLUMN, one of a, b",
     make=lambda: table("a,b\n1,2\n3,4\n"))
@@ -290,11 +290,11 @@ case("csv without names", "train table.csv --target price", "--target", "its fir
     make=lambda: table("1,2,3\n4,5,6\n"))
 case("csv ragged", "train table.csv --target b", "table.csv line 3 must be 2 fields long, as the header is, got 3",
     make=lambda: table("a,b\n1,2\n3,4,5\n"))
-case("csv empty", "train table.csv", "table.csv must be a table with a header line, got 'an empty file'",
+case("csv empty", "train table.csv", "table.csv must be a table with a header line, got an empty file",
     make=lambda: write("table.csv", ""))
 case("csv header only", "train table.csv --target a", "table.csv must be", "only a header",
     make=lambda: table("a,b\n"))
-case("csv of bytes", "train table.csv", "table.csv must be a text file, got 'a binary file'",
+case("csv of bytes", "train table.csv", "table.csv must be a text file, got a binary file",
     make=lambda: write("table.csv", bytes(100)))
 case("csv text to regress", "train table.csv --target label --task regress", "'label'", "numbers for --task regress",
     "'no'",
@@ -319,7 +319,7 @@ case("csv two columns of one name", "train table.csv --target b", "table.csv", "
     make=lambda: table("a,a,b\n" + "1,2,x\n3,4,y\n" * 10))
 case("npz truncated", "train set.npz", "set.npz must be an npz file, but it is truncated",
     make=lambda: (arrays(), cut("set.npz")))
-case("npz objects", "train set.npz", "y in set.npz must be an array of numbers or text, got 'python objects'",
+case("npz objects", "train set.npz", "y in set.npz must be an array of numbers or text, got python objects",
     "could run code",
     make=lambda: arrays(y=np.array([Dangerous()] * 12, dtype=object)))
 case("npz NaN", "train set.npz", "x in set.npz at row 3 must be finite numbers",
@@ -596,7 +596,7 @@ case("predict into a file", "predict RUN digit.png --out digit.png",
     "--out must be a folder that can be written, got digit.png")
 case("predict into an unwritable place", "predict RUN digit.png --out /proc/danlu",
     "--out must be a folder that can be written, got /proc/danlu")
-case("predict images by rows", "predict ROWS digit.png", "digit.png must be a text file, got 'a binary file'")
+case("predict images by rows", "predict ROWS digit.png", "digit.png must be a text file, got a binary file")
 case("predict rows by images", "predict RUN table.csv", "PATH table.csv cannot be read as an image", make=table)
 case("predict rows that are missing", "predict ROWS tabel.csv", "PATH must be an existing csv file", "'tabel.csv'",
     "'table.csv'",
@@ -609,7 +609,7 @@ case("predict rows of another type", "predict ROWS odd.csv",
     "column 'weight' of odd.csv must be numbers as in the training data, got 'heavy'",
     make=lambda: table("size,weight,owner,price\n1,heavy,3,4\n", "odd.csv"))
 case("predict rows of an empty file", "predict ROWS none.csv",
-    "none.csv must be a table with a header line, got 'an empty file'",
+    "none.csv must be a table with a header line, got an empty file",
     make=lambda: write("none.csv", ""))
 case("predict rows: header only", "predict ROWS head.csv", "head.csv must be a table with rows below its header",
     make=lambda: table("size,weight,owner,price\n", "head.csv"))

@@ -1,4 +1,4 @@
-"""What does not exist is refused before torch is imported."""
+"""Data, runs and configs that do not exist are refused before torch is imported."""
 
 from __future__ import annotations
 

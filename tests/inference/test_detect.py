@@ -173,7 +173,7 @@ def test_unusable_input_is_refused_in_one_sentence(drawn_run, digits_run, drawn_
         ((file,), {"score": 1.5}, "detect.score must be"),
         ((file,), {"score": "high"}, "detect.score must be a number"),
         ((tmp_path / "no.png",), {}, r"no\.png cannot be read as an image: not an image"),
-        ((b"no.png",), {}, "PATH must be a file, a folder, an array or an image, got 'one of bytes'"),
+        ((b"no.png",), {}, "PATH must be a file, a folder, an array or an image, got one of bytes"),
         ((np.zeros((5, 5, 7)),), {}, "array 0 cannot be read as an image: shape"),
         ((tmp_path / "empty",), {}, "a folder with images"),
         ((drawn_coco / "images" / "001.png",), {}, r"did you mean .*0001\.png"),

@@ -189,7 +189,7 @@ def test_task_of_labels(labels: Any, settings: Any, task: str, classes: tuple[st
 @pytest.mark.parametrize(
     ("labels", "settings", "sentence"),
     [
-        (LABELS, {"task": "classify"}, "one label per sample to classify, got 'shape \\(40, 3\\)'"),
+        (LABELS, {"task": "classify"}, "one label per sample to classify, got shape \\(40, 3\\)"),
         (torch.rand(40, 3), {"task": "multilabel"}, "0 or 1 for each label, of shape \\(N, K\\)"),
         (torch.arange(40) % 2, {"task": "multilabel"}, "0 or 1 for each label, of shape \\(N, K\\)"),
         (torch.arange(40) % 2, {"task": "semantic"}, "classify or multilabel or regress for data given in Python"),
@@ -223,7 +223,7 @@ class Stream(IterableDataset):
         ((i for i in range(3)), "can be read once only"),
         (DataLoader(PAIR, sampler=WeightedRandomSampler([1.0] * 40, 40)), "WeightedRandomSampler cannot be used"),
         (Items(lambda i: X[i]), r"must be pairs \(input, target\)"),
-        (Items(lambda i: (X[i], Y[i], 0)), "got '3 values'"),
+        (Items(lambda i: (X[i], Y[i], 0)), "got 3 values"),
         (Items(lambda i: ("text", 1)), "must be tensors, arrays or PIL images"),
         (Items(lambda i: {"a": 1, "b": 2}), "the keys a, b"),
         (Items(lambda i: (1 / 0, 1)), "sample 0 of DATA cannot be read: ZeroDivisionError"),

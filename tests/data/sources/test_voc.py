@@ -73,7 +73,7 @@ def test_image_in_two_lists_is_only_in_the_test_set(tmp_path):
     files = {stem: xml(stem) for stem in "abc"}
     data = read(write(tmp_path, files, {"train": ["a", "b"], "test": ["b", "c"]}))
     assert data.given.tolist() == [TRAIN, TEST, TEST]
-    assert any("in two parts" in note for note in data.notes)
+    assert any("in two splits" in note for note in data.notes)
 
 
 def test_several_years_and_folders_of_splits(tmp_path):
