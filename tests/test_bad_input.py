@@ -173,6 +173,7 @@ case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.mome
 case("flag of another tool", "train digits --learning-rate 3", "unknown flag '--learning-rate' of danlu train", "did you mean '--lr'?")
 case("flag of another tool, short", "train digits --bs 3", "unknown flag '--bs' of danlu train", "did you mean '--batch-size'?")
 case("flag of another verb", "eval RUN --epochs 3", "unknown flag '--epochs' of danlu evaluate")
+case("last word of a setting", "train digits --limit 3", "unknown flag '--limit' of danlu train; did you mean '--data.limit'?")
 case("flag of another verb is named", "train digits --heal", "unknown flag '--heal' of danlu train; it is one of danlu diagnose")
 case("flag without a value", "train digits --epochs", "--epochs must be followed by a value", "danlu train --help")
 case("flag in the value's place", "train digits --lr --seed 3", "--lr must be followed by a value")
@@ -625,10 +626,10 @@ case("eval an unknown class", "eval RUN images",
 case("eval missing data", "eval RUN digts", "DATA must be", "'digts'", "'digits'")
 case("eval numbers by classes", "eval RUN diabetes",
     "diabetes is data for the task regress, not classify")
-case("eval a table by images", "eval RUN table.csv", "DATA must be images, got 'table.csv",
+case("eval a table by images", "eval RUN table.csv", "DATA must be images, got table.csv, a table",
     make=lambda: table("a,target\n" + "1,0\n2,1\n" * 10))
 case("eval images by rows", "eval ROWS images",
-    "DATA must be a table of rows, got 'images, which has images'",
+    "DATA must be a table of rows, got images, which has images",
     make=lambda: images(yes=2, no=2))
 case("eval rows that lack columns", "eval ROWS less.csv", "must have the columns of the training data", "lacks 'weight'",
     make=lambda: table("size,label\n1,yes\n2,no\n", "less.csv"))

@@ -257,3 +257,16 @@ def test_the_figures_of_an_experiment_are_in_chinese() -> None:
     assert "NaN 像素: 步: 16, 来源: 输入, 原因: 输入有坏值" in done.stdout
     for line in done.stdout.splitlines():  # codes and names stay, sentences do not
         assert not re.search("[a-z]+ [a-z]+", line), line
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--stpes", "3"], "FLAG must be a flag of saddle_escape.py, got '--stpes'; did you mean '--steps'?"),
+        (["--steps"], "--steps must be an integer, got nothing"),
+        (["--steps", "1.5", "--lang", "zh"], "--steps 要求整数，但得到 '1.5'"),
+    ],
+)
+def test_wrong_flags_are_refused_in_one_sentence_of_the_language(words: list[str], sentence: str) -> None:
+    done = script("saddle_escape", *words)
+    assert (done.returncode, done.stderr) == (2, f"danlu: {sentence}\n")

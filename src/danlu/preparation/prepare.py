@@ -176,7 +176,11 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         raise refusal(
             "DATA",
             wanted,
-            message("preparation.got.kind_of_data", "{path}, which has {kind}", path=dataset.path, kind=dataset.kind),
+            message("preparation.got.table", "{path}, a table", path=dataset.path)
+            if dataset.kind == "table"
+            else message(
+                "preparation.got.kind_of_data", "{path}, which has {kind}", path=dataset.path, kind=dataset.kind
+            ),
         )
     assert isinstance(targets, Tensor | ObjectSet | MapSet)
     encoded = with_own_transform(config, Encoded(dataset, split, signature, targets, images, columns, tensors))
