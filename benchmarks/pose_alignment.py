@@ -18,14 +18,15 @@ from torch import Tensor
 
 from danlu.data.annotations import Annotation
 from danlu.data.sources.scenes import SIDE, camera_of, draw
+from danlu.detection.pose_detector import SURFACE_POINTS
 from danlu.pose.alignment import ObjectCrops, aligned, turned_to_match
 from danlu.pose.evaluation import TrueObjects, pose_errors, pose_metrics
 from danlu.pose.rotation_anchors import spread_rotations
 from danlu.pose.rotations import from_axis_angle, random_rotations
+from danlu.pose.self_occlusion import unhidden
 from danlu.pose.shading import Surfaces
 from danlu.pose.solids import solids
 
-SURFACE_POINTS = 512
 CAMERA = torch.from_numpy(camera_of(SIDE)).float()
 START = ((7.3, 1.3, 0.036), (10, 1.6, 0.05), (15, 2.2, 0.07))  # mean errors: degrees, pixels, fraction of the depth
 BLIND = (2.4, 0.05)  # pixels and depth of the last row
@@ -62,7 +63,8 @@ def rows(count: int) -> Iterator[tuple[str, dict[str, float], dict[str, float], 
     rigid = [one.rigid for one in annotations if one.rigid is not None]
     poses = torch.cat([torch.cat((one.rotations, one.translations[..., None]), -1) for one in rigid])
     models = torch.stack([torch.stack(model.mesh.spread_surface(SURFACE_POINTS)).float() for model in solids()])
-    surfaces, cameras = Surfaces(*models[labels].unbind(1)), CAMERA.expand(len(labels), 3, 3)
+    hidden = torch.stack([unhidden(*model[:2]) for model in models])
+    surfaces, cameras = Surfaces.of(models, hidden, labels), CAMERA.expand(len(labels), 3, 3)
     for degrees, pixels, depth in (*START, (0.0, *BLIND)):
         generator = torch.Generator().manual_seed(1)
         start = moved_at_random(poses, degrees, pixels, depth, generator)

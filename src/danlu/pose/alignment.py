@@ -20,16 +20,34 @@ from danlu.pose.view_crops import Views, towards
 
 CROP = 64  # pixels, side of the crops
 CONTEXT = 1.5  # side of a crop relative to the diameter of its object
-ROUNDS = 8
 POSES = 28  # around the current pose, in each round
 BEST = 6  # of these, whose mean is the next pose
-SHRINK = 0.74  # of the standard deviations, from round to round
 TURN, SHIFT, ZOOM = 0.12, 0.04, 0.05  # first standard deviations: radians about each axis, diameters, log depth
-AT_ONCE = 1 << 17  # max number of points of all poses compared in one operation
+AT_ONCE = 1 << 18  # max number of points of all poses compared in one operation
+
 CANDIDATES = 4  # rotations with the highest scores, each of which is improved before the best one is chosen
-CANDIDATE_ROUNDS = 4
 CANDIDATE_TURN = 0.2  # as TURN: about half the angle between neighbouring rotations
-POINT_STEP = 4  # every fourth point is enough to compare many rotations
+CANDIDATE_STEP = 8  # every eighth point is enough to compare many rotations
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Work spent on one object.
+
+    Args:
+        rounds: Number of times that poses are drawn and compared.
+        shrink: Factor of the standard deviations from round to round.
+        step: Every how many-th point of the surface is compared.
+    """
+
+    rounds: int
+    shrink: float
+    step: int
+
+
+THOROUGH = Effort(24, 0.9, 1)
+QUICK = Effort(8, 0.74, 2)  # for validation during a training: a fifth of the time
+OF_CANDIDATES = Effort(4, 0.74, 2)
 
 
 @dataclass(frozen=True)
@@ -63,13 +81,13 @@ class ObjectCrops:
         return list(torch.arange(len(self.pixels), device=self.pixels.device).split(size))
 
 
-def aligned(crops: ObjectCrops, poses: Tensor) -> Tensor:
+def aligned(crops: ObjectCrops, poses: Tensor, effort: Effort = THOROUGH) -> Tensor:
     """Improve poses [R | t] (R, 3, 4) in the camera's frame. A model without faces or colours keeps its pose."""
     if not len(poses):
         return poses
     deviations = (TURN, SHIFT, ZOOM)
     found = [
-        own.views.back(_improved(own, own.views.poses(poses[part]), ROUNDS, deviations))
+        own.views.back(_improved(own, own.views.poses(poses[part]), effort, deviations))
         for part in crops.parts(POSES)
         for own in [crops.rows(part)]
     ]
@@ -91,13 +109,13 @@ def _turned(crops: ObjectCrops, poses: Tensor, rotations: Tensor) -> Tensor:
     seen = crops.views.poses(poses)
     turns = torch.cat((seen[:, None, :, :3], rotations.to(seen).expand(len(seen), -1, 3, 3)), 1)
     tried = torch.cat((turns, seen[:, None, :, 3:].expand(-1, turns.shape[1], 3, 1)), -1)
-    chosen = scores_with_own_light(crops, tried, POINT_STEP).topk(CANDIDATES, 1).indices
+    chosen = scores_with_own_light(crops, tried, CANDIDATE_STEP).topk(CANDIDATES, 1).indices
     rows = torch.arange(len(seen), device=seen.device)
     candidates = tried[rows[:, None], chosen].flatten(0, 1)
     repeated = crops.rows(rows.repeat_interleave(CANDIDATES))
-    better = _improved(repeated, candidates, CANDIDATE_ROUNDS, (CANDIDATE_TURN, SHIFT, ZOOM))
+    better = _improved(repeated, candidates, OF_CANDIDATES, (CANDIDATE_TURN, SHIFT, ZOOM))
     better = better.unflatten(0, (-1, CANDIDATES))
-    best = scores_with_own_light(crops, better, 1).argmax(1)
+    best = scores_with_own_light(crops, better, OF_CANDIDATES.step).argmax(1)
     return crops.views.back(better[rows, best])
 
 
@@ -118,25 +136,25 @@ def scores_with_own_light(crops: ObjectCrops, poses: Tensor, step: int) -> Tenso
     return found.unflatten(0, (-1, count))
 
 
-def _improved(crops: ObjectCrops, poses: Tensor, rounds: int, deviations: tuple[float, float, float]) -> Tensor:
+def _improved(crops: ObjectCrops, poses: Tensor, effort: Effort, deviations: tuple[float, float, float]) -> Tensor:
     """Improve poses (R, 3, 4) in the frames of the views."""
-    draws = _draws(poses, rounds, deviations)
-    reach = crops.views.reach
+    draws = _draws(poses, effort, deviations)
+    reach, surfaces = crops.views.reach, crops.surfaces.every(effort.step)
     for changes in draws:
         tried = torch.cat((poses[:, None], moved(poses, crops.extent, changes)), 1)
-        light = fitted_light(crops.pixels, reach, crops.surfaces, poses)
+        light = fitted_light(crops.pixels, reach, surfaces, poses)
         background = nearby_background(crops.pixels, seen_points(crops.surfaces, reach, poses[:, None])[0][:, 0])
-        scores = match_scores(crops.pixels, background, light, reach, crops.surfaces, tried)
+        scores = match_scores(crops.pixels, background, light, reach, surfaces, tried)
         poses = _mean_of_best(tried, scores)
     return poses
 
 
-def _draws(like: Tensor, rounds: int, deviations: tuple[float, float, float]) -> Tensor:
+def _draws(like: Tensor, effort: Effort, deviations: tuple[float, float, float]) -> Tensor:
     """Changes for each pose and round, (rounds, POSES, 6), always the same: evaluation must not depend on its past."""
-    numbers = torch.randn(rounds, POSES, 6, generator=torch.Generator().manual_seed(0))
+    numbers = torch.randn(effort.rounds, POSES, 6, generator=torch.Generator().manual_seed(0))
     turn, shift, zoom = deviations
     widths = numbers.new_tensor([turn, turn, turn, shift, shift, zoom])
-    return (numbers * widths * SHRINK ** torch.arange(rounds)[:, None, None]).to(like)
+    return (numbers * widths * effort.shrink ** torch.arange(effort.rounds)[:, None, None]).to(like)
 
 
 def moved(poses: Tensor, extent: Tensor, changes: Tensor) -> Tensor:
@@ -154,7 +172,7 @@ def moved(poses: Tensor, extent: Tensor, changes: Tensor) -> Tensor:
 
 def disturbed(poses: Tensor, extent: Tensor) -> Tensor:
     """Move each of poses (R, 3, 4) by one of the first changes that `aligned` tries, always the same."""
-    changes = _draws(poses, 1, (TURN, SHIFT, ZOOM))[0]
+    changes = _draws(poses, QUICK, (TURN, SHIFT, ZOOM))[0]
     rows = torch.arange(len(poses), device=poses.device)
     return moved(poses, extent, changes)[rows, rows % len(changes)]
 

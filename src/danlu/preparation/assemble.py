@@ -28,6 +28,7 @@ from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
 from danlu.models.folding import fold_frozen_norms
 from danlu.models.packaged import PACKAGED
+from danlu.pose.alignment import QUICK
 from danlu.preparation.freezing import lr_factors, trains_only_head
 from danlu.preparation.head_first import fit_head, probe_samples
 from danlu.preparation.networks import build_network
@@ -135,7 +136,7 @@ def _probe_batches(prepared: Prepared) -> tuple[Batches, Batches | None]:
 
 
 def _judge_alignment(module: PoseDetector, prepared: Prepared) -> None:
-    """Let a network of poses see some training images, evenly spaced, the same ones in every process."""
+    """Show a network of poses some training images, evenly spaced, the same ones in every process."""
     train = prepared.split.train
     some = train[:: max(1, len(train) // JUDGED_IMAGES)][:JUDGED_IMAGES]
     for batch in make_batches(prepared, some, transforms(prepared)[1], batch_size=JUDGED_IMAGES).epoch():
@@ -165,8 +166,10 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
         fit_head(module, prepared, *_probe_batches(prepared))
     if isinstance(module, Pretrainer) and not restored:
         module.prepare(batch.inputs for batch in evaluation_batches(prepared, prepared.split.train, fabric).epoch())
-    if isinstance(module, PoseDetector) and not restored:
-        _judge_alignment(module, prepared)
+    if isinstance(module, PoseDetector):
+        module.effort = QUICK
+        if not restored:
+            _judge_alignment(module, prepared)
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None
     changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)
     fused = config.precision != "fp16" or all(setting is None for setting in changes_gradient)

@@ -40,6 +40,7 @@ from danlu.training.fit_closed_form import fit_closed_form
 from danlu.training.fit_network import fit_network, fit_worker
 from danlu.training.keep_features import keep_features
 from danlu.training.live_page import follow
+from danlu.training.validate_poses import validate_poses
 from danlu.user_objects import current, resume_command
 
 
@@ -146,6 +147,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
                 run, prepared, progress, job.from_folds.thresholds
             )
             if job.guidance.report:  # trials of a search are compared, not used
+                val_metrics = val_metrics or validate_poses(run, prepared)
                 calibration = calibrate(run, prepared, progress, job.from_folds.temperature)
                 keep_features(run, prepared)
         timings = {"data": job.seconds, "training": progress.earlier + time.perf_counter() - began}
