@@ -30,6 +30,7 @@ class TaskSpec:
     reason: why data of this type get this task, for the list of choices.
     goal: what a network learns, with the number of {classes} or the names of {columns}.
     metrics: names of the metrics that every evaluation has, as in the JSON output.
+    shown: those of them that each line of the progress of a training has.
     monitor: the one of them that selects the best weights on the validation set and heads the report.
     better: whether a high or a low value of `monitor` is better.
     loss: name and reason of the default loss; None if the network computes its own.
@@ -43,6 +44,7 @@ class TaskSpec:
     reason: Message
     goal: Message
     metrics: tuple[str, ...]
+    shown: tuple[str, ...]
     monitor: str
     better: Direction = "high"
     masks: bool = False
@@ -87,6 +89,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             reason=message("choice.task.classify", "classes"),
             goal=message("task.goal.classify", "one of {classes} classes for each sample"),
             metrics=("loss", "accuracy", "top5", "f1", "ece"),
+            shown=("loss", "accuracy"),
             monitor="accuracy",
             loss=("cross-entropy", message("choice.loss.classes", "exclusive classes")),
         ),
@@ -96,6 +99,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             reason=message("choice.task.multilabel", "several labels per image"),
             goal=message("task.goal.multilabel", "any of {classes} labels for each image"),
             metrics=("loss", "mAP", "f1", "f1_micro"),
+            shown=("loss", "mAP", "f1_micro"),
             monitor="mAP",
             loss=("binary-cross-entropy", message("choice.loss.labels", "each label is present or absent")),
         ),
@@ -105,6 +109,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             reason=NUMERIC_TARGET,
             goal=message("task.goal.regress", "numbers for each sample ({columns})"),
             metrics=("loss", "r2", "mae", "rmse"),
+            shown=("loss", "r2", "rmse"),
             monitor="r2",
             loss=("squared", NUMERIC_TARGET),
         ),
@@ -114,6 +119,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             reason=message("choice.task.detect", "boxes around objects"),
             goal=message("task.goal.detect", "boxes around objects of {classes} classes"),
             metrics=("loss", "mAP", "mAP50"),
+            shown=("loss", "mAP"),
             monitor="mAP",
             network=("yolo-nano", message("choice.network.anchor_free", "a fast anchor-free detector")),
         ),
@@ -123,6 +129,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             reason=message("choice.task.segment", "outlines of objects"),
             goal=message("task.goal.segment", "boxes and masks of objects of {classes} classes"),
             metrics=("loss", "mAP", "mAP50", "mask_mAP", "mask_mAP50"),
+            shown=("loss", "mAP", "mask_mAP"),
             monitor="mask_mAP",
             masks=True,
             network=("mask-rcnn", message("choice.network.masks", "predicts masks")),
@@ -133,6 +140,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             reason=message("choice.task.pose", "poses of objects in space"),
             goal=message("task.goal.pose", "position and rotation of objects of {classes} classes"),
             metrics=("loss", "add_s_01d", "auc_add", "auc_add_s"),
+            shown=("loss", "add_s_01d"),
             monitor="add_s_01d",
             poses=True,
             network=("pose-crop", message("choice.network.pose", "finds objects, then estimates the pose of each")),
@@ -143,6 +151,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             reason=message("choice.task.pretrain", "images without labels"),
             goal=message("task.goal.pretrain", "features of images without labels"),
             metrics=("loss", "baseline", "std", "rank"),
+            shown=("loss",),
             monitor="loss",
             better="low",
             keeps_last=True,
@@ -154,6 +163,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             reason=message("choice.task.semantic", "a class for each pixel"),
             goal=message("task.goal.semantic", "one of {classes} classes for each pixel"),
             metrics=("loss", "mIoU", "pixel_accuracy", "class_accuracy", "fw_IoU", "dice", "boundary_IoU"),
+            shown=("loss", "mIoU"),
             monitor="mIoU",
             loss=("cross-entropy", message("choice.loss.pixels", "exclusive classes of pixels")),
         ),

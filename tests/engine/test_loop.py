@@ -2,6 +2,7 @@
 
 import math
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ import danlu
 from danlu.config import Config, with_values
 from danlu.data.batches import Batches, Columns
 from danlu.engine.device import make_fabric
-from danlu.engine.display import RecentSpeed
+from danlu.engine.display import Display, RecentSpeed
 from danlu.engine.loop import Progress, Totals, Watcher, fit, train_epoch
 from danlu.preparation.assemble import make_plan
 from danlu.preparation.prepare import prepare
 from danlu.run.quantities import VOCABULARY
 from danlu.run.record import Record
+from danlu.task_spec import TASKS
 
 QUICK = {
     "model": "mlp",
@@ -144,6 +146,22 @@ def test_the_displayed_speed_is_that_of_the_last_seconds():
         shown = speed.add(1010 + 100 * second, 51.0 + second)
     assert shown == pytest.approx(100)
     assert speed.add(2010, 91.0) == pytest.approx(0)  # one pause longer than the window
+
+
+def test_the_line_of_an_epoch_has_the_monitored_metric_and_counts_the_time_of_validation():
+    lines = []
+    display = Display(Console(quiet=True), lines.append)
+    plan = SimpleNamespace(epochs=10, val=None, task=SimpleNamespace(spec=TASKS["pose"]))
+    row = {"train.loss": 1.0, "val.loss": 2.0, "val.add_s_01d": 0.5, "val.mssd": 0.4, "lr": 0.1, "seconds": 100.0}
+    display.on_epoch(plan, Progress(epoch=2, seconds=10.0), row | {"samples_per_second": 7.0}, False)
+    assert "val loss 2.0000 add_s_01d 0.5000  lr" in lines[0]
+    assert lines[0].endswith("6 min 40 s left")  # 8 epochs of 50 s
+
+
+@pytest.mark.parametrize("spec", TASKS.values(), ids=TASKS)
+def test_every_task_shows_the_metric_that_selects_its_weights(spec):
+    assert spec.monitor in spec.shown
+    assert set(spec.shown) <= set(spec.metrics)
 
 
 def test_patience_ends_a_training_and_the_best_weights_stay(tmp_path):

@@ -31,7 +31,6 @@ REFRESH_SECONDS = 0.2  # between updates of the bars; drawing costs training tim
 SPEED_WINDOW = 5.0  # seconds of training over which the displayed speed is averaged
 LINE_SECONDS = 30  # between lines inside an epoch where there is no terminal
 MIN_SECONDS_LEFT = 10.0  # of the training, to be printed after an epoch
-METRICS_SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "f1_micro", "mask_mAP")
 
 
 def epoch_line(plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> str:
@@ -40,7 +39,7 @@ def epoch_line(plan: Plan, progress: Progress, row: dict[str, Any], improved: bo
         translated("progress.epoch", "epoch {epoch}", epoch=f"{progress.epoch:>{len(str(plan.epochs))}}/{plan.epochs}")
     ]
     for split in ("train", "val"):
-        shown = [f"{metric_key(k)} {row[f'{split}.{k}']:.4f}" for k in METRICS_SHOWN if f"{split}.{k}" in row]
+        shown = [f"{metric_key(k)} {row[f'{split}.{k}']:.4f}" for k in plan.task.spec.shown if f"{split}.{k}" in row]
         if shown:
             words.append(f"{split_key(split)} {' '.join(shown)}")
     words.append(translated("progress.lr", "lr {lr}", lr=f"{row['lr']:.2g}"))
@@ -105,7 +104,7 @@ class Display(Watcher):
         last_is_kept = plan.val is None or plan.task.spec.keeps_last
         compared = plan.val is not None and not last_is_kept and compares(plan.val.samples, progress.epoch)
         line = epoch_line(plan, progress, row, improved and compared)
-        left = progress.seconds / max(progress.epoch, 1) * (plan.epochs - progress.epoch)
+        left = row["seconds"] / max(progress.epoch, 1) * (plan.epochs - progress.epoch)  # validation included
         if left >= MIN_SECONDS_LEFT:
             line += "  " + translated("progress.left", "{time} left", time=duration(left))
         self.say(line)
