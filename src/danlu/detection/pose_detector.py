@@ -134,7 +134,7 @@ class PoseDetector(Detector):
             of, better = image[chosen], poses[chosen].float()
             crops = ObjectCrops.around(images.float(), of, cameras.float()[of], surfaces, better)
             if rotations is not None:
-                better = turned_to_match(crops, better, rotations)
+                better = turned_to_match(crops, better, rotations, self.effort)
             poses[chosen] = aligned(crops, better, self.effort)
         for one, part in zip(found, poses.split([len(one) for one in found])):
             one.poses = part

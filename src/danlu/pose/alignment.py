@@ -24,8 +24,6 @@ POSES = 28  # around the current pose, in each round
 BEST = 6  # of these, whose mean is the next pose
 TURN, SHIFT, ZOOM = 0.12, 0.04, 0.05  # first standard deviations: radians about each axis, diameters, log depth
 AT_ONCE = 1 << 18  # max number of points of all poses compared in one operation
-
-CANDIDATES = 4  # rotations with the highest scores, each of which is improved before the best one is chosen
 CANDIDATE_TURN = 0.2  # as TURN: about half the angle between neighbouring rotations
 CANDIDATE_STEP = 8  # every eighth point is enough to compare many rotations
 
@@ -38,16 +36,18 @@ class Effort:
         rounds: Number of times that poses are drawn and compared.
         shrink: Factor of the standard deviations from round to round.
         step: Every how many-th point of the surface is compared.
+        candidates: Number of rotations that are improved before the best one is chosen, where none is known.
     """
 
     rounds: int
     shrink: float
     step: int
+    candidates: int
 
 
-THOROUGH = Effort(24, 0.9, 1)
-QUICK = Effort(8, 0.74, 2)  # for validation during a training: a fifth of the time
-OF_CANDIDATES = Effort(4, 0.74, 2)
+THOROUGH = Effort(24, 0.9, step=1, candidates=4)
+QUICK = Effort(8, 0.74, step=2, candidates=1)  # for validations during a training: a quarter of the time
+OF_CANDIDATES = Effort(4, 0.74, step=2, candidates=1)
 
 
 @dataclass(frozen=True)
@@ -94,27 +94,29 @@ def aligned(crops: ObjectCrops, poses: Tensor, effort: Effort = THOROUGH) -> Ten
     return torch.where(crops.surfaces.usable[:, None, None], torch.cat(found), poses)
 
 
-def turned_to_match(crops: ObjectCrops, poses: Tensor, rotations: Tensor) -> Tensor:
+def turned_to_match(crops: ObjectCrops, poses: Tensor, rotations: Tensor, effort: Effort = THOROUGH) -> Tensor:
     """Find the rotations that match the image best, near poses (R, 3, 4) in the camera's frame.
 
     Tried are the given ones and `rotations` (A, 3, 3) relative to the viewing ray; only the places are believed.
     """
     if not len(poses):
         return poses
-    found = [_turned(crops.rows(part), poses[part], rotations) for part in crops.parts(len(rotations))]
+    found = [
+        _turned(crops.rows(part), poses[part], rotations, effort.candidates) for part in crops.parts(len(rotations))
+    ]
     return torch.where(crops.surfaces.usable[:, None, None], torch.cat(found), poses)
 
 
-def _turned(crops: ObjectCrops, poses: Tensor, rotations: Tensor) -> Tensor:
+def _turned(crops: ObjectCrops, poses: Tensor, rotations: Tensor, count: int) -> Tensor:
     seen = crops.views.poses(poses)
     turns = torch.cat((seen[:, None, :, :3], rotations.to(seen).expand(len(seen), -1, 3, 3)), 1)
     tried = torch.cat((turns, seen[:, None, :, 3:].expand(-1, turns.shape[1], 3, 1)), -1)
-    chosen = scores_with_own_light(crops, tried, CANDIDATE_STEP).topk(CANDIDATES, 1).indices
+    chosen = scores_with_own_light(crops, tried, CANDIDATE_STEP).topk(count, 1).indices
     rows = torch.arange(len(seen), device=seen.device)
     candidates = tried[rows[:, None], chosen].flatten(0, 1)
-    repeated = crops.rows(rows.repeat_interleave(CANDIDATES))
+    repeated = crops.rows(rows.repeat_interleave(count))
     better = _improved(repeated, candidates, OF_CANDIDATES, (CANDIDATE_TURN, SHIFT, ZOOM))
-    better = better.unflatten(0, (-1, CANDIDATES))
+    better = better.unflatten(0, (-1, count))
     best = scores_with_own_light(crops, better, OF_CANDIDATES.step).argmax(1)
     return crops.views.back(better[rows, best])
 
