@@ -57,7 +57,7 @@ def split_lists(survey: Survey, images: Iterable[Path]) -> SplitLists:
     if not lines or len(problems) > max(1, (1 - MIN_FOUND) * lines) or len(found) < MIN_FOUND * len(wanted):
         return SplitLists({}, [], [])
     names = ", ".join(file.relative for files in lists.values() for file in files)
-    notes = [message("data.note.splits", "the splits are those of {names}", names=names)]
+    notes: list[str] = [message("data.note.splits", "the splits are those of {names}", names=names)]
     if left := len(wanted) - len(found):
         notes.append(message("data.note.images_none_lists", "{left} images are in none of these lists", left=left))
     return SplitLists(found, notes, problems)
@@ -83,7 +83,7 @@ def _numbered(survey: Survey, images: Iterable[Path]) -> SplitLists | None:
             found[image.path] = TRAIN if flags[number] == "1" else TEST
     if len(found) < MIN_FOUND * len(wanted):
         return None
-    notes = [message("data.note.splits_train_test_split", "the splits are those of train_test_split.txt")]
+    notes: list[str] = [message("data.note.splits_train_test_split", "the splits are those of train_test_split.txt")]
     if any(file.name == "bounding_boxes.txt" for file in survey.files):
         notes.append(
             message(

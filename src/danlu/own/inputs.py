@@ -155,7 +155,7 @@ def _frame(frame: Any, options: ReadOptions, where: str) -> SplitData:
             ),
             NOTHING,
         )
-    notes = (
+    notes: list[str] = (
         [message("own.note.target_column_name", "the target is column {target!r}, by its name", target=target)]
         if options.target is None
         else []

@@ -132,7 +132,7 @@ def numbered(labels: np.ndarray, names: Sequence[str] | None, keep: bool) -> tup
             return torch.from_numpy(labels.astype(np.int64)), tuple(names), []
         if keep and low == 0 and high < 10 * len(distinct):
             missing = sorted(set(range(high + 1)) - set(distinct.tolist()))
-            notes = (
+            notes: list[str] = (
                 [
                     message(
                         "own.note.no_sample_of", "no sample of class {listed}", listed=", ".join(map(str, missing[:8]))

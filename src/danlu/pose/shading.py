@@ -42,7 +42,8 @@ class Surfaces:
     @classmethod
     def of(cls, surface: Tensor, unhidden: Tensor, labels: Tensor) -> Surfaces:
         """Select the surfaces of objects of classes (R,) from those of all classes, (K, 3, P, 3) and (K, V, P)."""
-        return cls(*surface[labels].unbind(1), unhidden[labels])
+        points, normals, colours = surface[labels].unbind(1)
+        return cls(points, normals, colours, unhidden[labels])
 
     def rows(self, index: Tensor) -> Surfaces:
         """Some of the objects, int64 (r,)."""

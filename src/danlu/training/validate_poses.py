@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danlu.inference.loaded_run import load
+from danlu.inference.load import load
 from danlu.inference.measure import measure
 from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run

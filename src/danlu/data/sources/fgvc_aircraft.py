@@ -63,7 +63,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
                     )
                 )
     others = [one for one in found if one != level]
-    notes = (
+    notes: list[str] = (
         [
             message(
                 "data.note.level_of_classes",

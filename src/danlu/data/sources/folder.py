@@ -240,7 +240,7 @@ def _remarks(
 ) -> list[str]:
     """Create notes about classes with one image and files with a wrong extension."""
     count = Counter(listing.classes[i] for i in good)
-    notes = [
+    notes: list[str] = [
         message("data.note.class_single_image", "class {name!r} has a single image", name=name)
         for name, n in sorted(count.items())
         if n == 1
