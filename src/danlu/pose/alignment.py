@@ -35,7 +35,7 @@ class Effort:
     Args:
         rounds: Number of times that poses are drawn and compared.
         shrink: Factor of the standard deviations from round to round.
-        step: Every how many-th point of the surface is compared.
+        step: Interval between the points of the surface that are compared; 1 for all of them.
         candidates: Number of rotations that are improved before the best one is chosen, where none is known.
     """
 
