@@ -174,7 +174,7 @@ class ImageIndex:
 
     def notes(self) -> list[str]:
         """Notes on names that matched only inexactly, and on images passed over as copies."""
-        notes = [
+        notes: list[str] = [
             message(
                 "data.note.drawings_or_copies",
                 "{count} images of {folder}/ are not read: drawings or copies of others",
