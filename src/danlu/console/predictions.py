@@ -41,7 +41,11 @@ def _answer_cells(row: Prediction) -> tuple[str, str, str, str]:
         named = {name for name, _ in row.labels}
         others = ", ".join(f"{name} {value:.3f}" for name, value in row.top or [] if name not in named)
         return row.path, found or translated("console.no_label", "no label"), "", others
-    return row.path, f"{row.value:.6g}" if row.value is not None else str(row.targets), "", ""
+    if row.areas is not None:
+        return row.path, ", ".join(f"{name} {fraction:.1%}" for name, fraction in row.areas.items()), "", ""
+    if row.value is not None:
+        return row.path, f"{row.value:.6g}", "", ""
+    return row.path, ", ".join(f"{name} {value:.6g}" for name, value in (row.targets or {}).items()), "", ""
 
 
 def _print_objects(console: Console, predictions: Sequence[Prediction]) -> None:
