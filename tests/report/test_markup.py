@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from danlu.report.markup import file_name
+from danlu.report.markup import file_name, label, short_label
+from danlu.run.names import SPLIT_TITLES
+from danlu.run.quantities import METRICS
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,10 @@ from danlu.report.markup import file_name
 )
 def test_folders_of_a_file_are_apart_from_its_name(name: str, html: str) -> None:
     assert file_name(name) == html
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_has_a_name_for_readers(metric):
+    assert "_" not in label(metric)
+    assert "_" not in short_label(metric)
+    assert "_" not in label(metric, within=SPLIT_TITLES["test"])

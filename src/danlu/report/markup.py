@@ -51,6 +51,31 @@ LABELS: dict[str, str] = {
     "mask": message("metric.name.mask", "Mask loss"),
     "l1": message("metric.name.l1", "L1 loss"),
     "auxiliary": message("metric.name.auxiliary", "Loss of earlier layers"),
+    "mIoU": message("metric.name.mIoU", "Mean IoU"),
+    "pixel_accuracy": message("metric.name.pixel_accuracy", "Pixel accuracy"),
+    "class_accuracy": message("metric.name.class_accuracy", "Mean recall of pixels"),
+    "fw_IoU": message("metric.name.fw_IoU", "IoU weighted by pixels"),
+    "dice": message("metric.name.dice", "Dice"),
+    "boundary_IoU": message("metric.name.boundary_IoU", "IoU near contours"),
+    "add_s_01d": message("metric.name.add_s_01d", "ADD(-S) < 0.1 d"),
+    "auc_add": message("metric.name.auc_add", "AUC of ADD"),
+    "auc_add_s": message("metric.name.auc_add_s", "AUC of ADD-S"),
+    "auc_add_ycb": message("metric.name.auc_add_ycb", "AUC of ADD, YCB toolbox"),
+    "auc_add_s_ycb": message("metric.name.auc_add_s_ycb", "AUC of ADD-S, YCB toolbox"),
+    "rotation": message("metric.name.rotation", "Rotation error, degrees"),
+    "translation": message("metric.name.translation", "Translation error, m"),
+    "centre": message("metric.name.centre", "Centre error, px"),
+    "depth": message("metric.name.depth", "Depth error"),
+    "found": message("metric.name.found", "Objects found"),
+    "within_5cm_5deg": message("metric.name.within_5cm_5deg", "Within 5 cm and 5 degrees"),
+    "projection_5px": message("metric.name.projection_5px", "Projected within 5 px"),
+    "mssd": message("metric.name.mssd", "MSSD recall"),
+    "mspd": message("metric.name.mspd", "MSPD recall"),
+    "rotation_loss": message("metric.name.rotation_loss", "Rotation loss"),
+    "score_loss": message("metric.name.score_loss", "Rotation anchor loss"),
+    "centre_loss": message("metric.name.centre_loss", "Centre loss"),
+    "depth_loss": message("metric.name.depth_loss", "Depth loss"),
+    "pixel": message("metric.name.pixel", "Pixel label loss"),
     "r2": "R²",
 }
 SHORT: dict[str, str] = {
@@ -88,6 +113,15 @@ SHORT: dict[str, str] = {
     "r2": "R²",
     "mae": "MAE",
     "rmse": "RMSE",
+    "rotation_loss": message("metric.short.rotation_loss", "rotation"),
+    "score_loss": message("metric.short.score_loss", "anchor"),
+    "centre_loss": message("metric.short.centre_loss", "centre"),
+    "depth_loss": message("metric.short.depth_loss", "depth"),
+    "pixel": message("metric.short.pixel", "pixel"),
+    "auc_add_ycb": message("metric.short.auc_add_ycb", "ADD, YCB"),
+    "auc_add_s_ycb": message("metric.short.auc_add_s_ycb", "ADD-S, YCB"),
+    "within_5cm_5deg": message("metric.short.within_5cm_5deg", "5 cm, 5 degrees"),
+    "projection_5px": message("metric.short.projection_5px", "projection"),
 }
 MASK = message("report.mask", "Mask")
 
@@ -166,9 +200,9 @@ def label(metric: str, within: Message | None = None) -> str:
 
 
 def short_label(metric: str) -> str:
-    """Short display name of a metric, for buttons and legends."""
+    """Display name of a metric for buttons and legends, shorter than `label` where there is a shorter one."""
     own = metric.removeprefix("mask_")
-    name = str(SHORT.get(own, own))
+    name = str(SHORT.get(own, LABELS.get(own, own)))
     return (
         name
         if own == metric

@@ -52,6 +52,9 @@ RESULTS = {  # type of the targets -> sections of the results and of the mistake
     "none": (pretraining_section, PLAIN_RESULTS[1]),
     "map": (maps_section, PLAIN_RESULTS[1]),
 }
+# Metrics beside the main one at the top of the page, the first of those that a run has.
+HEADLINE = ("mask_mAP50", "mAP50", "boundary_IoU", "rotation", "r2", "rmse", "mae", "f1", "ece")
+HEADLINE += ("baseline", "rank", "loss")
 TABLE_ONLY = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # metrics without a curve
 
 
@@ -301,14 +304,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
     """Up to four key numbers, the main metric first and largest."""
     metrics = summary.get("metrics") or {}
     first = _main_metric(summary)
-    names = [
-        first,
-        *(
-            n
-            for n in ("mask_mAP50", "mAP50", "r2", "rmse", "mae", "f1", "ece", "baseline", "rank", "loss")
-            if n != first
-        ),
-    ]
+    names = [first, *(name for name in HEADLINE if name != first)]
     split = next((s for s in ("test", "val", "train") if metrics.get(s)), "test")
     wanted = [("test", first), ("val", first), *((split, name) for name in names[1:])]
     found = [(s, n, (metrics.get(s) or {}).get(n)) for s, n in wanted]
