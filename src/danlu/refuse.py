@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from danlu.message import Message, message
 
@@ -43,6 +44,11 @@ class Failure(RuntimeError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+def shape_of(array: Any) -> Message:
+    """Phrase for the shape of an array or a tensor that is not the wanted one."""
+    return message("refuse.shape", "shape {shape}", shape=str(tuple(array.shape)))
 
 
 def nearest(word: object, choices: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from danlu.data.batches import Transform
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shape_of
 
 MAX_FRAMES = 16  # taken of each clip by default
 COLOURS = (1, 3)  # channels of a frame
@@ -61,7 +61,7 @@ def as_clips(array: Tensor, where: str, *, as_given: bool = False) -> Tensor:
         return array[:, :, None]
     wanted = message("data.wanted.clips", "clips (N, T, C, H, W) of 1 or 3 channels")
     if array.ndim != 5:
-        raise refusal(where, wanted, message("data.got.shape", "shape {shape}", shape=str(tuple(array.shape))))
+        raise refusal(where, wanted, shape_of(array))
     places = [axis for axis in (1, 2, 4) if array.shape[axis] in COLOURS]
     if as_given:
         places = [axis for axis in places if axis == 2]
@@ -79,7 +79,7 @@ def as_clips(array: Tensor, where: str, *, as_given: bool = False) -> Tensor:
             )
         )
     if not places:
-        raise refusal(where, wanted, message("data.got.shape", "shape {shape}", shape=str(tuple(array.shape))))
+        raise refusal(where, wanted, shape_of(array))
     return array.movedim(places[0], 2)
 
 

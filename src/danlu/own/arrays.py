@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu.data.clips import as_clips, frame_numbers, frames_to_take
 from danlu.message import message
-from danlu.refuse import refusal
+from danlu.refuse import refusal, shape_of
 
 
 def array_inputs(array: Any, raw: bool, where: str, frames: int | None = None) -> Tensor:
@@ -50,9 +50,7 @@ def array_inputs(array: Any, raw: bool, where: str, frames: int | None = None) -
                 "own.wanted.images_channels_network_your",
                 "images (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels, or a network of your own (model=)",
             )
-            raise refusal(
-                f"inputs of {where}", wanted, message("own.got.shape", "shape {shape}", shape=str(tuple(tensor.shape)))
-            )
+            raise refusal(f"inputs of {where}", wanted, shape_of(tensor))
         return images
     if tensor.ndim > 4:
         wanted = message(
@@ -60,9 +58,7 @@ def array_inputs(array: Any, raw: bool, where: str, frames: int | None = None) -
             "rows (N, D), images (N, C, H, W), clips (N, T, C, H, W), or a network of your own for other shapes "
             "(model=)",
         )
-        raise refusal(
-            f"inputs of {where}", wanted, message("own.got.shape", "shape {shape}", shape=str(tuple(tensor.shape)))
-        )
+        raise refusal(f"inputs of {where}", wanted, shape_of(tensor))
     return tensor
 
 
@@ -75,9 +71,7 @@ def _byte_images(tensor: Tensor, raw: bool, where: str) -> Tensor:
         wanted = message(
             "own.wanted.images_channels", "images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels"
         )
-        raise refusal(
-            f"inputs of {where}", wanted, message("own.got.shape", "shape {shape}", shape=str(tuple(tensor.shape)))
-        )
+        raise refusal(f"inputs of {where}", wanted, shape_of(tensor))
     return tensor.float() / 255
 
 
@@ -106,7 +100,7 @@ def _tensor(array: Any, where: str) -> Tensor:
         raise refusal(
             where,
             message("own.wanted.array_something", "an array with something in it"),
-            message("own.got.shape", "shape {shape}", shape=str(tuple(tensor.shape))),
+            shape_of(tensor),
         )
     return tensor
 

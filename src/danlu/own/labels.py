@@ -12,7 +12,7 @@ from torch import Tensor
 from danlu.data.sources.targets import decide, to_classes, to_numbers
 from danlu.message import message
 from danlu.own.loss import BINARY_KINDS, CLASS_KINDS, NUMBER_KINDS
-from danlu.refuse import Refusal, either, refusal
+from danlu.refuse import Refusal, either, refusal, shape_of
 from danlu.task_spec import TASKS, TaskName, label_task, targets_of
 
 UNKNOWN_LOSS = "own"  # of the user, whose targets may be anything
@@ -40,7 +40,7 @@ def as_labels(values: Any, where: str) -> np.ndarray:
         raise refusal(
             where,
             message("own.wanted.class_numbers", "one class (N,), or numbers (N,) or (N, T)"),
-            message("own.got.shape", "shape {shape}", shape=str(array.shape)),
+            shape_of(array),
         )
     if array.ndim == 2 and array.dtype.kind not in "iufb":
         raise refusal(
@@ -91,11 +91,11 @@ def _task_of_several(labels: np.ndarray, task: TaskName | None, loss: str | None
     binary = labels.ndim == 2 and set(np.unique(labels).tolist()) <= {0, 1}
     if targets_of(task) == "labels" and not binary:
         wanted = message("own.wanted.labels_multilabel", "0 or 1 for each label, of shape (N, K), to predict labels")
-        raise refusal(where, wanted, message("own.got.shape", "shape {shape}", shape=str(labels.shape)))
+        raise refusal(where, wanted, shape_of(labels))
     if targets_of(task) == "class" or (task is None and loss in CLASS_KINDS and is_one_hot(labels)):
         if not is_one_hot(labels):
             wanted = message("own.wanted.label_per_sample_classify", "one label per sample to classify")
-            raise refusal(where, wanted, message("own.got.shape", "shape {shape}", shape=str(labels.shape)))
+            raise refusal(where, wanted, shape_of(labels))
         return label_task(False)
     if task is None and binary and not table and loss in (None, "binary-cross-entropy", *BINARY_KINDS):
         return label_task(True)

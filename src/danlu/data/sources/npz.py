@@ -18,7 +18,7 @@ from danlu.data.dataset import TEST, TRAIN, VAL, Dataset
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.unpacking import check_npz
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, shape_of
 from danlu.task_spec import TASKS, label_task, targets_of
 
 INPUTS = ("x", "images", "data", "inputs", "features")
@@ -47,7 +47,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
             raise refusal(
                 f"{y} in {path}",
                 message("data.wanted.npz_shape", "of shape (N,) or (N, T)"),
-                message("data.got.shape", "shape {shape}", shape=str(arrays[y].shape)),
+                shape_of(arrays[y]),
             )
         if len(arrays[x]) != len(arrays[y]):
             raise Refusal(
@@ -83,7 +83,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
             raise refusal(
                 where,
                 message("data.wanted.label_per_sample_task", "one label per sample for --task classify"),
-                message("data.got.shape", "shape {shape}", shape=str(raw.shape)),
+                shape_of(raw),
             )
         numbers = to_numbers(raw, where) if raw.dtype.kind in "iufb" else None
         if numbers is None or wanted == "class":
@@ -183,13 +183,13 @@ def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
                 "data.wanted.columns_images",
                 "columns (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), or clips (N, T, C, H, W)",
             ),
-            message("data.got.shape", "shape {shape}", shape=str(x.shape)),
+            shape_of(x),
         )
     if x.size == 0:
         raise refusal(
             where,
             message("data.wanted.non_empty_array", "a non-empty array"),
-            message("data.got.shape", "shape {shape}", shape=str(x.shape)),
+            shape_of(x),
         )
     if x.shape[1:] != shape:
         raise refusal(
@@ -284,6 +284,6 @@ def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
         raise refusal(
             f"images {name} in {path}",
             message("data.wanted.most_channels", "of at most {max_channels} channels", max_channels=MAX_CHANNELS),
-            message("data.got.shape", "shape {shape}", shape=str(x.shape)),
+            shape_of(x),
         )
     return torch.from_numpy(np.ascontiguousarray(x))

@@ -21,7 +21,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danlu.message import message
-from danlu.refuse import NOTHING, refusal
+from danlu.refuse import NOTHING, refusal, shape_of
 
 LossFunction = Callable[[Any, Any], Tensor]
 
@@ -104,7 +104,7 @@ class Objective:
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             got: object = type(loss).__name__
             if isinstance(loss, Tensor):
-                got = message("doctor.got.shape", "shape {shape}", shape=str(tuple(loss.shape)))
+                got = shape_of(loss)
             raise refusal(
                 "loss_fn",
                 message("doctor.wanted.mean_over_batch_number", "the mean over a batch, one number"),
