@@ -42,12 +42,12 @@ class Effort:
     rounds: int
     shrink: float
     step: int
-    candidates: int
+    candidates: int = 1
 
 
 THOROUGH = Effort(24, 0.9, step=1, candidates=4)
-QUICK = Effort(8, 0.74, step=2, candidates=1)  # for validations during a training: a quarter of the time
-OF_CANDIDATES = Effort(4, 0.74, step=2, candidates=1)
+QUICK = Effort(8, 0.74, step=2)  # for validations during a training: a quarter of the time
+OF_CANDIDATES = Effort(4, 0.74, step=2)
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,8 @@ def turned_to_match(crops: ObjectCrops, poses: Tensor, rotations: Tensor, effort
     """
     if not len(poses):
         return poses
-    found = [
-        _turned(crops.rows(part), poses[part], rotations, effort.candidates) for part in crops.parts(len(rotations))
-    ]
+    parts = crops.parts(-(-len(rotations) // CANDIDATE_STEP))  # they are compared at this fraction of the points
+    found = [_turned(crops.rows(part), poses[part], rotations, effort.candidates) for part in parts]
     return torch.where(crops.surfaces.usable[:, None, None], torch.cat(found), poses)
 
 
