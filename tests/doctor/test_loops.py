@@ -83,35 +83,9 @@ def test_agent_acting_on_its_training_data_is_not_a_leak() -> None:
     assert doctor.ledger.last("run.forwards", "val") == 0
 
 
-@pytest.mark.parametrize("updated", [True, False])
-@pytest.mark.parametrize("by_loss", [True, False])
-def test_an_average_of_the_weights_that_is_evaluated_must_be_updated(updated: bool, by_loss: bool) -> None:
-    model = network()
-    average, scores = copy.deepcopy(model), []
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    with danlu.watch(model, optimizer, budget=math.inf) as doctor:
-        for _ in range(8):
-            for rows in torch.randperm(256).split(32):
-                optimizer.zero_grad()
-                classify(model, rows).backward()
-                optimizer.step()
-                with torch.no_grad():
-                    for averaged, trained in zip(average.parameters(), model.parameters() if updated else ()):
-                        averaged.lerp_(trained, 0.2)
-            with torch.no_grad():
-                if by_loss:
-                    classify(average, torch.arange(256))
-                else:
-                    scores.append((average(X).argmax(1) == Y).float().mean().item())
-                    doctor.epoch(val_accuracy=scores[-1])
-    assert ("loop.stale_evaluation" in alarms(doctor)) is not updated
-
-
-@pytest.mark.parametrize("decay", [0.9, 0.9999])
-def test_an_average_of_the_weights_must_follow_them_in_the_time_there_is(decay: float) -> None:
-    model = network()
-    average = copy.deepcopy(model)
-    optimizer = torch.optim.Adam(model.parameters(), 2e-2)
+def average_watched(model: nn.Module, average: nn.Module, lr: float, rate: float, evaluate: Callable) -> Doctor:
+    """Train while `average` follows by a fraction `rate` of the distance in each step; evaluate(doctor) each epoch."""
+    optimizer = torch.optim.Adam(model.parameters(), lr)
     with danlu.watch(model, optimizer, budget=math.inf) as doctor:
         for _ in range(8):
             for rows in torch.randperm(256).split(32):
@@ -120,9 +94,33 @@ def test_an_average_of_the_weights_must_follow_them_in_the_time_there_is(decay: 
                 optimizer.step()
                 with torch.no_grad():
                     for averaged, trained in zip(average.parameters(), model.parameters()):
-                        averaged.lerp_(trained, 1 - decay)
+                        averaged.lerp_(trained, rate)
             with torch.no_grad():
-                classify(average, torch.arange(256))
+                evaluate(doctor)
+    return doctor
+
+
+@pytest.mark.parametrize("updated", [True, False])
+@pytest.mark.parametrize("by_loss", [True, False])
+def test_an_average_of_the_weights_that_is_evaluated_must_be_updated(updated: bool, by_loss: bool) -> None:
+    model = network()
+    average = copy.deepcopy(model)
+
+    def evaluate(doctor: Doctor) -> None:
+        if by_loss:
+            classify(average, torch.arange(256))
+        else:
+            doctor.epoch(val_accuracy=(average(X).argmax(1) == Y).float().mean().item())
+
+    doctor = average_watched(model, average, 1e-2, 0.2 if updated else 0.0, evaluate)
+    assert ("loop.stale_evaluation" in alarms(doctor)) is not updated
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.9999])
+def test_an_average_of_the_weights_must_follow_them_in_the_time_there_is(decay: float) -> None:
+    model = network()
+    average = copy.deepcopy(model)
+    doctor = average_watched(model, average, 2e-2, 1 - decay, lambda _: classify(average, torch.arange(256)))
     assert ("loop.stale_evaluation" in alarms(doctor)) is (decay == 0.9999)
 
 

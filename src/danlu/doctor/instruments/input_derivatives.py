@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.budget import is_scheduled
+from danlu.doctor.graph import between
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.losses import SUMS
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
@@ -65,16 +66,12 @@ class InputDerivatives(Instrument):
 
 def reaches(node: Any, parameters: Collection[int]) -> bool:
     """Return whether a term of a loss depends on one of the parameters (ids), as far as `MAX_NODES` nodes show."""
-    seen, pending = set(), [node] if node is not None else []
-    while pending and len(seen) < MAX_NODES:
-        current = pending.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        if id(getattr(current, "variable", None)) in parameters:
+    seen = 0
+    for one in between(node, None, MAX_NODES):
+        if id(getattr(one, "variable", None)) in parameters:
             return True
-        pending += [source for source, _ in current.next_functions if source is not None]
-    return bool(pending)
+        seen += 1
+    return seen == MAX_NODES
 
 
 def made_graph() -> bool:

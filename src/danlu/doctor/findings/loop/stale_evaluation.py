@@ -44,27 +44,27 @@ def stale_evaluation(ledger: Ledger) -> Iterable[Finding]:
     if found is not None:
         what, values = found
         facts = {"what": what, "value": values[-1], "times": len(values), "first": blocks[0], "late": blocks[-1]}
-        facts |= {"problem": NEVER, "do": UPDATE, "fix": "update"}
-        facts["seen"] = message(
+        seen = message(
             "finding.loop.stale_evaluation.constant",
             "{what} was exactly {value} in each of {times} evaluations, while the training loss fell from {first} to {late}. So "
             "another model is evaluated, such as a copy or an average of the weights (EMA) that is never updated, or the figure "
             "does not depend on the predictions.",
-            **{name: facts[name] for name in ("what", "value", "times", "first", "late")},
+            **facts,
         )
+        facts |= {"seen": seen, "problem": NEVER, "do": UPDATE, "fix": "update"}
         yield Finding("loop.stale_evaluation", "error", 0.9, "", facts)
         return
     values, chance = losses_of_others(ledger), chance_loss(ledger)
     if chance and not ledger.has("loss.mean", "val") and follows_too_slowly(values, blocks[-1], chance):
         facts = {"value": values[-1], "times": len(values), "late": blocks[-1], "chance": chance}
-        facts |= {"problem": HARDLY, "do": FASTER, "fix": "faster"}
-        facts["seen"] = message(
+        seen = message(
             "finding.loop.stale_evaluation.slow",
             "The training loss is down to {late}, but the loss computed without gradients, of other weights, is still {value} "
             "after {times} evaluations, near chance level ({chance}). An average of the weights (EMA) whose decay is too near 1 "
             "still consists of the initial weights.",
-            **{name: facts[name] for name in ("late", "value", "times", "chance")},
+            **facts,
         )
+        facts |= {"seen": seen, "problem": HARDLY, "do": FASTER, "fix": "faster"}
         yield Finding("loop.stale_evaluation", "error", 0.85, "", facts)
 
 
