@@ -147,7 +147,8 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
                 run, prepared, progress, job.from_folds.thresholds
             )
             if job.guidance.report:  # trials of a search are compared, not used
-                val_metrics = val_metrics or validate_poses(run, prepared)
+                if job.guidance.use_test and len(prepared.split.test):  # else the summary measures the validation set
+                    val_metrics = val_metrics or validate_poses(run, prepared)
                 calibration = calibrate(run, prepared, progress, job.from_folds.temperature)
                 keep_features(run, prepared)
         timings = {"data": job.seconds, "training": progress.earlier + time.perf_counter() - began}
