@@ -53,8 +53,20 @@ RESULTS = {  # type of the targets -> sections of the results and of the mistake
     "map": (maps_section, PLAIN_RESULTS[1]),
 }
 # Metrics beside the main one at the top of the page, the first of those that a run has.
-HEADLINE = ("mask_mAP50", "mAP50", "boundary_IoU", "rotation", "r2", "rmse", "mae", "f1", "ece")
-HEADLINE += ("baseline", "rank", "loss")
+HEADLINE = (
+    "mask_mAP50",
+    "mAP50",
+    "boundary_IoU",
+    "rotation",
+    "r2",
+    "rmse",
+    "mae",
+    "f1",
+    "ece",
+    "baseline",
+    "rank",
+    "loss",
+)
 TABLE_ONLY = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # metrics without a curve
 
 
