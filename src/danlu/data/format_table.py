@@ -364,7 +364,7 @@ FORMATS = {
         label_masks.open,
         ("semantic",),
         "images/NAME.jpg, masks/NAME.png of class numbers, a palette, 0 and 255, or colours (class_dict.csv); VOC's "
-        "SegmentationClass; Cityscapes' leftImg8bit and gtFine",
+        "SegmentationClass; Cityscapes' leftImg8bit and gtFine; ADE20K with objectInfo150.txt; CamVid with codes.txt",
         "sources/test_label_masks.py",
         sets="Penn-Fudan as VOC",
         mask_files=True,

@@ -15,6 +15,7 @@ from danlu.data.text_files import read_lines
 from danlu.message import message
 
 PARTITIONS = {"0": TRAIN, "1": VAL, "2": TEST}
+MAX_HELD_OUT = 0.6  # fraction of the images in lists without one of the training set
 MIN_FOUND = 0.9  # fraction of the lines that name images, and of the images that are named
 
 
@@ -29,8 +30,9 @@ class SplitLists(NamedTuple):
 def split_lists(survey: Survey, images: Iterable[Path]) -> SplitLists:
     """Splits of the images by the text files of a data set that list them.
 
-    A line is the path of an image, with or without its extension ("apple_pie/1005649"). No split is returned without a
-    list of the training set and another one, or for lists that do not cover the images.
+    A line is the path of an image, with or without its extension ("apple_pie/1005649"). Without a list of the training
+    set, the images that no list names are the training set. No split is returned for other lists that do not cover the
+    images, or for a single list of the training set.
     """
     if (listed := _numbered(survey, images) or _partition(survey, images)) is not None:
         return listed
@@ -39,7 +41,7 @@ def split_lists(survey: Survey, images: Iterable[Path]) -> SplitLists:
         if (split := split_of(file.stem)) != UNASSIGNED:
             lists.setdefault(split, []).append(file)
     several = [files for files in lists.values() if len(files) > 1]
-    if TRAIN not in lists or len(lists) < 2 or several:
+    if lists.keys() <= {TRAIN} or several:
         return SplitLists({}, [], [])
     wanted = set(images)
     index = ImageIndex([file for file in survey.images if file.path in wanted], survey.root)
@@ -54,9 +56,14 @@ def split_lists(survey: Survey, images: Iterable[Path]) -> SplitLists:
                 problems.append(Problem(f"{file.relative} {line}", image))
             else:
                 found[image.path] = split
-    if not lines or len(problems) > max(1, (1 - MIN_FOUND) * lines) or len(found) < MIN_FOUND * len(wanted):
+    covering = len(found) >= MIN_FOUND * len(wanted) if TRAIN in lists else len(found) <= MAX_HELD_OUT * len(wanted)
+    if not lines or len(problems) > max(1, (1 - MIN_FOUND) * lines) or not covering:
         return SplitLists({}, [], [])
     names = ", ".join(file.relative for files in lists.values() for file in files)
+    if TRAIN not in lists:
+        text = "{names} name the images of their split; the others are the training set"
+        note = message("data.note.splits_without_train", text, names=names)
+        return SplitLists({path: found.get(path, TRAIN) for path in wanted}, [note], problems)
     notes: list[str] = [message("data.note.splits", "the splits are those of {names}", names=names)]
     if left := len(wanted) - len(found):
         notes.append(message("data.note.images_none_lists", "{left} images are in none of these lists", left=left))

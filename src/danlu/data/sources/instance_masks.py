@@ -31,6 +31,7 @@ from danlu.data.sources.mask_files import (
 )
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
+from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal
 from danlu.data.text_files import read_lines
 from danlu.message import message
@@ -82,6 +83,8 @@ def look(survey: Survey) -> Evidence | None:
     if not pairs or survey.is_file:
         return None
     masks = [pair.mask for pair in pairs]
+    if all(normal(mask.folder[-1]) == CLASS_FOLDER for mask in masks):
+        return None  # classes by the name of their folder, without objects: `label_masks` reads them
     folder, images = "/".join(masks[0].folder), "/".join(pairs[0].image.folder) or "."
     seen = message(
         "data.seen.masks", "{count} masks in {folder}/ named like images in {images}/",
@@ -168,7 +171,7 @@ def open_objects(path: Path | Survey, config: DataConfig, task: Task | None = No
     problems = [Problem("/".join(folder), lonely) for folder in _lonely_groups(survey, groups)]
     masks = bad = 0
     for image, files in groups.items():
-        one = Labelled(image.path, f"{'/'.join(files[0].folder)}", split=_split(image))
+        one = Labelled(image.path, f"{'/'.join(files[0].folder)}", split=split_of_path(image.folder))
         for file in files:
             masks += 1
             try:
@@ -313,12 +316,6 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 def _size(values: np.ndarray) -> tuple[int, int]:
     return values.shape[0], values.shape[1]
-
-
-def _split(file: File) -> int:
-    from danlu.data.split_names import split_of_path
-
-    return split_of_path(file.folder)
 
 
 # --- folders -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Also Pascal VOC's SegmentationClass and Cityscapes' gtFine. The class names come
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import UNREADABLE, ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.label_maps import LabelMap, MaskClasses, as_colours, grey_as_colours, read_values
-from danlu.data.sources.class_lists import class_list, names_of
 from danlu.data.sources.instance_masks import CLASS_FOLDER, no_pairs
 from danlu.data.sources.label_set_names import CITYSCAPES, CITYSCAPES_TRAIN, VOC, VOC_COLOURS
 from danlu.data.sources.labelled import image_files, relative
+from danlu.data.sources.mask_classes import ade_classes, listed_classes
 from danlu.data.sources.mask_files import (
     LOSSY,
     Kind,
@@ -37,11 +36,11 @@ from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import Survey, as_survey, normal
+from danlu.data.survey import File, Survey, as_survey, normal
 from danlu.data.text_files import read_lines
 from danlu.message import message
 from danlu.objects import IGNORE
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal
 
 FORM = "label masks"
 OBJECT_FOLDER = "segmentationobject"
@@ -50,8 +49,6 @@ MAX_COLOURS = 64  # of masks without a list of colours; more come from a lossy f
 VOID = {"void", "ignore", "__ignore__", "unlabeled", "unlabelled", "unknown"}  # names of classes that are left out
 CITYSCAPES_MASK = re.compile(r"(.+)_gt(?:Fine|Coarse)_label(Train)?Ids$", re.I)
 CITYSCAPES_IMAGE = "_leftImg8bit"
-CVAT_LIST = "labelmap.txt"  # of "name:r,g,b:parts:actions"
-CLASS_FILES = ("class_dict.csv", "_classes.csv", "label_colors.txt", "class_names.txt", "codes.txt", CVAT_LIST)
 LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  # of ImageSets/Segmentation
 
 
@@ -70,7 +67,9 @@ def look(survey: Survey) -> Evidence | None:
     pairs = label_pairs(survey)
     if any(file.folder and normal(file.folder[-1]) == OBJECT_FOLDER for file in survey.images):
         return None  # VOC's instances, whose classes are those of the masks here: `instance_masks` reads both
-    if not pairs or not (_is_known_layout(pairs) or kind_of(survey, pairs) in ("classes", "colours")):
+    kind = kind_of(survey, pairs) if pairs else "empty"
+    named = kind == "unclear" and bool(ade_classes(survey) or listed_classes(survey)[0])
+    if not pairs or not (_is_known_layout(pairs) or named or kind in ("classes", "colours")):
         return None
     folder = "/".join(pairs[0].mask.folder) or "."
     seen = message("data.seen.label_masks", "{count} masks of classes in {folder}/", count=len(pairs), folder=folder)
@@ -115,14 +114,17 @@ def _folder_pairs(survey: Survey) -> list[MaskPair]:
 
 
 def _cityscapes_pairs(survey: Survey) -> list[MaskPair]:
-    images = {file.stem.removesuffix(CITYSCAPES_IMAGE): file for file in survey.images
+    """Images and masks of the same name, and in the same folders below leftImg8bit/ and gtFine/."""
+    images = {(file.folder[-2:], file.stem.removesuffix(CITYSCAPES_IMAGE)): file for file in survey.images
               if file.stem.endswith(CITYSCAPES_IMAGE)}  # fmt: skip
-    found: dict[str, MaskPair] = {}
+    by_name = {name: file for (_, name), file in images.items()}
+    unique = len(by_name) == len(images)
+    found: dict[File, MaskPair] = {}
     for file in survey.images:
         match = CITYSCAPES_MASK.match(file.stem)
-        if match and match[1] in images and (match[2] or match[1] not in found):
-            image = images[match[1]]
-            found[match[1]] = MaskPair(image, file, split_of_path((*image.folder, *file.folder)))
+        image = images.get((file.folder[-2:], match[1]), by_name.get(match[1]) if unique else None) if match else None
+        if match and image is not None and (match[2] or image not in found):
+            found[image] = MaskPair(image, file, split_of_path((*image.folder, *file.folder)))
     return list(found.values())
 
 
@@ -273,7 +275,9 @@ def _classes(  # noqa: PLR0911
     if pairs and (match := CITYSCAPES_MASK.match(pairs[0].mask.stem)):
         rows = dict(enumerate(CITYSCAPES_TRAIN)) if match[2] else CITYSCAPES
         return _Classes(list(rows.values()), list(rows), others_ignored=True)
-    names, colours = _listed(survey)
+    if ade := ade_classes(survey):
+        return _Classes(list(ade.values()), list(ade), others_ignored=True)
+    names, colours = listed_classes(survey)
     if pairs and normal(pairs[0].mask.folder[-1] if pairs[0].mask.folder else "") == CLASS_FOLDER and not names:
         if all(v < len(VOC) or v == IGNORE for v in occur):
             return _Classes(list(VOC), list(range(len(VOC))))
@@ -324,48 +328,6 @@ def _ignored(values: dict[int, np.ndarray], config: DataConfig, known: set[int])
     wanted = IGNORE if config.ignore is None else config.ignore
     ignored = {wanted} | ({grey_as_colours(np.array(wanted)).item()} if 0 <= wanted < 256 else set())
     return ignored - known if config.ignore is None else ignored
-
-
-def _listed(survey: Survey) -> tuple[list[str], list[int]]:
-    """Names, and colours where they have any, of a list of classes beside the images."""
-    for wanted in CLASS_FILES:
-        for file in survey.files:
-            if file.name.lower() == wanted:
-                names, colours = _rows(file.path)
-                return (names[1:], colours) if names[:1] == ["__ignore__"] else (names, colours)
-    names = class_list(survey)
-    return (names[1:], []) if names[:1] == ["__ignore__"] else (names, [])
-
-
-def _rows(file: Path) -> tuple[list[str], list[int]]:
-    """Names and colours of class_dict.csv (name, r, g, b), label_colors.txt (r g b name) or CVAT's; names of others."""
-    lines = names_of(file)
-    if file.suffix.lower() == ".csv":
-        rows = list(csv.reader(lines))
-        if rows and not any(cell.strip().isdigit() for cell in rows[0]):
-            rows = rows[1:]  # the header
-        if numbered := _numbered(rows):
-            return numbered, []
-        parsed = [(row[0].strip(), row[1:4]) for row in rows if len(row) >= 4]
-    elif file.name.lower() == CVAT_LIST:
-        fields = [line.split(":") for line in lines if not line.startswith("#")]
-        parsed = [(row[0].strip(), row[1].split(",")) for row in fields if len(row) > 1 and row[1].count(",") == 2]
-    else:
-        split = [line.split(None, 3) for line in lines]
-        parsed = [(row[3].strip(), row[:3]) for row in split if len(row) == 4 and all(c.isdigit() for c in row[:3])]
-        if not parsed:
-            return lines, []
-    try:
-        return [name for name, _ in parsed], [as_colours(np.array([int(c) for c in rgb])).item() for _, rgb in parsed]
-    except ValueError:
-        lines_wanted = message("data.wanted.names_and_colours", "lines of a name and three numbers from 0 to 255")
-        raise refusal(str(file), lines_wanted, message("data.got.other_text", "other text")) from None
-
-
-def _numbered(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The names of classes that are numbered from 0, as Roboflow's "0, background"; none if they are not."""
-    pairs = {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
-    return list(pairs.values()) if list(pairs) == [str(k) for k in range(len(rows))] else []
 
 
 def _in_lists(survey: Survey, pairs: list[MaskPair], notes: list[str]) -> list[MaskPair]:

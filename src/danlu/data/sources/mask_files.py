@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from danlu.message import Message, message
 
 # Words in the name of a folder, or at the end of a file's name, that denote masks.
 MASK_WORDS = ("mask", "masks", "label", "labels", "annotation", "annotations", "annot", "gt", "groundtruth", "truth")
+MASK_WORDS += ("ann", "anns")
 MASK_WORDS += (
     "seg",
     "segmentation",
@@ -46,6 +48,7 @@ MASK_WORDS += (
     "labeled",
 )
 CLEAR_FOLDERS = ("segmentationobject", "segmentationclass", "segmentationclassvisualization", "segmentationclasspng")
+MAX_AFFIX = 16  # characters that the names of all masks have more than those of their images
 MIN_OTHERS = 0.5  # images of another folder that look like masks, per mask
 INSTANCE_WORDS = ("instance", "instances", "pedmasks", "segmentationobject", "object")
 IMAGE_WORDS = ("image", "images", "img", "imgs", "jpegimages", "pngimages", "picture", "pictures", "photo", "photos")
@@ -97,15 +100,33 @@ def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair
             masks.append(file)
         elif file.suffix in extensions() and not any(map(is_derived, file.folder)):
             images.setdefault((_place(file.folder, loose), normal(file.stem)), file)
-    found = []
+    found: dict[File, File] = {}
     for mask in masks:
         place, stem = _place(mask.folder, loose), normal(mask.stem)
         plain = MASK_ENDING.sub("", stem)
         names = (stem, plain, f"{plain}_image", f"{plain}_sat")
         image = next((images[place, name] for name in names if (place, name) in images), None)
         if image is not None:
-            found.append(MaskPair(image, mask, split_of_path((*image.folder, *mask.folder))))
-    return found
+            found[mask] = image
+    if not found:
+        found = _by_affix({mask: (_place(mask.folder, loose), normal(mask.stem)) for mask in masks}, images)
+    return [MaskPair(image, mask, split_of_path((*image.folder, *mask.folder))) for mask, image in found.items()]
+
+
+def _by_affix(
+    masks: Mapping[File, tuple[tuple[str, ...], str]], images: Mapping[tuple[tuple[str, ...], str], File]
+) -> dict[File, File]:
+    """The image of each mask whose name has more than that of its image: the same text, behind it or before it, in
+    nearly all masks, as 0001_P.png of CamVid. Keys of the images, and values of the masks: place and stem."""
+    found: dict[tuple[str, str], dict[File, File]] = {}
+    for mask, (place, stem) in masks.items():
+        for at in range(1, len(stem)):
+            for front, affix, rest in (("", stem[at:], stem[:at]), (stem[:at], "", stem[at:])):
+                image = images.get((place, rest)) if len(front or affix) <= MAX_AFFIX else None
+                if image is not None and not (front or affix).isdigit():
+                    found.setdefault((front, affix), {})[mask] = image
+    best = max(found.values(), key=len, default={})
+    return best if len(best) >= MIN_SAME_STEM * len(masks) and len(set(best.values())) == len(best) else {}
 
 
 def _wrappers(survey: Survey, words: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -34,7 +34,9 @@ class Table(NamedTuple):
 def is_list(lines: Sequence[str]) -> bool:
     """Return whether the first lines of a text file are an image each, and some a label or boxes behind it."""
     found = [LISTED.match(line.strip()) for line in lines[:MAX_LOOKED]]
-    return bool(found) and all(found) and any(one.group(2) for one in found if one)
+    behind = [one.group(2) for one in found if one and one.group(2)]
+    pairs = all(LISTED.match(text) for text in behind)  # an image and its mask, as of CamVid
+    return bool(found) and all(found) and bool(behind) and not pairs
 
 
 def read_list(file: File) -> Table | None:
