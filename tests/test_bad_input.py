@@ -230,15 +230,15 @@ case("--tta of predict", "predict RUN digit.png --tta=perhaps", "tta must be tru
 case("known set misspelt", "train digts", "DATA must be", "'digts'", "did you mean 'digits'")
 case("file misspelt", "train tabel.csv", "'tabel.csv'", "'table.csv'", make=table)
 case("path far from anything", "train /nowhere/at/all", "DATA must be", "'/nowhere/at/all'", "known datasets: ")
-case("empty folder", "train empty", "empty must be data in a known format, got 'an empty folder'",
+case("empty folder", "train empty", "empty must be data in a known format, got an empty folder",
     make=lambda: os.mkdir("empty"))
-case("folder of text", "train notes", "notes must be data in a known format, got 'a folder of 1 .md files'",
+case("folder of text", "train notes", "notes must be data in a known format, got a folder of 1 .md file",
     make=lambda: write("notes/a.md", "hello"))
 case("file of no known format", "train a.xyz", "a.xyz must be data in a known format", "ending in .xyz",
     make=lambda: write("a.xyz", "?"))
 case("file that cannot be read", "train mem.csv", "mem.csv must be readable",
     make=lambda: os.symlink("/proc/self/mem", "mem.csv"))
-case("folder in a file's place", "train table.csv", "table.csv must be data in a known format, got 'an empty folder'",
+case("folder in a file's place", "train table.csv", "table.csv must be data in a known format, got an empty folder",
     make=lambda: os.mkdir("table.csv"))
 case("link to nowhere", "train lost.csv",
     "DATA lost.csv must be an existing file or folder, got a link to nowhere, which does not exist",
@@ -468,7 +468,7 @@ case("cache in a file's place", f"train images --data.cache digit.png {QUICK}",
 # --- config file -------------------------------------------------------------------------------------------------
 
 case("config missing", "train digits --config no.yaml", "--config must be a readable file, got 'no.yaml'",
-    "No such file")
+    "no such file")
 case("config a folder", "train digits --config .", "--config must be a readable file, got '.'", "directory")
 case("config not YAML", "train digits --config a.yaml", "a.yaml line 3 must be YAML",
     make=lambda: write("a.yaml", "optim:\n  lr: [1, 2\nseed: 3"))

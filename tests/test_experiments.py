@@ -264,7 +264,7 @@ def test_the_figures_of_an_experiment_are_in_chinese() -> None:
     [
         (["--stpes", "3"], "FLAG must be a flag of saddle_escape.py, got '--stpes'; did you mean '--steps'?"),
         (["--steps"], "--steps must be an integer, got nothing"),
-        (["--steps", "1.5", "--lang", "zh"], "--steps 要求整数，但得到 '1.5'"),
+        (["--steps", "1.5", "--lang", "zh"], "--steps 要求：整数；得到的是 '1.5'"),
     ],
 )
 def test_wrong_flags_are_refused_in_one_sentence_of_the_language(words: list[str], sentence: str) -> None:

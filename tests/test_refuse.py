@@ -2,11 +2,13 @@
 
 import errno
 import pickle
+import socket
+from pathlib import Path
 
 import pytest
 
 from danlu.message import speaking
-from danlu.refuse import NOTHING, Failure, Refusal, blame, nearest, one_of, refusal
+from danlu.refuse import NOTHING, Failure, Refusal, blame, nearest, one_of, refusal, system_reason
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,20 @@ def test_file_errors_are_refusals_unless_the_disk_fails():
     full = blame(OSError(errno.ENOSPC, "No space left on device"), "--out here")
     assert isinstance(full, Failure)
     assert str(full) == "--out here could not be read or written: no space left on device"
+
+
+def test_reasons_of_the_system_are_in_the_language_of_the_reader() -> None:
+    with pytest.raises(FileNotFoundError) as missing:
+        Path("nowhere/at/all").read_bytes()
+    assert str(system_reason(missing.value)) == "no such file or directory"
+    with pytest.raises(socket.gaierror) as unknown:
+        socket.getaddrinfo("nowhere.invalid", 80)
+    rare = OSError(errno.EDOM, "Numerical argument out of domain")
+    with speaking("zh"):
+        assert str(system_reason(missing.value)) == "没有这个文件或文件夹"
+        assert str(system_reason(unknown.value)) == "没有这个地址"
+        assert str(system_reason(rare)) == "numerical argument out of domain"
+    assert str(system_reason(ValueError("embedded null byte"))) == "embedded null byte"
 
 
 def test_missing_input_is_named_in_the_language_of_the_sentence() -> None:

@@ -6,7 +6,7 @@ import errno
 import socket
 
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, system_reason
 
 OF_THE_HOST = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # errors of an address that another computer has
 
@@ -28,7 +28,7 @@ def listen(host: str, port: int | str, flag: str = "--port", backlog: int = 64) 
     except OSError as error:
         if made is not None:
             made.close()
-        why = (error.strerror or str(error)).lower()
+        why = system_reason(error)
         if isinstance(error, socket.gaierror) or error.errno in OF_THE_HOST:
             text = "--host must be an address of this computer, got {host}: {why}"
             raise Refusal(message("listening.refuse.host", text, host=host, why=why), "--host") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,15 @@ def either(choices: Sequence[str]) -> str:
     return last
 
 
+def system_reason(error: Exception) -> Message:
+    """Why a file, an address or other input could not be used, in the reader's language where it is a usual reason."""
+    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, socket.gaierror):
+        return message("refuse.os.unknown_host", "{text}", text=text.lower())
+    name = errno.errorcode.get(error.errno or 0, "other") if isinstance(error, OSError) else "other"
+    return message(f"refuse.os.{name}", "{text}", text=text.lower() if name != "other" else text)
+
+
 def blame(error: OSError, thing: str = "") -> Refusal | Failure:
     """Turn a file error into a Failure (full or broken disk) or a Refusal (unusable path).
 
@@ -132,7 +142,7 @@ def blame(error: OSError, thing: str = "") -> Refusal | Failure:
     """
     name = thing or str(error.filename or "a file")
     name = name if len(name) <= 200 else f"{name[:200]}..."
-    reason = (error.strerror or str(error)).lower()
+    reason = system_reason(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE, errno.EMFILE, errno.ENOMEM):
         text = "{name} could not be read or written: {reason}"
         return Failure(message("refuse.not_read_or_written", text, name=name, reason=reason))

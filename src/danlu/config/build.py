@@ -17,7 +17,7 @@ from danlu.config.settings import SHORT, SHORT_FLAGS, SYNONYMS, keys, sections
 from danlu.config.tree import Config
 from danlu.config.yaml_text import YamlTooLarge, read_yaml
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, nearest_files, refusal, system_reason
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -60,9 +60,9 @@ def load_yaml(path: str | Path) -> Config:
             )
         ) from None
     except OSError as error:
-        raise refusal(
-            "--config", message("config.wanted.readable_file", "a readable file"), str(path), do=f"{error.strerror}"
-        ) from None
+        near = nearest_files(str(path)) if isinstance(error, FileNotFoundError) else []
+        wanted = message("config.wanted.readable_file", "a readable file")
+        raise refusal("--config", wanted, str(path), near=near, do="" if near else system_reason(error)) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are not text, a 13th month
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""

@@ -63,7 +63,9 @@ def _wanted(problem: Any) -> Message:  # noqa: PLR0911 (one line per kind of pro
         case "string_too_short":
             return message("config.wanted.not_empty", "text that is not empty")
         case "literal_error":
-            listed = ctx["expected"].replace("'", "").replace(" or ", ", ")
+            listed = ctx["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            if len(listed) == 1:
+                return message("config.wanted.word", "{word}", word=listed[0])
             return message("config.wanted.one_of", "one of {listed}", listed=listed)
         case "value_error":
             return message("config.wanted.own", "{error}", error=str(ctx["error"]))

@@ -85,7 +85,7 @@ def convert(
     Raises:
         Refusal: The format cannot hold the data, or `out` exists with content.
     """
-    target = TARGETS[one_of("--to", to, TARGETS, ", ".join(TARGETS))]
+    target = TARGETS[one_of("--to", to, TARGETS, either([*TARGETS]))]
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
     config = with_values(Config(), {"data.path": str(data), "task": task} | values)
     if out is not None and not str(out):

@@ -29,5 +29,5 @@ def no_such_data(name: str) -> Refusal:
     if near := nearest(name, KNOWN) + nearest_files(name):
         named = either([repr(one) for one in near[:MAX_NAMED]])
         return refusal("DATA", WANTED, name, do=message("data.do.did_you_mean", "did you mean {listed}?", listed=named))
-    known = message("data.do.known_datasets", "known datasets: {listed}", listed=", ".join(KNOWN))
+    known = message("data.do.known_datasets", "known datasets: {listed}", listed=[*KNOWN])
     return refusal("DATA", WANTED, name, do=known)

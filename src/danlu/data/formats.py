@@ -39,7 +39,7 @@ from danlu.data.sources.unread_labels import advice_on_labels
 from danlu.data.survey import Survey, survey
 from danlu.data.text_files import NotTextError
 from danlu.message import message, unicode_text
-from danlu.refuse import Refusal, either, nearest, refusal
+from danlu.refuse import Refusal, either, nearest, refusal, system_reason
 from danlu.task_spec import TASKS, object_task
 
 
@@ -89,7 +89,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     try:
         data = survey(path, follow_links=config.follow_links)
     except OSError as error:
-        raise refusal(str(path), message("data.wanted.readable", "readable"), error.strerror) from None
+        raise refusal(str(path), message("data.wanted.readable", "readable"), system_reason(error)) from None
     _stop_at_links(data, config)
     as_map = task is not None and TASKS[task].labels_pixels
     wanted = config.format

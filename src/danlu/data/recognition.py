@@ -75,14 +75,9 @@ def _ambiguous(data: Survey, found: dict[str, Evidence]) -> Refusal:
 
 
 def _unknown(data: Survey) -> Refusal:
-    forms = readable_formats()
-    names = ", ".join(name.replace(" ", "-") for name in forms)
-    do = message(
-        "data.do.most_simply_known_formats",
-        "most simply {description}; known formats: {names} (`danlu formats` describes them)",
-        description=forms["folder"].description,
-        names=names,
-    )
+    simplest = message("format.folder", readable_formats()["folder"].description)
+    text = "most simply {description}; `danlu formats` lists all formats"
+    do = message("data.do.most_simply", text, description=simplest)
     above = data.root.parent if not data.is_file else data.root
     if not data.is_file and data.images and above != data.root and len(os.listdir(above)) < 50:
         name = _recognise_small(above)
@@ -110,16 +105,32 @@ def _recognise_small(path: Path) -> str | None:
         return None
 
 
-def _what(data: Survey) -> str:
+def _what(data: Survey) -> Message:
     """Describe the files of a folder whose format is unknown."""
     if data.is_file:
-        return f"a file of {data.path.stat().st_size} bytes ending in {data.path.suffix or 'nothing'}"
+        size = data.path.stat().st_size
+        if not size:
+            return message("data.got.empty_file", "an empty file")
+        if not data.path.suffix:
+            return message("data.got.file_without_ending", "a file of {size:,} bytes without an ending", size=size)
+        text = "a file of {size:,} bytes ending in {suffix}"
+        return message("data.got.file_of", text, size=size, suffix=data.path.suffix)
     if not data.files and not data.folders:
-        return "an empty folder"
-    kinds = Counter(f"{file.suffix or 'unnamed'} files" for file in data.files)
-    if len(data.folders):
-        kinds["folders"] = len(data.folders)
-    return "a folder of " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(4))
+        return message("data.got.empty_folder", "an empty folder")
+    kinds = Counter(file.suffix for file in data.files)
+    listed = [_files(count, suffix) for suffix, count in kinds.most_common(4)]
+    if folders := len(data.folders):
+        one, several = message("data.got.one_folder", "1 folder"), "{count:,} folders"
+        listed.append(one if folders == 1 else message("data.got.folders", several, count=folders))
+    return message("data.got.folder_of", "a folder of {listed}", listed=listed)
+
+
+def _files(count: int, suffix: str) -> Message:
+    if not suffix:
+        return message("data.got.unnamed_files", "{count:,} without an ending", count=count)
+    if count == 1:
+        return message("data.got.one_file", "1 {suffix} file", suffix=suffix)
+    return message("data.got.files", "{count:,} {suffix} files", count=count, suffix=suffix)
 
 
 def format_named(name: str) -> str:

@@ -20,7 +20,7 @@ from danlu.data.json_kinds import json_kind
 from danlu.data.links import Fence, Unread, kind_of
 from danlu.data.text_files import decode_guessed, decode_text
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, system_reason
 
 # Files and folders of file managers, disks and Python; hidden ones are ignored too.
 JUNK = {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
@@ -280,7 +280,7 @@ def entries(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
         found = list(os.scandir(folder))
     except OSError as error:
-        raise refusal(f"folder {folder}", message("data.wanted.readable", "readable"), error.strerror) from None
+        raise refusal(f"folder {folder}", message("data.wanted.readable", "readable"), system_reason(error)) from None
     return sorted((e for e in found if visible(e.name)), key=lambda e: e.name)
 
 

@@ -55,7 +55,7 @@ def pick_device(name: str, count: int = 1) -> torch.device:
                 "engine.refuse.device_machine_got_choose",
                 "--device must be one that this machine has, got {name!r}; choose from auto, {here}",
                 name=name,
-                here=", ".join(here),
+                here=here,
             )
         )
     if name.startswith("cuda") and count > torch.cuda.device_count():

@@ -81,7 +81,7 @@ def runs(
             "--sort",
             sort.removeprefix("-"),
             COLUMNS,
-            message("history.wanted.column", "one of {columns}, or -COLUMN", columns=", ".join(COLUMNS)),
+            message("history.wanted.column", "one of {columns}, or -COLUMN", columns=COLUMNS),
         )
         known = [row for row in found if row.get(column) is not None]
         known.sort(key=lambda row: row[column], reverse=sort.startswith("-"))

@@ -13,7 +13,7 @@ import numpy as np
 from danlu.data.image_file import IMAGE_SUFFIXES, UNREADABLE, is_image, reason_of
 from danlu.data.links import check_ordinary
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, system_reason
 
 Content = TypeVar("Content")
 MAX_SIBLINGS = 1000  # files compared with a misspelt name
@@ -93,7 +93,7 @@ def output_folder(out: str | Path) -> Path:
                 "inference.refuse.out_folder_can_written",
                 "--out must be a folder that can be written, got {out}: {strerror}",
                 out=out,
-                strerror=error.strerror,
+                strerror=system_reason(error),
             )
         ) from None
     return folder

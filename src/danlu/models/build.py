@@ -66,7 +66,7 @@ def build_model(
     if inputs is not None:
         inputs, spec = _positive("inputs", inputs), find_network(name)
         if not spec.tabular:
-            tables = ", ".join(n for n, e in MODELS.items() if e.tabular)
+            tables = [n for n, e in MODELS.items() if e.tabular]
             raise refusal(
                 "--model",
                 message("models.wanted.network_table_rows", "a network for table rows ({tables})", tables=tables),
@@ -93,7 +93,7 @@ def build_model(
 def _for_mixed_sizes(name: str, spec: NetworkSpec) -> NetworkSpec:
     """The spec of the same network for images of different sizes. Raises Refusal if it needs one size."""
     if spec.mixed is None:
-        suited = ", ".join(other for other, one in MODELS.items() if one.mixed is not None)
+        suited = [other for other, one in MODELS.items() if one.mixed is not None]
         wanted = message(
             "models.wanted.mixed_sizes", "a network for images of different sizes ({suited})", suited=suited
         )
@@ -177,7 +177,7 @@ def _build(name: str, spec: NetworkSpec, shape: tuple[int, ...], options: Mappin
                     "models.wanted.omitted_takes",
                     "omitted for {name}, which takes {listed}",
                     name=name,
-                    listed=", ".join(spec.options),
+                    listed=[*spec.options],
                 ),
                 value,
                 do=_published(name) if option == "pretrained" else "",

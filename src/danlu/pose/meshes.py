@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, system_reason
 
 TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
@@ -110,7 +110,7 @@ def read_mesh(path: Path) -> Mesh:
                 "pose.refuse.unreadable",
                 "mesh {path} cannot be read: {reason}",
                 path=path,
-                reason=error.strerror or str(error),
+                reason=system_reason(error),
             )
         ) from None
     except (ValueError, IndexError, KeyError, StopIteration, UnicodeDecodeError, OverflowError, MemoryError) as error:

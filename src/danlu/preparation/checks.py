@@ -28,7 +28,7 @@ def check_detector_task(config: Config) -> None:
         return
     poses = TASKS[config.task].poses
     if spec.poses != poses:
-        suited = ", ".join(name for name, one in DETECTORS.items() if one.poses == poses)
+        suited = [name for name, one in DETECTORS.items() if one.poses == poses]
         wanted = (
             message("preparation.wanted.network_of_poses", "a network that estimates poses ({suited})", suited=suited)
             if poses
@@ -39,8 +39,12 @@ def check_detector_task(config: Config) -> None:
         raise refusal("--model", wanted, config.model.name)
     masks = TASKS[config.task].masks
     if spec.masks != masks:
-        suited = ", ".join(name for name, one in DETECTORS.items() if one.masks == masks)
-        kind = "with masks" if masks else "without masks"
+        suited = [name for name, one in DETECTORS.items() if one.masks == masks]
+        kind = (
+            message("preparation.kind.with_masks", "with masks")
+            if masks
+            else message("preparation.kind.without_masks", "without masks")
+        )
         raise refusal(
             "--model",
             message(
@@ -188,7 +192,9 @@ def _check_detector(config: ResolvedConfig) -> None:
     spec = find_detector(config.model.name)
     for name, value in vars(config.detect).items():
         if name in DETECTOR_OPTIONS and value is not None and name not in spec.options:
-            takes = ", ".join(f"detect.{one}" for one in spec.options if hasattr(config.detect, one)) or "none of them"
+            takes = [f"detect.{one}" for one in spec.options if hasattr(config.detect, one)] or (
+                message("preparation.none_of_them", "none of them"),
+            )
             raise refusal(
                 f"--detect.{name}",
                 message(

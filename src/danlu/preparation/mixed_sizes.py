@@ -95,7 +95,7 @@ def _check(chooser: Chooser, dataset: Dataset, setting: str) -> None:
         wanted = message("preparation.wanted.files_mixed_sizes", "omitted for arrays, whose images have one size")
         raise refusal(setting, wanted, dataset.path, do=do)
     if spec is None or spec.mixed is None:
-        suited = ", ".join(other for other, one in MODELS.items() if one.mixed is not None)
+        suited = [other for other, one in MODELS.items() if one.mixed is not None]
         wanted = message(
             "preparation.wanted.network_mixed_sizes",
             "a network that takes images of different sizes with {setting} ({suited})",

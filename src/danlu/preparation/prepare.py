@@ -250,7 +250,7 @@ def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
     unknown = [name for name in dataset.classes if name not in classes]
     if unknown:
         raise refusal(
-            f"class in {dataset.path}",
+            message("preparation.thing.class_in", "class in {path}", path=dataset.path),
             message("preparation.wanted.run_trained", "one that the run was trained on"),
             unknown[0],
             near=classes,

@@ -68,7 +68,7 @@ def open_source(config: Config, kept: Path | None = None) -> Source | None:
     wanted = message(
         "preparation.wanted.run_safetensors_pt_pth",
         "a run, a .safetensors, .pt or .pth file, none, timm/NAME (published weights) or {packaged} (installed)",
-        packaged=", ".join(PACKAGED),
+        packaged=[*PACKAGED],
     )
     raise refusal("--init", wanted, init, near=[*near, "none", *PACKAGED])
 

@@ -156,7 +156,7 @@ def build_pretrainer(
     spec = METHODS[method]
     backbone = build_backbone(name, channels=channels, size=size, **network)
     if spec.transformer and not isinstance(backbone, ViT):
-        fitting = ", ".join(known for known, one in MODELS.items() if one.family == "vit")
+        fitting = [known for known, one in MODELS.items() if one.family == "vit"]
         text = "a vision transformer for --method {method} ({fitting})"
         wanted = message("pretraining.wanted.transformer", text, method=method, fitting=fitting)
         do = message("pretraining.do.simmim", "--method simmim takes any network with stages")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from danlu.message import message
-from danlu.refuse import Failure
+from danlu.refuse import Failure, system_reason
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -27,13 +27,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         sync(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save and safetensors wrap a full disk in RuntimeError
         temporary.unlink(missing_ok=True)
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise Failure(
             message(
                 "run.refuse.could_written_what_saved",
                 "{path} could not be written: {why}; what was saved before is intact",
                 path=path,
-                why=why,
+                why=system_reason(error),
             )
         ) from None
     except BaseException:

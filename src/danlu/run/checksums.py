@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 from danlu.message import message
-from danlu.refuse import Failure, Refusal
+from danlu.refuse import Failure, Refusal, system_reason
 
 FILE = "checksums.txt"
 GROWING = ("metrics.jsonl",)  # listed by their beginning
@@ -40,7 +40,7 @@ def expect_beginning(path: Path, checksum: int, size: int) -> None:
                 "run.refuse.could_written_what_saved",
                 "{path} could not be written: {why}; what was saved before is intact",
                 path=listed,
-                why=error.strerror or str(error),
+                why=system_reason(error),
             )
         ) from None
 

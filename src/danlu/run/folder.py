@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from danlu.config import Config, load_yaml
 from danlu.message import message, messages_in, printable, with_messages
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, system_reason
 from danlu.run.archive import is_archive, opened_archive
 from danlu.run.atomic import remove_unfinished, write_atomically
 from danlu.run.checksums import check, expect, is_intact
@@ -82,13 +82,12 @@ class Run:
         try:
             (folder / "weights").mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-            why = getattr(error, "strerror", None) or error
             raise Refusal(
                 message(
                     "run.refuse.out_folder_can_written",
                     "--out must be a folder that can be written, got {folder}: {why}",
                     folder=folder,
-                    why=why,
+                    why=system_reason(error),
                 )
             ) from None
         run = cls(folder)
@@ -126,13 +125,12 @@ class Run:
                 )
             ) from None
         except (OSError, NotImplementedError) as error:
-            why = getattr(error, "strerror", None) or error
             raise Refusal(
                 message(
                     "run.refuse.run_folder_cannot_written",
                     "run folder {folder} cannot be written: {why}",
                     folder=self.folder,
-                    why=why,
+                    why=system_reason(error),
                 )
             ) from None
         remove_unfinished(self.folder)
@@ -359,6 +357,6 @@ def _next_free(parent: Path) -> Path:
                     "run.refuse.run_folder_cannot_created",
                     "run folder {folder} cannot be created: {strerror}; choose another with --out",
                     folder=folder,
-                    strerror=error.strerror,
+                    strerror=system_reason(error),
                 )
             ) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from danlu.message import message
-from danlu.refuse import Failure, Refusal, refusal
+from danlu.refuse import Failure, Refusal, refusal, system_reason
 from danlu.run.atomic import write_atomically
 from danlu.run.checksums import check, expect
 from danlu.run.quantities import VOCABULARY
@@ -54,7 +54,7 @@ class Record:
                         "run.refuse.could_written",
                         "{path} could not be written: {strerror}",
                         path=self.path,
-                        strerror=error.strerror,
+                        strerror=system_reason(error),
                     )
                 ) from None
 

@@ -82,9 +82,7 @@ SEGMENTER_OPTIONS = frozenset(option for spec in SEGMENTERS.values() for option 
 def find_segmenter(name: str) -> SegmenterSpec:
     """Look up a network for semantic segmentation. Raises Refusal, with the nearest name, if it does not exist."""
     if name not in SEGMENTERS:
-        wanted = message(
-            "segmentation.wanted.network", "a network for --task semantic ({names})", names=", ".join(SEGMENTERS)
-        )
+        wanted = message("segmentation.wanted.network", "a network for --task semantic ({names})", names=[*SEGMENTERS])
         raise refusal("--model", wanted, name, near=SEGMENTERS)
     return SEGMENTERS[name]
 
@@ -105,7 +103,7 @@ def build_segmenter(
         )
         raise refusal("--size", wanted, size)
     if backbone is not None and not spec.any_backbone:
-        able = ", ".join(other for other, one in SEGMENTERS.items() if one.any_backbone)
+        able = [other for other, one in SEGMENTERS.items() if one.any_backbone]
         wanted = message(
             "segmentation.wanted.no_backbone",
             "omitted for {name}, which has its own ({able} take any)",
@@ -118,7 +116,7 @@ def build_segmenter(
     if spec.backbone is None:
         if rest:
             option, value = next(iter(rest.items()))
-            takes = ", ".join(spec.options)
+            takes = [*spec.options]
             wanted = message(
                 "segmentation.wanted.no_option", "omitted for {name}, which takes {takes}", name=name, takes=takes
             )

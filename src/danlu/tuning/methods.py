@@ -28,7 +28,7 @@ def check_method(name: str | None, trials: int | None) -> str:
     """The method, chosen by the number of trials where it is open. Raises Refusal for an unknown one."""
     if name is None:
         return "sobol" if trials is not None and trials < FEW_TRIALS else "tpe"
-    one_of("--method", name, METHODS, message("tuning.wanted.methods", "one of {methods}", methods=", ".join(METHODS)))
+    one_of("--method", name, METHODS, message("tuning.wanted.methods", "one of {methods}", methods=[*METHODS]))
     if name == "cmaes" and find_spec("cmaes") is None:
         raise Refusal(
             message(

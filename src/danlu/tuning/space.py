@@ -16,7 +16,7 @@ from danlu.learning.optim import OPTIMIZERS, find_optimizer
 from danlu.message import message
 from danlu.models.build import MODELS, find_network
 from danlu.preparation.prepared import Prepared
-from danlu.refuse import Refusal, nearest, refusal
+from danlu.refuse import Refusal, nearest, refusal, system_reason
 from danlu.task_spec import TASKS
 from danlu.tuning.dimension import Dimension, short_name
 
@@ -67,8 +67,6 @@ def default_names(prepared: Prepared) -> list[str]:
 def named_space(names: list[str], prepared: Prepared) -> list[Dimension]:
     """Dimensions of `--search`. Raises Refusal for names without a usual range, or that do not fit the network."""
     found = [find_key(name, "--search") for name in names]
-    if doubled := [key for key in found if found.count(key) > 1]:
-        raise refusal("--search", message("tuning.wanted.different_settings", "different settings"), doubled[0])
     return [_dimension(key, prepared, found) for key in found]
 
 
@@ -80,7 +78,7 @@ def space_from_file(path: str | Path, base: Config) -> list[Dimension]:
     try:
         values = read_yaml(path)
     except (OSError, yaml.YAMLError, ValueError) as error:
-        why = getattr(error, "strerror", None) or getattr(error, "problem", None) or error
+        why = getattr(error, "problem", None) or system_reason(error)
         raise Refusal(
             message(
                 "tuning.refuse.space_readable_yaml_file",

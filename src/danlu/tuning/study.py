@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from danlu.config import Config, from_dict, to_dict, with_values
 from danlu.config.yaml_text import read_yaml
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, refusal, system_reason
 from danlu.run.atomic import write_atomically
 from danlu.tuning.dimension import Dimension
 from danlu.tuning.journal import open_journal
@@ -96,7 +96,7 @@ class StudyFolder:
                     "tuning.refuse.out_folder_can_written",
                     "--out must be a folder that can be written, got {folder}: {strerror}",
                     folder=folder,
-                    strerror=error.strerror,
+                    strerror=system_reason(error),
                 )
             ) from None
         made = cls(folder, settings)
@@ -111,7 +111,8 @@ class StudyFolder:
             kept = read_yaml(folder / FILE)
             return cls(folder, StudySettings.from_dict(kept))
         except OSError:
-            near = [str(path.parent) for path in Path(folder.parent).glob(f"*/{FILE}")]
+            places = dict.fromkeys((folder, folder.parent, Path("runs")))
+            near = [str(path.parent) for place in places for path in sorted(place.glob(f"*/{FILE}"))]
             wanted = message(
                 "tuning.wanted.folder_search_holds", "the folder of a search (one that holds {file})", file=FILE
             )
@@ -267,6 +268,6 @@ def _next_free(parent: Path) -> Path:
                     "tuning.refuse.cannot_written_choose_another",
                     "{parent} cannot be written: {strerror}; choose another folder with --out",
                     parent=parent,
-                    strerror=error.strerror,
+                    strerror=system_reason(error),
                 )
             ) from None

@@ -90,12 +90,13 @@ def tune(
     limit = None if trials is None else _count("--trials", trials, 1)
     minutes = None if budget is None else _minutes(budget)
     counts = (_count("--top", top, 1), _count("--seeds", seeds, 2))
-    one_of("--prune", prune, PRUNERS, message("tuning.wanted.tune", "one of {pruners}", pruners=", ".join(PRUNERS)))
+    one_of("--prune", prune, PRUNERS, message("tuning.wanted.tune", "one of {pruners}", pruners=[*PRUNERS]))
     console = console or Console()
     plain, objects = collect({name: value for name, value in settings.items() if value is not None})
     val, test = plain.pop("val", None), plain.pop("test", None)
     plain |= {name: value for name, value in (("val", val), ("test", test)) if value is not None and not is_data(value)}
     if resume is not None:
+        spoken = plain.pop("doctor.language", None)
         named = {
             "DATA": data,
             "--config": config,
@@ -116,7 +117,7 @@ def tune(
         study = StudyFolder.open(resume)
         if limit is not None and limit != study.settings.trials:
             study.save(replace(study.settings, trials=limit))
-        with speaking(study.settings.config.doctor.language), using(objects):
+        with speaking(spoken or study.settings.config.doctor.language), using(objects):
             return _run(study, minutes, counts, console)
     base = load_yaml(config) if config else Config()
     in_memory = is_data(data)
@@ -181,8 +182,9 @@ def _new_study(
     split_seed = wanted.seed if wanted.data.seed is None else wanted.data.seed  # also when the seed changes at the end
     wanted = with_values(wanted, {"out": None, "data.seed": split_seed})
     listed: list[str] = names.split(",") if isinstance(names, str) else list(names or ())
-    for name in listed:
-        find_key(name, "--search")  # before the data are read
+    named = [find_key(name, "--search") for name in listed]  # before the data are read
+    if doubled := [name for name, key in zip(listed, named) if named.count(key) > 1]:
+        raise refusal("--search", message("tuning.wanted.different_settings", "different settings"), doubled[1])
     given = space_from_file(file, wanted) if file else None
     check_new(out)
     prepared = prepare(wanted)
