@@ -43,6 +43,14 @@ def test_a_message_is_its_english_text_and_renders_in_the_current_language() -> 
     assert str(found) == "1,200 of 3000 found"
 
 
+def test_a_word_is_chosen_by_its_number() -> None:
+    text = "{n:,} {n:image|images} in {of!r}"
+    assert message("found.images", text, n=1, of="a") == "1 image in 'a'"
+    assert message("found.images", text, n=0, of="a") == "0 images in 'a'"
+    assert message("found.images", text, n=1_200, of="a") == "1,200 images in 'a'"
+    assert message("found.shown", "{n} {n:epoch|epochs}", n="1") == "1 epoch"
+
+
 def test_without_a_translation_that_fits_it_is_english() -> None:
     with speaking("zh"):
         assert str(message("found.nowhere", "nowhere")) == "nowhere"

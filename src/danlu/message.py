@@ -41,12 +41,24 @@ def speaking(code: str) -> Iterator[None]:
         _language.reset(before)
 
 
+class _Formatter(Formatter):
+    """str.format with "{count:image|images}": the first word for the number 1, else the second."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Text of one field."""
+        one, bar, several = format_spec.partition("|")
+        return super().format_field(value, format_spec) if not bar else one if str(value) == "1" else several
+
+
+_FORMATTER = _Formatter()
+
+
 class Message(str):
     """A sentence to show or to keep: a string (its English text) with the id and values that it is translated from.
 
     id: dotted name, unique per text ("choice.batch_size"). text: English format string with named fields.
     values: one per field; numbers, text, messages, or lists of these (joined by the language's comma). Without values
-    the text is taken as it is, braces included.
+    the text is taken as it is, braces included. "{count} {count:image|images}" chooses the word by the number.
 
     `str(message)` and f"{message}" give it in the current language; comparing, searching and joining work on the
     English text, and so does json.
@@ -183,7 +195,7 @@ def _filled(text: str, values: Mapping[str, Any], code: str) -> str:
     if not values:
         return text
     with speaking(code):
-        return text.format_map({name: _shown(value) for name, value in values.items()})
+        return _FORMATTER.vformat(text, (), {name: _shown(value) for name, value in values.items()})
 
 
 def _items(tree: Any) -> Iterator[tuple[Any, Any]]:

@@ -39,10 +39,10 @@ def checked(prepared: Prepared) -> list[Message]:
     """Describe what is checked in these data and their network."""
     found, count = [], len(prepared.dataset)
     if compares_images(prepared):
-        text = "{count} images, compared with one another: copies, copies in two splits, blank images"
+        text = "{count} {count:image|images}, compared with one another: copies, copies in two splits, blank images"
         found.append(message("analysis.checked.images", text, count=count))
     if class_targets(prepared) is not None:
-        text = "{count} labels: rare classes, classes that a split lacks"
+        text = "{count} {count:label|labels}: rare classes, classes that a split lacks"
         found.append(message("analysis.checked.labels", text, count=count))
     if prepared.objects is not None:
         text = "objects: sizes and shapes that the maps and anchors of {network} cover"
@@ -50,7 +50,10 @@ def checked(prepared: Prepared) -> list[Message]:
     if prepared.maps is not None:
         found.append(message("analysis.checked.pixels", "pixels: of each class, and ignored ones"))
     if prepared.objects is None and prepared.maps is None:
-        text = "the untrained {network} on {count} samples: parameters without a gradient, whether it can fit them"
+        text = (
+            "the untrained {network} on {count} {count:sample|samples}: "
+            "parameters without a gradient, whether it can fit them"
+        )
         samples = len(fitted_samples(prepared))
         found.append(message("analysis.checked.network", text, network=prepared.signature.model, count=samples))
         if judges_first_loss(prepared):

@@ -106,7 +106,7 @@ def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int
         values["out"] = str(Path(run) / EVALUATION_PAGE)
     result = evaluate(run, data_reference("DATA", values.pop("data")), **_given(values))
     metrics = result.metrics[result.part]
-    text = "{part} of {data}, {samples:,} samples: {figures}"
+    text = "{part} of {data}, {samples:,} {samples:sample|samples}: {figures}"
     facts = {"part": split_key(result.part), "data": result.data, "samples": result.samples}
     print_line(console, translated("console.evaluated", text, **facts, figures=figures(metrics, result.classes or ())))
     if (note := nothing_found(metrics)) is not None:

@@ -48,12 +48,12 @@ class Conversion(Result):
         """One line for the terminal."""
         named = {name: count for name, count in self.counts.items() if name != NO_SPLIT}
         facts = {"images": self.images, "format": self.format, "folder": self.folder}
-        words = [translated("convert.images", "{images:,} images as {format} in {folder}", **facts)]
+        words = [translated("convert.images", "{images:,} {images:image|images} as {format} in {folder}", **facts)]
         words += [
             translated("convert.split", "{split} {count:,}", split=split_key(n), count=c) for n, c in named.items()
         ]
         if self.objects is not None:
-            words.append(translated("convert.objects", "{objects:,} objects", objects=self.objects))
+            words.append(translated("convert.objects", "{objects:,} {objects:object|objects}", objects=self.objects))
         words.append(translated("convert.classes", "classes: {classes:,}", classes=len(self.classes)))
         return ", ".join(words)
 
@@ -177,7 +177,7 @@ def _lost(dataset: Dataset, samples: Sequence[Sample], to: str, target: Target) 
         text = "{count} objects without a usable mask are marked as ignored; --task {task} writes every box"
         notes.append(message("convert.no_outline", text, count=bare, task=object_task(masks=False)))
     if dataset.given is not None and (loose := int((dataset.given == UNASSIGNED).sum())):
-        text = "{count} images in no split are written to the training split"
+        text = "{count} {count:image|images} in no split {count:is|are} written to the training split"
         notes.append(message("convert.unassigned", text, count=loose))
     skipped = [problem for problem in dataset.problems if problem.done == "skipped"]
     if skipped:

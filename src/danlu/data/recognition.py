@@ -119,18 +119,15 @@ def _what(data: Survey) -> Message:
         return message("data.got.empty_folder", "an empty folder")
     kinds = Counter(file.suffix for file in data.files)
     listed = [_files(count, suffix) for suffix, count in kinds.most_common(4)]
-    if folders := len(data.folders):
-        one, several = message("data.got.one_folder", "1 folder"), "{count:,} folders"
-        listed.append(one if folders == 1 else message("data.got.folders", several, count=folders))
+    if count := len(data.folders):
+        listed.append(message("data.got.folders", "{count:,} {count:folder|folders}", count=count))
     return message("data.got.folder_of", "a folder of {listed}", listed=listed)
 
 
 def _files(count: int, suffix: str) -> Message:
     if not suffix:
         return message("data.got.unnamed_files", "{count:,} without an ending", count=count)
-    if count == 1:
-        return message("data.got.one_file", "1 {suffix} file", suffix=suffix)
-    return message("data.got.files", "{count:,} {suffix} files", count=count, suffix=suffix)
+    return message("data.got.files", "{count:,} {suffix} {count:file|files}", count=count, suffix=suffix)
 
 
 def format_named(name: str) -> str:

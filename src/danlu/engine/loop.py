@@ -320,7 +320,7 @@ def _update_best(plan: Plan, progress: Progress, metrics: dict[str, float]) -> b
     if plan.plateau is not None:
         plan.plateau.step(metrics["loss"])
     if plan.patience is not None and progress.epoch + 1 - progress.best_epoch >= plan.patience:
-        text = "no better {metric} for {epochs} epochs"
+        text = "no better {metric} for {epochs} {epochs:epoch|epochs}"
         progress.stopped = message("stop.patience", text, metric=metric_message(name), epochs=plan.patience)
     return improved
 

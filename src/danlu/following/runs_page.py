@@ -47,7 +47,7 @@ class RunsPage:
         runs = runs_in(self.folder)
         known = dict(self._followed(runs))
         with speaking(self.language):
-            title = translated("live.runs", "{count} runs", count=len(runs))
+            title = translated("live.runs", "{count} {count:run|runs}", count=len(runs))
             drawn = list(known.items())[:MAX_DRAWN]
             head = f'<p class="eyebrow">{escape(clip(str(self.folder), 120))}</p><h1>{escape(title)}</h1>'
             if not runs:

@@ -137,7 +137,7 @@ def _page(found: RunsComparison, opened: Sequence[Run], same: SameImages) -> str
             escape(translated("report.word_space", " ").join(filter(None, [same.sentence(), str(same.note or "")]))),
         ),
     ]
-    title = translated("history.title", "{count} runs", count=len(found.runs))
+    title = translated("history.title", "{count} {count:run|runs}", count=len(found.runs))
     lead = ", ".join(found.runs)
     head = f'<div class="head"><h1>{escape(title)}</h1><p class="lead">{escape(clip(lead, 400))}</p></div>'
     return sectioned(title, head, sections, figures)

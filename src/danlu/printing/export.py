@@ -23,7 +23,7 @@ def print_export(console: Console, done: Mapping[str, Any]) -> None:
         text = "{file}: {format}, {size}, images per call: {batch}"
         print_line(console, message("printing.export_file", text, **facts, batch=done["batch"]))
     if done["metric_before"] is not None:
-        text = "{metric} {before} before, {after} after, on {images} images ({split})"
+        text = "{metric} {before} before, {after} after, on {images} {images:image|images} ({split})"
         before, after = (f"{done[key]:.4f}" for key in ("metric_before", "metric_after"))
         values = {
             "metric": metric_key(done["metric"]),
@@ -31,7 +31,7 @@ def print_export(console: Console, done: Mapping[str, Any]) -> None:
             "split": split_key(done["split"]),
         }
         print_line(console, message("printing.export_metric", text, before=before, after=after, **values))
-    text = "largest difference of the outputs {difference} on {images} images"
+    text = "largest difference of the outputs {difference} on {images} {images:image|images}"
     difference = f"{done['max_difference']:.2g}"
     print_line(
         console,

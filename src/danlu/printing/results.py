@@ -83,7 +83,7 @@ def data_line(prepared: Prepared) -> str:
         if size
     )
     target = (
-        translated("printing.classes", "{count} classes", count=len(dataset.classes))
+        translated("printing.classes", "{count} {count:class|classes}", count=len(dataset.classes))
         if dataset.classes
         else translated("printing.regression", "regression")
     )
@@ -118,7 +118,7 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
 
 def print_end(console: Console, run: Run, summary: Summary) -> None:
     """Print the time of a finished training and the path of its report; also to its log."""
-    text = "{epochs} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {report}"
+    text = "{epochs} {epochs:epoch|epochs} in {seconds:.1f} s, {speed:,.0f} samples/s; report: {report}"
     facts = {"epochs": summary.epochs, "seconds": summary.seconds, "speed": summary.samples_per_second}
     print_and_log(console, run, translated("printing.result", text, **facts, report=run.report))
 
@@ -209,7 +209,9 @@ def print_log_findings(console: Console, diagnosis: Mapping[str, Any]) -> None:
         for why, codes in log["not_judged"].items():
             listed = ", ".join(codes)
             if len(codes) > MAX_CODES:
-                listed = translated("printing.more_findings", "{count} findings, see the page", count=len(codes))
+                listed = translated(
+                    "printing.more_findings", "{count} {count:finding|findings}, see the page", count=len(codes)
+                )
             print_line(console, f"  {why}: {listed}")
         print_line(console, translated("printing.log_page", "page: {page}", page=diagnosis["page"]))
 
@@ -250,7 +252,7 @@ def print_description(console: Console, found: Mapping[str, Any]) -> None:
         for name, n in found["counts"].items()
         if n
     )
-    text = "{data}: {format}, {task}, {samples:,} samples: {counts} ({split})"
+    text = "{data}: {format}, {task}, {samples:,} {samples:sample|samples}: {counts} ({split})"
     facts = {key: found[key] for key in ("data", "format", "task", "samples", "split")}
     print_line(console, translated("printing.description", text, **facts, counts=counts))
     if "sizes" in found:
@@ -284,7 +286,10 @@ def print_description(console: Console, found: Mapping[str, Any]) -> None:
 
 def _print_objects(console: Console, objects: Mapping[str, Any]) -> None:
     """Print counts and sides of the annotated objects."""
-    text = "{count:,} objects, {per_image} per image; {ignored:,} ignored; {without:,} images without"
+    text = (
+        "{count:,} {count:object|objects}, {per_image} per image; {ignored:,} ignored; "
+        "{without:,} {without:image|images} without"
+    )
     values = {
         "count": objects["count"],
         "per_image": _range(objects["per_image"]),
@@ -294,7 +299,10 @@ def _print_objects(console: Console, objects: Mapping[str, Any]) -> None:
     if not objects["side"]:
         print_line(console, translated("printing.objects", text, **values))
         return
-    text = "{count:,} objects, {per_image} per image, side {side} px; {ignored:,} ignored; {without:,} images without"
+    text = (
+        "{count:,} {count:object|objects}, {per_image} per image, side {side} px; {ignored:,} ignored; "
+        "{without:,} {without:image|images} without"
+    )
     print_line(console, translated("printing.objects_sides", text, **values, side=_range(objects["side"])))
 
 

@@ -30,7 +30,10 @@ def uncertainty(summary: Summary, fold: int | None) -> list[Message]:
     if samples > MAX_SAMPLES or not math.isfinite(accuracy):
         return []
     low, high = wilson_interval(accuracy, samples)
-    text = "{split} accuracy {accuracy:.1%} on {samples} samples: {low:.0%} to {high:.0%} with 95 % confidence"
+    text = (
+        "{split} accuracy {accuracy:.1%} on {samples} {samples:sample|samples}: "
+        "{low:.0%} to {high:.0%} with 95 % confidence"
+    )
     values = {"split": split_key(split), "accuracy": accuracy, "samples": samples, "low": low, "high": high}
     lines = [message("printing.interval", text, **values)]
     if len(measured) == 2 and _apart(measured["val"], counts["val"], accuracy, samples):

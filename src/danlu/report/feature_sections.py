@@ -25,7 +25,7 @@ def features_section(found: Mapping[str, Any], figures: Figures) -> str:
         return ""
     figures[SAMPLES] = {"data": [], "layout": {}, "samples": _samples(found)}
     explained = [one for one in found.get("explained") or [] if is_number(one)]
-    title = translated("report.features_map", "{samples} samples", samples=number(len(names)))
+    title = translated("report.features_map", "{samples} {samples:sample|samples}", samples=number(len(names)))
     pca = translated("report.pca", "PCA")
     switch = (
         '<span class="switch"><button aria-pressed="true" data-panel="features-tsne">t-SNE</button>'

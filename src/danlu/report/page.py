@@ -256,10 +256,17 @@ def _summary_text(summary: Mapping[str, Any]) -> str:
     sentences = []
     if is_number(train):
         target = (
-            translated("report.in_classes", " in {classes} classes", classes=number(len(classes))) if classes else ""
+            translated("report.in_classes", " in {classes} {classes:class|classes}", classes=number(len(classes)))
+            if classes
+            else ""
         )
         sentences.append(
-            translated("report.trained", "Trained on {samples} samples{goal}.", samples=number(train), goal=target)
+            translated(
+                "report.trained",
+                "Trained on {samples} {samples:sample|samples}{goal}.",
+                samples=number(train),
+                goal=target,
+            )
         )
     if is_number(summary.get("parameters")):
         sentences.append(translated("report.parameters", "{count} parameters.", count=number(summary["parameters"])))

@@ -121,9 +121,9 @@ def _problems(problems: Sequence[Mapping[str, Any]]) -> str:
     rows = [[name_cell(p.get("where", "")), text_cell(p.get("reason", ""))] for p in problems[:MAX_PROBLEMS]]
     if not rows:
         return ""
-    summary = translated("report.samples_skipped", "{count} samples were skipped", count=number(len(problems)))
-    if len(problems) == 1:
-        summary = translated("report.sample_skipped", "1 sample was skipped")
+    summary = translated(
+        "report.samples_skipped", "{count} {count:sample was|samples were} skipped", count=number(len(problems))
+    )
     cut = translated("report.problems_cut", "The first {count} of them.", count=MAX_PROBLEMS)
     more = f"<p class=note>{cut}</p>" if len(problems) > MAX_PROBLEMS else ""
     head = [translated("report.where", "Where"), translated("report.why", "Why")]

@@ -79,7 +79,7 @@ def _head(study: StudyFolder, result: TuningResult) -> str:
     title = translated("tuning.page.title", "Search on {data}", data=escape(Path(data).name or data))
     found = ", ".join(f"{short_name(key)} {words(value)}" for key, value in result.best.items())
     found = found or translated("tuning.page.own_settings", "danlu's own settings")
-    text = "Best of {trials} trials by {method}: {found}. Means of {seeds} seeds; {verdict}."
+    text = "Best of {trials} {trials:trial|trials} by {method}: {found}. Means of {seeds} seeds; {verdict}."
     facts = {"trials": number(len(result.trials)), "method": result.method, "found": found}
     lead = translated("tuning.page.lead", text, **facts, seeds=len(winner.seeds), verdict=result.verdict)
     notices = "".join(f'<p class="notice">{escape(str(note))}</p>' for note in result.notes)

@@ -324,7 +324,7 @@ def trial_results(study: StudyFolder) -> list[TrialResult]:
 def _opening(study: StudyFolder) -> str:
     one = study.settings
     space = "; ".join(f"{dimension.name} {dimension.describe()}" for dimension in one.space)
-    text = "search in {folder} by {method}, {epochs} epochs a trial: {space}"
+    text = "search in {folder} by {method}, {epochs} {epochs:epoch|epochs} a trial: {space}"
     return translated("tuning.opening", text, folder=study.folder, method=one.method, epochs=one.epochs, space=space)
 
 
