@@ -1,10 +1,11 @@
 """Layouts of published sets and of users, each with what it means: classes, splits, boxes and pixels."""
 
 import numpy as np
-from layout_files import HEIGHT, WIDTH, image, read, rows, splits
+import pytest
+from layout_files import HEIGHT, WIDTH, boxes, image, images, read, refused, rows, splits
 from PIL import Image
 
-from danlu.data.dataset import TRAIN, VAL
+from danlu.data.dataset import TEST, TRAIN, VAL
 
 NAMES = [f"p{i}" for i in range(6)]
 KINDS = ("ant", "bee")
@@ -108,3 +109,123 @@ def test_folders_called_as_in_mmsegmentation(tmp_path):
             class_mask(tmp_path / f"ann_dir/{split}/{name}.png")
     data = read(tmp_path, "semantic")
     assert (len(data), data.given.tolist().count(VAL)) == (12, 6)
+
+
+# --- tables --------------------------------------------------------------------------------------------------------
+
+
+def table(path, header, *lines):
+    rows(path, header, *(",".join(map(str, line)) for line in lines))
+
+
+def test_flags_of_the_validation_set_are_splits(tmp_path):
+    """fastai's is_valid, and is_test; is_train is true for the training set."""
+    images(tmp_path, NAMES)
+    for column, flag, other in (("is_valid", VAL, TRAIN), ("is_test", TEST, TRAIN), ("is_train", TRAIN, TEST)):
+        lines = [(f"{name}.jpg", KINDS[i % 2], i < 2) for i, name in enumerate(NAMES)]
+        table(tmp_path / "labels.csv", f"fname,label,{column}", *lines)
+        data = read(tmp_path)
+        assert data.classes == KINDS
+        assert [splits(data)[f"{name}.jpg"] for name in NAMES] == [flag] * 2 + [other] * 4
+
+
+def test_a_column_of_folds_is_named(tmp_path):
+    images(tmp_path, NAMES)
+    table(tmp_path / "t.csv", "image,label,kfold", *((f"{n}.jpg", KINDS[i % 2], i % 3) for i, n in enumerate(NAMES)))
+    data = read(tmp_path)
+    assert data.given is None
+    assert any("kfold" in note and "--folds 3" in note for note in data.notes)
+
+
+def test_the_column_whose_name_ends_like_one_of_labels_is_it(tmp_path):
+    """The NIH's chest X-rays: Finding Labels beside further columns, several labels behind one another."""
+    images(tmp_path, NAMES)
+    found = ("Edema|Mass", "Edema", "Mass")
+    lines = [(f"{name}.jpg", found[i % 3], i, "M") for i, name in enumerate(NAMES)]
+    table(tmp_path / "Data_Entry.csv", "Image Index,Finding Labels,Follow-up #,Patient Gender", *lines)
+    data = read(tmp_path)
+    assert (data.task, data.classes) == ("multilabel", ("Edema", "Mass"))
+    assert data.targets.tolist()[:3] == [[1, 1], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Filename;Annotation tag;Upper left corner X;Upper left corner Y;Lower right corner X;Lower right corner Y;Frame",
+        "Filename;Annotation tag;startX;startY;endX;endY;Frame",
+        "Filename;Annotation tag;leftCol;topRow;rightCol;bottomRow;Frame",
+    ],
+)
+def test_corners_by_other_names(tmp_path, header):
+    """Columns of LISA's and of other sets of traffic signs."""
+    images(tmp_path, NAMES)
+    rows(tmp_path / "boxes.csv", header, *(f"{name}.jpg;stop;4;6;24;16;9" for name in NAMES))
+    assert boxes(read(tmp_path)) == {f"{name}.jpg": [("stop", 4, 6, 24, 16)] for name in NAMES}
+
+
+def test_rows_of_make_sense_without_a_header(tmp_path):
+    images(tmp_path, NAMES)
+    rows(tmp_path / "labels.csv", *(f"ant,4,6,20,10,{name}.jpg,{WIDTH},{HEIGHT}" for name in NAMES))
+    assert boxes(read(tmp_path)) == {f"{name}.jpg": [("ant", 4, 6, 24, 16)] for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("column", "outline"),
+    [
+        ("geometry", "[(4, 6), (24, 6), (24, 16), (4, 16), (4, 6)]"),
+        ("segmentation", "[[4, 6, 24, 6, 24, 16, 4, 16]]"),
+        ("polygon", "4,6 24,6 24,16 4,16"),
+        ("vertices", "[{'x': 4, 'y': 6}, {'x': 24, 'y': 6}, {'x': 24, 'y': 16}, {'x': 4, 'y': 16}]"),
+        ("shape", "POLYGON ((4 6, 24 6, 24 16, 4 16, 4 6))"),
+    ],
+)
+def test_outlines_in_a_column(tmp_path, column, outline):
+    images(tmp_path, NAMES)
+    rows(
+        tmp_path / "t.csv",
+        f"id,image_id,{column},class",
+        *(f'{i},{n}.jpg,"{outline}",ant' for i, n in enumerate(NAMES)),
+    )
+    assert boxes(read(tmp_path)) == {f"{name}.jpg": [("ant", 4, 6, 24, 16)] for name in NAMES}
+    data = read(tmp_path, "segment")
+    assert len(data.targets[0].shapes[0].rings[0]) in (4, 5)
+
+
+def runs(by_rows=False):
+    """Run lengths of the rectangle from (4, 6) to (24, 16)."""
+    if by_rows:
+        return " ".join(f"{y * WIDTH + 4 + 1} 20" for y in range(6, 16))
+    return " ".join(f"{x * HEIGHT + 6 + 1} 10" for x in range(4, 24))
+
+
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_run_lengths_of_masks(tmp_path, by_rows):
+    """Kaggle's ships count down the columns, its neurons along the rows; images without runs have no object."""
+    images(tmp_path / "train", [*NAMES, "empty"])
+    lines = [(f"{name}.jpg", runs(by_rows)) for name in NAMES]
+    table(tmp_path / "masks.csv", "ImageId,EncodedPixels", *lines, ("empty.jpg", ""))
+    data = read(tmp_path)
+    assert (data.format, data.task, data.classes) == ("csv masks", "segment", ("object",))
+    expected = {f"{name}.jpg": [("object", 4, 6, 24, 16)] for name in NAMES}
+    assert boxes(data) == expected | {"empty.jpg": []}
+    assert data.targets[0].shapes[0].pixels.sum() == 200
+    assert any("counted along the rows" in note for note in data.notes) == by_rows
+
+
+def test_run_lengths_with_classes_and_a_bad_row(tmp_path):
+    names = [f"q{i}" for i in range(30)]
+    images(tmp_path, names)
+    lines = [(f"{name}.jpg", i % 2 + 1, runs() if i else "5 999999") for i, name in enumerate(names)]
+    table(tmp_path / "train.csv", "ImageId,ClassId,EncodedPixels", *lines)
+    data = read(tmp_path)
+    assert data.classes == ("1", "2")
+    assert boxes(data)["q1.jpg"] == [("2", 4, 6, 24, 16)]
+    assert boxes(data)["q0.jpg"] == []
+    assert ["leave the image" in str(problem.reason) for problem in data.problems] == [True]
+    assert read(tmp_path, "semantic").classes == ("background", "1", "2")
+
+
+def test_run_lengths_without_their_images(tmp_path):
+    images(tmp_path, NAMES)
+    table(tmp_path / "masks.csv", "ImageId,EncodedPixels", *((f"other{i}.jpg", runs()) for i in range(4)))
+    assert "none of its images (other0.jpg) lies beside it" in refused(tmp_path)

@@ -13,6 +13,7 @@ from danlu.data.sources import (
     coco_labels,
     createml,
     csv,
+    csv_masks,
     cvat,
     fgvc_aircraft,
     file_names,
@@ -260,12 +261,21 @@ FORMATS = {
         TOOLS,
     ),
     "csv boxes": FormatSpec(
-        "csv of images and boxes (also Open Images)",
+        "csv of images and boxes or polygons (also Open Images)",
         labelled_csv.look_boxes,
         labelled_csv.open_boxes,
-        BOXES,
-        "a csv with columns of the image, the class and x1, y1, x2, y2 (or x, y, width, height)",
+        OBJECTS,
+        "a csv with columns of the image, the class and x1, y1, x2, y2 (or x, y, width, height), or a polygon as WKT "
+        "or a list of points",
         OWN_DATA,
+    ),
+    "csv masks": FormatSpec(
+        "csv of images and run lengths of masks (Kaggle)",
+        csv_masks.look,
+        csv_masks.open,
+        MASKS,
+        "a csv with columns of the image, of starts and lengths (EncodedPixels, rle), and perhaps of the class",
+        "test_further_layouts.py",
     ),
     "csv images": FormatSpec(
         "csv of images and their label (Kaggle)",

@@ -25,7 +25,8 @@ from danlu.data.sources.class_lists import class_list
 from danlu.data.sources.label_entries import Entry, open_entries
 from danlu.data.sources.label_sets import are_lists, has_shared_words, separator_in, split_labels
 from danlu.data.sources.labelled import wanted_task
-from danlu.data.sources.reading import Reading
+from danlu.data.sources.outline_columns import outline_of
+from danlu.data.sources.reading import Reading, box_of
 from danlu.data.sources.sheets import (
     SIZE_COLUMNS,
     Sheet,
@@ -35,6 +36,7 @@ from danlu.data.sources.sheets import (
     sheets_of,
     without_images,
 )
+from danlu.data.sources.split_columns import fold_column
 from danlu.data.sources.targets import Task
 from danlu.data.sources.text_tables import DECIMAL_COMMA, numbers, with_decimal_points
 from danlu.data.survey import Survey, as_survey, surroundings
@@ -61,11 +63,11 @@ def look_images(data: Survey) -> Evidence | None:
             "ymax, or x, y, width, height", **_names_of(unread[0]),
         )  # fmt: skip
         return _undecided(data, unread[0], why, Fit.CONVERTED)
-    if (runs := sheets_of(data, "runs")) and not sheets_of(data, "images"):
+    if (runs := sheets_of(data, "runs")) and not runs[0].found and not sheets_of(data, "images"):
         why = message(
             "data.refuse.csv_runs",
-            "{file} holds run lengths of masks ({columns}), which are not read: write a mask image for each image",
-            **_names_of(runs[0]),
+            "{file} holds run lengths of masks ({columns}), but none of its images ({name}) lies beside it or below",
+            **_names_of(runs[0]), name=runs[0].rows[0][runs[0].image] if runs[0].rows else "",
         )  # fmt: skip
         return _undecided(data, runs[0], why, Fit.LAYOUT)
     unclear = sheets_of(data, "unclear")
@@ -139,11 +141,13 @@ def _look(data: Survey, kind: str, fit: Fit) -> Evidence | None:
 def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """`ImageFiles` and annotations of every csv of boxes; classes sorted by name."""
     data = as_survey(path)
-    wanted = wanted_task(data.path, task, masks=False)
+    sheets = sheets_of(data, "boxes")
+    wanted = wanted_task(data.path, task, masks=any(sheet.outline is not None for sheet in sheets))
     around = surroundings(data)
     reading = Reading(around, config, "csv boxes")
-    reading.box_form = sheets_of(data, "boxes")[0].form if sheets_of(data, "boxes") else "corners"
-    for sheet in sheets_of(data, "boxes"):
+    reading.box_form = sheets[0].form if sheets else "corners"
+    reading.notes += fold_notes(sheets)
+    for sheet in sheets:
         if sheet.encoding:
             reading.notes.append(guessed_note(sheet.file.relative, sheet.encoding))
         fractions = _are_fractions(sheet)
@@ -174,9 +178,11 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
                 continue
             one.where = sheet.file.relative if one.where == where else one.where
             label = row[sheet.label].strip() if sheet.label is not None else "object"
-            box = _box(sheet, row)
-            if box is None and not any(row[i].strip() for i in sheet.box):
+            numbers_of = sheet.box if sheet.outline is None else (sheet.outline,)
+            if not any(row[i].strip() for i in numbers_of):
                 continue  # a row that only names the image: it has no objects
+            shape = None if sheet.outline is None else outline_of(row[sheet.outline])
+            box = _box(sheet, row) if shape is None else box_of(shape)
             reading.entries += 1
             crowd = "isgroupof" in sheet.header and row[sheet.header.index("isgroupof")].strip() == "1"
             fault = (
@@ -185,11 +191,12 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
                 else message(
                     "data.problem.box_no_numbers",
                     "box {listed} is no four numbers",
-                    listed=", ".join(row[i] for i in sheet.box),
+                    listed=", ".join(row[i] for i in numbers_of)[:80],
                 )
             )
             fault = fault or ("" if label else message("data.problem.no_class", "no class"))
-            reading.add(one, f"line {line}", names.get(label, label), box or (0, 0, 0, 0), ignore=crowd, fault=fault)
+            name = names.get(label, label)
+            reading.add(one, f"line {line}", name, box or (0, 0, 0, 0), shape, ignore=crowd, fault=fault)
     reading.problems += without_images(data, "boxes")
     return reading.finish(wanted)
 
@@ -210,6 +217,7 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     sheets = sheets_of(data, kind)
     notes = [guessed_note(one.file.relative, one.encoding) for one in sheets if one.encoding]
     read = _hot_columns if kind == "classes" else _label_texts
+    notes += fold_notes(sheets)
     several, entries = read(sheets, config.target, task, notes)
     ragged = [
         Problem(
@@ -235,6 +243,16 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     dataset = open_entries(around, form, entries, several, config, task, notes, ragged, columns, class_names)
     dataset = replace(dataset, problems=[*dataset.problems, *without_images(data, kind)])
     return replace(dataset, unlabelled=tuple({sheet.split for sheet in unlabelled} - {TRAIN, UNASSIGNED}))
+
+
+def fold_notes(sheets: Sequence[Sheet]) -> list[str]:
+    """A note on each column of folds, which is not used."""
+    text = "the column {column} of {file} numbers folds and is not used: --folds {count} makes folds of its own"
+    found = [(sheet, fold) for sheet in sheets if (fold := fold_column(sheet.header, sheet.rows)) is not None]
+    return [
+        message("data.note.fold_column", text, column=column, file=sheet.file.relative, count=count)
+        for sheet, (column, count) in found
+    ]
 
 
 def _entry(sheet: Sheet, row: Sequence[str], line: int, labels: tuple[str, ...]) -> Entry:
@@ -321,6 +339,8 @@ def _label_column(sheet: Sheet, target: str | None) -> int:
 
 def _box(sheet: Sheet, row: Sequence[str]) -> tuple[float, float, float, float] | None:
     values = [row[i] for i in sheet.box]
+    if not values:
+        return None
     if len(values) == 1:
         try:
             found = ast.literal_eval(values[0].strip() or "()")

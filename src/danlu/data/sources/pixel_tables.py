@@ -19,7 +19,7 @@ from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.reading import stop_if_many_bad
-from danlu.data.sources.sheets import SPLIT_COLUMNS
+from danlu.data.sources.split_columns import SPLIT_COLUMNS
 from danlu.data.sources.targets import Task, to_classes
 from danlu.data.sources.text_tables import numbers
 from danlu.data.split_names import split_of

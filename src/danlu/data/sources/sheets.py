@@ -10,8 +10,11 @@ from pathlib import Path
 from danlu.data.dataset import TRAIN, UNASSIGNED, Problem
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import AMBIGUOUS, ImageIndex, name_parts
+from danlu.data.sources.box_columns import BOX_COLUMN, GEOMETRY, MAKE_SENSE, MIN_GEOMETRY, box_columns, plain
 from danlu.data.sources.box_forms import BoxForm
+from danlu.data.sources.outline_columns import are_outlines
 from danlu.data.sources.run_length_columns import are_runs
+from danlu.data.sources.split_columns import split_column, split_of_value
 from danlu.data.sources.text_tables import (
     MAX_LOOKED,
     is_attributes,
@@ -52,29 +55,9 @@ IMAGE_COLUMNS += (
 CLASS_COLUMNS = ("class", "label", "labelname", "class_name", "classname", "label_name", "category", "category_name")
 CLASS_COLUMNS += ("name", "target", "object", "labels", "classes", "species", "breed", "diagnosis", "tag", "y")
 CLASS_COLUMNS += ("class_id", "classid", "label_id", "category_id", "cls")
-SPLIT_COLUMNS = {"split", "set", "subset", "dataset", "partition", "phase", "usage", "traintest", "fold"}
-BOXES: tuple[tuple[tuple[str, ...], BoxForm], ...] = (  # plain column names of a box -> form of its numbers
-    (("xmin", "ymin", "xmax", "ymax"), "corners"),
-    (("minx", "miny", "maxx", "maxy"), "corners"),
-    (("x0", "y0", "x1", "y1"), "corners"),
-    (("x1", "y1", "x2", "y2"), "corners"),
-    (("left", "top", "right", "bottom"), "corners"),
-    (("xtl", "ytl", "xbr", "ybr"), "corners"),
-    (("xcenter", "ycenter", "width", "height"), "centred"),
-    (("xcentre", "ycentre", "width", "height"), "centred"),
-    (("centerx", "centery", "width", "height"), "centred"),
-    (("cx", "cy", "w", "h"), "centred"),
-    (("cx", "cy", "width", "height"), "centred"),
-    (("x", "y", "w", "h"), "sized"),
-    (("x", "y", "width", "height"), "sized"),
-    (("xmin", "ymin", "width", "height"), "sized"),
-    (("left", "top", "width", "height"), "sized"),
-)
-BOX_PREFIX = re.compile(r"^(bbox|boundingbox|box|roi)(?=[a-z])")  # of plain column names
-GEOMETRY = re.compile(r"^(center|centre|bbox|box)?(x|y)\d*(min|max|center|centre|c)?$|^(left|top|right|bottom)$")
-MIN_GEOMETRY = 2  # min number of columns named like coordinates in a table of boxes
+CLASS_WORDS = ("label", "labels", "class", "classes", "category", "tag", "tags", "diagnosis", "species", "breed")
+LAST_WORD = re.compile(r"[^\W_]+")  # of a column's name: "Finding Labels"
 HOT = ("0", "1", "0.0", "1.0", "true", "false")  # values in the column of one class
-BOX_COLUMN = ("bbox", "box", "bounding_box")
 SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w"), ("img_height", "img_width"))
 LIST_WORDS = {"label", "labels", "list", "annotation", "annotations", "classes", "gt"}  # in names of lists of labels
 TEXT_OF_BOXES = re.compile(r"(?:[^\s\d]\S*(?: -?[\d.]+){4}(?: |$))|(?:-?[\d.]+(?: -?[\d.]+){3};)")
@@ -95,8 +78,8 @@ class Sheet:
     in an unknown form), "runs" (of masks), "unclear" (no column has the name of a label), or "" for a plain table.
 
     image, label: their columns. box: four columns, or one that holds all four numbers. form: of these numbers,
-    "corners", "sized" (width and height instead of the far corner) or "centred". columns: of a label per class.
-    split_column: that of the split of each row.
+    "corners", "sized" (width and height instead of the far corner) or "centred". columns: of a label per class, or that
+    of the run lengths. outline: that of the corners of each object. split_column: that of the split of each row.
     """
 
     file: File
@@ -107,6 +90,7 @@ class Sheet:
     image: int = 0
     label: int | None = None
     box: tuple[int, ...] = ()
+    outline: int | None = None
     form: BoxForm = "corners"
     columns: tuple[int, ...] = ()
     split_column: int | None = None
@@ -122,7 +106,9 @@ class Sheet:
 
     def split_of_row(self, row: Sequence[str]) -> int:
         """The split that a row names, else that of the file."""
-        own = UNASSIGNED if self.split_column is None else split_of(row[self.split_column])
+        own = UNASSIGNED
+        if self.split_column is not None:
+            own = split_of_value(self.header[self.split_column], row[self.split_column])
         return own if own != UNASSIGNED else self.split
 
 
@@ -205,65 +191,47 @@ def _sheet(file: File, index: ImageIndex) -> Sheet | None:
     if (image := _image_in_header(header, rows, index)) is not None:
         header, rows, lines = _named_columns(header, rows, image), (tuple(header), *rows), (1, *lines)
     lower = tuple(name.strip().lower() for name in header)
-    plain = Sheet(
+    bare = Sheet(
         file, tuple(name.strip() for name in header), rows, lines, "", ragged=read.ragged, encoding=read.encoding,
         separator=read.separator,
     )  # fmt: skip
-    plain = replace(plain, split_column=_split_column(lower, rows))
-    image = _image_column(lower, plain, index)
+    bare = replace(bare, split_column=split_column(lower, rows))
+    image = _image_column(lower, bare, index)
     if image is None:
-        return plain
-    sheet = replace(plain, image=image)
+        return bare
+    sheet = replace(bare, image=image)
     sheet = replace(sheet, found=_found(sheet, index))
     named = sheet.found > 0 or names_images(sheet) or _found(sheet, index, ambiguous=True) > 0.5
     return _with_boxes(sheet, lower) or _with_labels(sheet, lower, named)
 
 
-def _split_column(lower: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> int | None:
-    """The column that names the split of each row."""
-    for i, name in enumerate(lower):
-        values = {row[i].strip() for row in rows} if _plain(name) in SPLIT_COLUMNS else set()
-        named = {value for value in values if value and value.upper() != "UNASSIGNED"}
-        if named and all(split_of(value) != UNASSIGNED for value in named):
-            return i
-    return None
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _box_columns(lower: tuple[str, ...]) -> tuple[tuple[int, ...], BoxForm] | None:
-    """The four columns of a box and the form of its numbers."""
-    places: dict[str, int] = {}
-    for i, name in enumerate(lower):
-        places.setdefault(_plain(name), i)
-    short = {BOX_PREFIX.sub("", name): i for name, i in places.items()}
-    for known in (short | places, short):
-        for names, form in BOXES:
-            if set(names) <= set(known):
-                return tuple(known[name] for name in names), form
-    return None
-
-
 def _with_boxes(sheet: Sheet, lower: tuple[str, ...]) -> Sheet | None:
     """The sheet with the columns of its boxes; None if it has none."""
     sheet = replace(sheet, kind="boxes", header=lower, label=_label_of(sheet, lower))
-    if (found := _box_columns(lower)) is not None:
+    if (found := box_columns(lower)) is not None:
         return replace(sheet, box=found[0], form=found[1])
     box = [lower.index(name) for name in BOX_COLUMN if name in lower]
-    return replace(sheet, box=(box[0],), form="sized") if box else None
+    if box:
+        return replace(sheet, box=(box[0],), form="sized")
+    taken = (sheet.image, sheet.label, sheet.split_column)
+    texts = {i: [row[i] for row in sheet.rows[:MAX_LOOKED]] for i in range(len(lower)) if i not in taken}
+    outlines = [i for i, values in texts.items() if are_outlines(plain(lower[i]), values)]
+    return replace(sheet, outline=outlines[0]) if len(outlines) == 1 else None
 
 
 def _label_of(sheet: Sheet, lower: tuple[str, ...]) -> int | None:
     taken = (sheet.image, sheet.split_column)
     named = [lower.index(name) for name in CLASS_COLUMNS if name in lower and lower.index(name) not in taken]
-    return named[0] if named else None
+    if named:
+        return named[0]
+    ending = [i for i, name in enumerate(lower) if i not in taken and LAST_WORD.findall(name)[-1:] and
+              LAST_WORD.findall(name)[-1] in CLASS_WORDS]  # fmt: skip
+    return ending[0] if len(ending) == 1 else None
 
 
 def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sheet:  # noqa: PLR0911
     """The sheet with its column of labels, or its column per class. named_images: its values are names of images."""
-    taken = {sheet.image, sheet.split_column, *(i for i, name in enumerate(lower) if _plain(name) in NO_LABEL_WORDS)}
+    taken = {sheet.image, sheet.split_column, *(i for i, name in enumerate(lower) if plain(name) in NO_LABEL_WORDS)}
     others = tuple(i for i in range(len(lower)) if i not in taken)
     if len(others) >= 2 and _are_hot(sheet.rows, others):
         return replace(sheet, kind="classes", columns=others)
@@ -275,9 +243,9 @@ def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sh
         return replace(sheet, kind="unread")
     if any(_are_texts_of_boxes([row[i] for row in sheet.rows[:MAX_LOOKED]]) for i in others):
         return replace(sheet, kind="unread")
-    if any(are_runs(_plain(lower[i]), [row[i] for row in sheet.rows[:MAX_LOOKED]]) for i in others):
-        return replace(sheet, kind="runs")
-    if sum(bool(GEOMETRY.match(_plain(lower[i]))) for i in others) >= MIN_GEOMETRY:
+    if runs := [i for i in others if are_runs(plain(lower[i]), [row[i] for row in sheet.rows[:MAX_LOOKED]])]:
+        return replace(sheet, kind="runs", columns=(runs[0],), label=_label_of(sheet, lower))
+    if sum(bool(GEOMETRY.match(plain(lower[i]))) for i in others) >= MIN_GEOMETRY:
         return replace(sheet, kind="unread")
     named = _label_of(sheet, lower)
     label = named if named is not None else others[0] if len(others) == 1 else None
@@ -333,6 +301,8 @@ def _named_columns(first: Sequence[str], rows: Sequence[tuple[str, ...]], image:
     elif _begin_with_boxes(left, first, rows):
         for i, name in zip(left, ("x1", "y1", "x2", "y2", "label")):
             names[i] = name
+    elif len(names) == len(MAKE_SENSE) and image == MAKE_SENSE.index("image") and _are_sized(first, rows):
+        names = list(MAKE_SENSE)
     elif len(left) == 9 and names[0] == "split":
         for i, name in zip(left, ("label", "xmin", "ymin", "", "", "xmax", "ymax", "", "")):
             names[i] = name or names[i]
@@ -343,6 +313,12 @@ def _begin_with_boxes(left: Sequence[int], first: Sequence[str], rows: Sequence[
     """Return whether columns are four numbers of a box and its class, perhaps with the size of the image behind."""
     named = len(left) == 5 or (len(left) > 5 and numbers((first[left[4]],)) is None)
     return named and _are_boxes([[row[i] for i in left[:4]] for row in (first, *rows)])
+
+
+def _are_sized(first: Sequence[str], rows: Sequence[tuple[str, ...]]) -> bool:
+    """Return whether rows without a header are those of Make Sense: a label, a box and the size of its image."""
+    found = [numbers((*row[1:5], *row[6:8])) for row in (first, *rows)]
+    return all(v is not None and v[0] + v[2] <= v[4] + 1 and v[1] + v[3] <= v[5] + 1 for v in found)
 
 
 def _are_boxes(rows: Sequence[Sequence[str]]) -> bool:
@@ -362,7 +338,7 @@ def _image_column(lower: tuple[str, ...], sheet: Sheet, index: ImageIndex) -> in
         if lower[i] in IMAGE_COLUMNS and _found(own, index, ambiguous=True) > 0.5:
             return i
     by_values = next((i for i in order if _are_stems([row[i] for row in sheet.rows], index)), None)
-    if by_values is None and _box_columns(lower):
+    if by_values is None and box_columns(lower):
         return next((i for i in order if lower[i] in IMAGE_COLUMNS), None)
     return by_values
 
