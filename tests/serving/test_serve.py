@@ -1,7 +1,6 @@
 """The web service as a real process: answers of `danlu predict`, batches, limits, wrong input, and a clean end."""
 
 import asyncio
-import contextlib
 import io
 import json
 import os
@@ -21,9 +20,12 @@ from PIL import Image
 
 import danlu
 from danlu.cli import main
+from danlu.inference.image_predictor import ImagePredictor
 from danlu.inference.loaded_run import LoadedRun
+from danlu.message import speaking
 from danlu.metrics.detection import run_lengths
 from danlu.serving import batching
+from danlu.serving.app import make_app
 from danlu.serving.batching import Batcher
 from danlu.serving.counters import Counters
 from danlu.serving.limits import MAX_BODY_BYTES
@@ -102,11 +104,16 @@ def test_other_requests(service):
     assert service.client.post("/predict", data={"a": "b"}).status_code == 400
     broken = {"content-type": "multipart/form-data"}
     assert service.client.post("/predict", content=b"xyz", headers=broken).status_code == 400
-    assert service.client.get("/predict").status_code == 405
-    assert service.client.get("/nothing").status_code == 404
+    refused = service.client.get("/predict")
+    assert (refused.status_code, refused.json()) == (405, {"error": "/predict takes POST, not GET"})
+    refused = service.client.get("/nothing")
+    assert refused.status_code == 404
+    assert refused.json()["error"].startswith("there is no /nothing; choose from /predict, ")
     assert service.client.get("/health").json() == {"status": "ok"}
     assert service.client.get("/about").json()["classes"] == ["blue", "green", "red"]
-    assert "/predict" in service.client.get("/openapi.json").json()["paths"]
+    described = service.client.get("/openapi.json").json()["paths"]["/predict"]["post"]
+    assert set(described["requestBody"]["content"]) == {"multipart/form-data", "image/*"}
+    assert {"200", "400", "413", "503"} <= set(described["responses"])
     page = service.client.get("/").text
     assert "Drop images here" in page
     assert not re.search(r"(src|href)=.?https?:", page)  # works offline
@@ -121,9 +128,25 @@ def test_large_bodies_are_refused_by_header_and_while_they_arrive(service):
         for _ in range((MAX_BODY_BYTES >> 20) + 2):
             yield b"0" * (1 << 20)
 
-    with contextlib.suppress(httpx.TransportError):  # the service closes the connection while the client still sends
-        assert service.client.post("/predict", content=pieces()).status_code == 413
+    refused = service.client.post("/predict", content=pieces())
+    assert (refused.status_code, refused.json()) == (413, {"error": "the request must be at most 64 MiB"})
     assert service.client.get("/health").status_code == 200
+
+
+def test_the_page_and_the_errors_are_in_the_language_of_the_command(coloured_run):
+    async def ask() -> list[httpx.Response]:
+        app = make_app(ImagePredictor(coloured_run, "cpu"))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+            none, wrong = await client.post("/predict"), await client.post("/predict", content=b"no image")
+            return [none, wrong, await client.get("/predict"), await client.get("/")]
+
+    with speaking("zh"):
+        *errors, shown = asyncio.run(ask())
+    assert [one.status_code for one in errors] == [400, 400, 405]
+    assert all(re.search("[一-鿿]", one.json()["error"]) for one in errors)
+    assert '<html lang="zh">' in shown.text
+    assert "把图像拖到这里" in shown.text
+    assert not re.search(r"@\w+@|Drop images|metrics</a>", shown.text)
 
 
 @pytest.mark.slow
@@ -275,5 +298,7 @@ def test_the_page_draws_the_answer_in_a_browser(service, coloured, tmp_path) -> 
         assert "none.png cannot be read as an image" in browser.run("document.querySelector('.error').textContent")
         assert browser.beyond() == []
         assert all("400" in one for one in browser.messages)
+        cells = "[...answerOf({areas: {road: 0.75, sky: 0.25}})[0].querySelectorAll('td')].map((e) => e.textContent)"
+        assert browser.run(cells) == ["road", "0.750", "", "sky", "0.250", ""]
         drawn = browser.run(f"[...maskOf({found}, '#ff0000').getContext('2d').getImageData(0, 0, 5, 7).data]")
     assert (np.array(drawn).reshape(7, 5, 4)[:, :, 3] > 0).tolist() == mask.tolist()

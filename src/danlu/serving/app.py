@@ -13,18 +13,20 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from danlu import __version__
 from danlu.data.image_file import UNREADABLE, reason_of
 from danlu.data.images import image_size
 from danlu.inference.image_predictor import ImagePredictor
-from danlu.report.document import asset
+from danlu.message import translated
 from danlu.serving.batching import Batcher, Overloaded
 from danlu.serving.counters import Counters
+from danlu.serving.interface import DESCRIPTION, wrong_address
 from danlu.serving.limits import MAX_IMAGE_BYTES, MAX_IMAGES, MAX_PIXELS, BodyLimit
+from danlu.serving.page import page
 
-PAGE = Path(__file__).with_name("page.html")
 READERS = 4  # threads that decode images
 
 
@@ -53,6 +55,7 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
         title=f"danlu: {predictor.run.name}", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
     )
     app.add_middleware(BodyLimit)
+    app.add_exception_handler(HTTPException, wrong_address)
 
     async def answer(name: str, content: bytes) -> dict[str, Any]:
         async with reading:
@@ -60,8 +63,8 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
         return (await batcher.result_of((name, image))).to_json()
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    def page() -> str:
-        return PAGE.read_text(encoding="utf-8").replace("/* page.css */", asset("page.css"))
+    def show_page() -> str:
+        return page()
 
     @app.get("/about")
     def about() -> dict[str, Any]:
@@ -79,7 +82,7 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
         """Counters in the text format of Prometheus."""
         return counters.text(batcher)
 
-    @app.post("/predict")
+    @app.post("/predict", openapi_extra=DESCRIPTION)
     async def predict(request: Request) -> JSONResponse:
         """Predict images: files of a form (any field names), or one image as the body."""
         began = time.perf_counter()
@@ -90,9 +93,10 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
         except BadRequest as wrong:
             status, content = 400, {"error": str(wrong)}
         except ClientDisconnect:  # while it sent its images: the answer is for the counters
-            status, content = 400, {"error": "the client has gone"}
+            status, content = 400, {"error": translated("serving.refuse.gone", "the client has gone")}
         except Overloaded:
-            status, content = 503, {"error": "too many images are waiting; try again later"}
+            text = "too many images are waiting; try again later"
+            status, content = 503, {"error": translated("serving.refuse.waiting", text)}
         counters.count(status, time.perf_counter() - began)
         return JSONResponse(content, status)
 
@@ -108,7 +112,9 @@ async def _images(request: Request) -> list[tuple[str, bytes]]:
         except Exception as error:  # of starlette and of the parser
             if type(error).__name__ in ("HTTPException", "MultiPartException", "MultipartParseError"):
                 detail = getattr(error, "detail", None) or error
-                raise BadRequest(f"the form cannot be read: {' '.join(str(detail).split())[:200]}") from None
+                detail = " ".join(str(detail).split())[:200]
+                text = "the form cannot be read: {detail}"
+                raise BadRequest(translated("serving.refuse.form", text, detail=detail)) from None
             raise
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         images = [(file.filename or "image", await file.read()) for file in files]
@@ -116,10 +122,14 @@ async def _images(request: Request) -> list[tuple[str, bytes]]:
         body = await request.body()
         images = [("image", body)] if body else []
     if not images:
-        raise BadRequest("the request must hold at least one image, as a file of a form or as its body")
+        text = "the request must hold at least one image, as a file of a form or as its body"
+        raise BadRequest(translated("serving.refuse.no_image", text))
     for name, content in images:
         if len(content) > MAX_IMAGE_BYTES:
-            raise BadRequest(f"{_short(name)} must be at most {MAX_IMAGE_BYTES >> 20} MiB")
+            text = "{name} must be at most {limit} MiB"
+            raise BadRequest(
+                translated("serving.refuse.large_file", text, name=_short(name), limit=MAX_IMAGE_BYTES >> 20)
+            )
     return images
 
 
@@ -133,11 +143,15 @@ def _read(predictor: ImagePredictor, name: str, content: bytes) -> Any:
         try:
             height, width = image_size(file.name)
             if height * width > MAX_PIXELS:
-                raise BadRequest(f"{_short(name)} must have at most {MAX_PIXELS // 1_000_000} million pixels")
+                text, million = "{name} must have at most {limit} million pixels", MAX_PIXELS // 1_000_000
+                raise BadRequest(translated("serving.refuse.pixels", text, name=_short(name), limit=million))
             return predictor.read(Path(file.name))
         except UNREADABLE as error:
-            reason = reason_of(error, file.name).replace(file.name, _short(name))
-            raise BadRequest(f"{_short(name)} cannot be read as an image: {reason}") from None
+            reason = str(reason_of(error, file.name)).replace(file.name, _short(name))
+            text = "{thing} cannot be read as an image: {reason}"
+            raise BadRequest(
+                translated("inference.refuse.cannot_read_image", text, thing=_short(name), reason=reason)
+            ) from None
 
 
 def _short(name: str) -> str:
