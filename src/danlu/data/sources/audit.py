@@ -22,6 +22,7 @@ from danlu.data.sources.annotated_sizes import ROUNDING, compared, refuse_resize
 from danlu.data.sources.box_forms import BoxForm, refuse_other_forms, refuse_pixels
 from danlu.data.sources.labelled import Labelled, Thing, image_files, of_one_depth, relative, too_many_bad, where_of
 from danlu.data.sources.outlines import outlined
+from danlu.data.sources.repeated_boxes import MIN_IOU, nearly_repeated, repeated
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask
@@ -241,9 +242,10 @@ def _audit(
             size=size,
         )
         problems.append(Problem(where_of(found[owner[i]], things[i]), reason, "clipped", "clipped"))
-    for i in _repeated(things, boxes, owner, ~bad):
+    for i in repeated(things, boxes, owner, ~bad):
         reason = message("data.problem.box_there_second_time", "box {box} is there a second time", box=_box(boxes[i]))
         problems.append(Problem(where_of(found[owner[i]], things[i]), reason, "kept", "repeated"))
+    notes += _nearly_repeated(things, boxes, owner, ~bad, found, problems)
     notes += _counted(counts, bad, beyond)
     if config.on_bad != "skip" and too_many_bad(int(bad.sum()), len(things)):
         first = ", ".join(f"{p.where}: {p.reason}" for p in problems if p.done == "skipped")
@@ -262,13 +264,25 @@ def _audit(
     return [things[i] for i in good], clipped[good], owner[good]
 
 
-def _repeated(things: list[Thing], boxes: np.ndarray, owner: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Find usable objects that equal an earlier one in image, class and box."""
-    rows = np.flatnonzero(good)
-    labels = np.array([thing.label for thing in things], np.float64)
-    keys = np.column_stack([owner, labels, boxes])[rows]
-    first = np.unique(keys, axis=0, return_index=True)[1] if len(rows) else np.zeros(0, np.int64)
-    return np.delete(rows, first)
+def _nearly_repeated(
+    things: list[Thing],
+    boxes: np.ndarray,
+    owner: np.ndarray,
+    good: np.ndarray,
+    found: Sequence[Labelled],
+    problems: list[Problem],
+) -> list[str]:
+    """Add a problem for each box that is nearly that of an earlier object of its class; returns a note on them."""
+    near = nearly_repeated(things, boxes, owner, good)
+    for i, first, iou in near:
+        text = "box {box} is nearly that of {other} (IoU {iou:.2f}): the same object twice?"
+        reason = message("data.problem.box_nearly_again", text, box=_box(boxes[i]), other=things[first].name, iou=iou)
+        problems.append(Problem(where_of(found[owner[i]], things[i]), reason, "kept", "nearly repeated"))
+    if not near:
+        return []
+    text = "{count} boxes in {images} images are nearly those of another object of their class (IoU above {least:g})"
+    images = len({int(owner[i]) for i, *_ in near})
+    return [message("data.note.boxes_nearly_repeated", text, count=len(near), images=images, least=MIN_IOU)]
 
 
 def _counted(counts: Counter[str], bad: np.ndarray, beyond: np.ndarray) -> list[str]:

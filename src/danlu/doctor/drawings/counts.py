@@ -13,7 +13,7 @@ from danlu.doctor.places import class_label, column_name
 from danlu.doctor.plot import MAX_ROWS, Row, Rows
 from danlu.message import Message
 
-HARMLESS = ("clipped", "repeated")  # boxes that are used nevertheless
+HARMLESS = ("clipped", "repeated", "nearly repeated")  # boxes that are used nevertheless
 FAULTS = {
     "reversed": message("doctor.chart.reversed", "reversed"),
     "empty": message("doctor.chart.empty", "empty"),
@@ -21,6 +21,7 @@ FAULTS = {
     "not finite": message("doctor.chart.not_finite", "not finite"),
     "clipped": message("doctor.chart.clipped", "clipped"),
     "repeated": message("doctor.chart.repeated", "repeated"),
+    "nearly repeated": message("doctor.chart.nearly_repeated", "nearly repeated"),
     "tiny": message("doctor.chart.tiny", "tiny"),
     "unknown class": message("doctor.chart.unknown_class", "unknown class"),
     "other": message("doctor.chart.other", "other"),
