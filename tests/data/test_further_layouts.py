@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from layout_files import HEIGHT, WIDTH, boxes, image, images, read, refused, rows, splits
+from layout_files import HEIGHT, WIDTH, boxes, image, images, labels, read, refused, rows, splits, text
 from PIL import Image
 
 from danlu.data.dataset import TEST, TRAIN, VAL
@@ -229,3 +229,98 @@ def test_run_lengths_without_their_images(tmp_path):
     images(tmp_path, NAMES)
     table(tmp_path / "masks.csv", "ImageId,EncodedPixels", *((f"other{i}.jpg", runs()) for i in range(4)))
     assert "none of its images (other0.jpg) lies beside it" in refused(tmp_path)
+
+
+# --- class folders and what lies beside them -----------------------------------------------------------------------
+
+
+def two_kinds(folder, count=4):
+    for kind in KINDS:
+        images(folder / kind, [f"{kind}{i}" for i in range(count)])
+
+
+@pytest.mark.parametrize("form", ["numbers", "names", "csv", "lines"])
+def test_a_list_gives_the_classes_of_a_split_without_class_folders(tmp_path, form):
+    """ImageNet: train/CLASS/NAME.JPEG, but val/NAME.JPEG with a list of the classes."""
+    two_kinds(tmp_path / "train")
+    names = [f"v{i}" for i in range(4)]
+    images(tmp_path / "val", names, ".JPEG")
+    kinds = [KINDS[i % 2] for i in range(4)]
+    if form == "lines":
+        rows(tmp_path / "val_labels.txt", *kinds)
+    elif form == "csv":
+        table(tmp_path / "val.csv", "image,label", *((f"{name}.JPEG", kind) for name, kind in zip(names, kinds)))
+    else:
+        shown = [str(KINDS.index(kind)) if form == "numbers" else kind for kind in kinds]
+        rows(tmp_path / "val.txt", *(f"{name}.JPEG {label}" for name, label in zip(names, shown)))
+    data = read(tmp_path)
+    assert (data.format, data.classes, data.unlabelled) == ("folder", KINDS, ())
+    assert [labels(data)[f"{name}.JPEG"] for name in names] == kinds
+    assert [splits(data)[f"{name}.JPEG"] for name in names] == [VAL] * 4
+    assert any("of val/ are those of val" in note for note in data.notes)
+
+
+def test_numbers_from_1_do_not_name_class_folders(tmp_path):
+    two_kinds(tmp_path / "train")
+    images(tmp_path / "val", ["v0", "v1"])
+    rows(tmp_path / "val.txt", "v0.jpg 1", "v1.jpg 2")
+    assert "val.txt labels the images of val/ with '1', which is no class folder" in refused(tmp_path)
+    assert read(tmp_path, format="folder").unlabelled == (VAL,)
+
+
+def test_two_data_sets_in_one_folder_are_named(tmp_path):
+    two_kinds(tmp_path / "pets")
+    for split in ("train", "val"):
+        images(tmp_path / f"fruits/images/{split}", NAMES)
+        for name in NAMES:
+            text(tmp_path / f"fruits/labels/{split}/{name}.txt", "0 .5 .5 .5 .5\n")
+    text(tmp_path / "fruits/data.yaml", "train: images/train\nval: images/val\nnames: [apple]\n")
+    said = refused(tmp_path)
+    assert "holds two data sets, fruits/ (yolo) and pets/ (folder)" in said
+    assert len(read(tmp_path, format="yolo")) == 12
+    assert len(read(tmp_path / "pets")) == 8
+
+
+def test_images_that_a_data_yaml_leaves_out_are_counted(tmp_path):
+    for split in ("train", "val", "more"):
+        images(tmp_path / f"images/{split}", NAMES)
+        for name in NAMES:
+            text(tmp_path / f"labels/{split}/{name}.txt", "0 .5 .5 .5 .5\n")
+    text(tmp_path / "data.yaml", "train: images/train\nval: images/val\nnames: [apple]\n")
+    assert any("6 images that no annotation names are not read (first: images/more" in n for n in read(tmp_path).notes)
+
+
+def test_splits_beside_a_training_set_given_alone_are_named(tmp_path):
+    two_kinds(tmp_path / "train")
+    two_kinds(tmp_path / "valid", 2)
+    assert any("valid/ lies beside train/ and is not read" in note for note in read(tmp_path / "train").notes)
+    assert not any("lies beside" in note for note in read(tmp_path / "valid").notes)
+    assert not any("lies beside" in note for note in read(tmp_path).notes)
+
+
+def test_a_class_folder_given_alone_names_the_data_above(tmp_path):
+    two_kinds(tmp_path / "pets")
+    assert "pets is data in the format folder: use that instead" in refused(tmp_path / "pets/ant")
+
+
+def test_a_kpt_shape_says_that_keypoints_are_not_read(tmp_path):
+    for split in ("train", "val"):
+        images(tmp_path / f"images/{split}", NAMES)
+        for name in NAMES:
+            text(tmp_path / f"labels/{split}/{name}.txt", "0 .5 .5 .5 .5 .1 .1 2 .2 .2 1\n")
+    text(tmp_path / "data.yaml", "train: images/train\nval: images/val\nkpt_shape: [2, 3]\nnames: [apple]\n")
+    data = read(tmp_path)
+    assert boxes(data)["p0.jpg"] == [("apple", WIDTH / 4, HEIGHT / 4, WIDTH * 0.75, HEIGHT * 0.75)]
+    assert any("its keypoints, which are not read" in note for note in data.notes)
+
+
+def test_shards_of_webdataset_unpacked(tmp_path):
+    for i, name in enumerate(NAMES):
+        shard = tmp_path / f"train-{i % 2:06d}"
+        image(shard / f"{name}.jpg")
+        text(shard / f"{name}.cls", str(i % 3))
+    data = read(tmp_path)
+    assert (data.format, data.classes) == ("class files", ("0", "1", "2"))
+    assert labels(data) == {f"{name}.jpg": str(i % 3) for i, name in enumerate(NAMES)}
+    rows(tmp_path / "classnames.txt", "ant", "bee", "crab")
+    assert labels(read(tmp_path)) == {f"{name}.jpg": ("ant", "bee", "crab")[i % 3] for i, name in enumerate(NAMES)}

@@ -7,6 +7,7 @@ from danlu.data.sources import (
     bdd100k,
     bop,
     cifar,
+    class_files,
     clip_arrays,
     clips,
     coco,
@@ -125,7 +126,6 @@ FORMATS = {
         OBJECTS,
         "images/SPLIT/NAME.jpg, labels/SPLIT/NAME.txt, data.yaml or obj.data; or no such file",
         "sources/test_yolo.py",
-        lists_every_image=True,
     ),
     "labelme": FormatSpec(
         "LabelMe json beside each image", labelme.look, labelme.open, OBJECTS, "NAME.json beside NAME.jpg", TOOLS
@@ -293,6 +293,14 @@ FORMATS = {
         CHOICES,
         "a csv with a column of the image and one per class; Roboflow's SPLIT/_classes.csv",
         "sources/test_label_sets.py",
+    ),
+    "class files": FormatSpec(
+        "a file of the class beside each image (shards of WebDataset, unpacked)",
+        class_files.look,
+        class_files.open,
+        CLASSES,
+        "NAME.jpg and NAME.cls; numbers get the names in classnames.txt or classes.txt",
+        "test_further_layouts.py",
     ),
     "json labels": FormatSpec(
         "json of images and their label: lines, a list, or a map by name",

@@ -22,6 +22,7 @@ from danlu.data.known_sets import GENERATED, KNOWN, SKLEARN, TORCHVISION
 from danlu.data.label_maps import LabelMap
 from danlu.data.left_out import left_out_images
 from danlu.data.links import check_ordinary
+from danlu.data.other_sets import refuse_two_sets, splits_beside
 from danlu.data.recognition import choose_format, evidence_for, recognise
 from danlu.data.sources import (
     json_labels,
@@ -125,6 +126,9 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     if drawn:
         dataset = semantic_from_objects(dataset)
     dataset = _with_unicode_names(dataset)
+    if config.format is None:
+        refuse_two_sets(data, dataset, name)
+        notes += splits_beside(path, dataset)
     unread = [Problem(one.where, one.reason) for one in data.unread]
     if not FORMATS[name].lists_every_image:
         notes = [*notes, *left_out_images(data, dataset, FORMATS[name].mask_files)]

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from danlu.data.dataset import TRAIN, UNASSIGNED
 from danlu.data.sources.folder_guards import Folder, copies_of_images, image_counts, repeated
 from danlu.data.sources.mask_files import IMAGE_WORDS
+from danlu.data.sources.split_labels import listed_classes
 from danlu.data.sources.unread_labels import advice_on_labels
 from danlu.data.split_names import split_of
-from danlu.data.survey import Survey, normal
+from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
 NO_LABEL = {"unknown", "unlabelled", "unlabeled", "none", "all", "no_label", *IMAGE_WORDS}  # folders of no class
@@ -28,6 +29,8 @@ class ClassLayout:
     notes: list[str] = field(default_factory=list)
     refuse: Message | None = None
     unlabelled: tuple[int, ...] = ()  # splits of images without class folders
+    refuse_list: Message | None = None  # why a list of the classes of further images cannot be used
+    listed: dict[File, tuple[str, int]] = field(default_factory=dict)  # class and split of images that a list names
 
 
 def class_layout(survey: Survey) -> ClassLayout:
@@ -141,16 +144,22 @@ def class_layout(survey: Survey) -> ClassLayout:
                     )
                 )
         elif below[kid]:
-            layout.unlabelled += (splits[kid],)
-            layout.notes.append(
-                message(
-                    "data.note.without_class_folder",
-                    "the {count} images of {folder}/ have no class folder: used for prediction, not read",
-                    count=below[kid],
-                    folder="/".join(kid),
-                )
-            )
+            _without_class_folders(survey, layout, kid, splits[kid], trained, below[kid])
     return layout
+
+
+def _without_class_folders(
+    survey: Survey, layout: ClassLayout, folder: Folder, split: int, trained: set[str], count: int
+) -> None:
+    """Add the images of a split without class folders: with their classes if a list names them, else as unlabelled."""
+    found = listed_classes(survey, folder, split, trained)
+    layout.listed |= {file: (name, split) for file, name in found.classes.items()}
+    layout.notes += [found.note] if found.note else []
+    layout.refuse_list = layout.refuse_list or found.refuse
+    if not found.classes:
+        layout.unlabelled += (split,)
+        text = "the {count} images of {folder}/ have no class folder: used for prediction, not read"
+        layout.notes.append(message("data.note.without_class_folder", text, count=count, folder="/".join(folder)))
 
 
 def _like_splits(kids: list[Folder], containers: list[Folder], children: dict[Folder, list[Folder]]) -> Folder | None:

@@ -74,7 +74,7 @@ def look(survey: Survey) -> Evidence | None:
         if layout.refuse
         else None
     )
-    return Evidence(Fit.LAYOUT, seen, why or not_classes(survey, folders))
+    return Evidence(Fit.LAYOUT, seen, why or not_classes(survey, folders, bool(layout.listed)))
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
@@ -153,6 +153,11 @@ def _list(survey: Survey, layout: ClassLayout) -> _Listing:
                 stat = file.path.stat()
                 listing.bytes += stat.st_size
                 listing.places[-1] = (stat.st_dev, stat.st_ino) if stat.st_ino else None
+    for file, (name, split) in layout.listed.items():
+        listing.paths.append(file.path)
+        listing.classes.append(unicodedata.normalize("NFC", name))
+        listing.splits.append(split)
+        listing.places.append(None)
     listing.notes += [
         message(
             "data.note.link_back_into_dataset", "{link} is a link back into the dataset and is not followed", link=link

@@ -90,12 +90,12 @@ def _bytes(file: File) -> int:
         return -1
 
 
-def not_classes(survey: Survey, folders: list[Folder]) -> Message | None:
-    """Why these folders are no classes, although they hold images."""
+def not_classes(survey: Survey, folders: list[Folder], labels_read: bool = False) -> Message | None:
+    """Why these folders are no classes, although they hold images. labels_read: of a list, for some of the images."""
     return (
-        masks_not_classes(survey) or annotated(survey) or _too_high(survey, folders) or _parts(survey, folders)
-        or _channels(survey, folders) or _hidden_masks(survey, folders) or _copies(survey, folders)
-        or _pairs(survey, folders)
+        masks_not_classes(survey) or (None if labels_read else annotated(survey)) or _too_high(survey, folders)
+        or _parts(survey, folders) or _channels(survey, folders) or _hidden_masks(survey, folders)
+        or _copies(survey, folders) or _pairs(survey, folders)
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_index import AMBIGUOUS, OUTSIDE, ImageIndex
 from danlu.data.sources.box_forms import are_fractions
+from danlu.data.sources.class_layout import class_layout
 from danlu.data.sources.class_lists import class_list
 from danlu.data.sources.label_entries import Entry, open_entries
 from danlu.data.sources.label_sets import are_lists, has_shared_words, separator_in, split_labels
@@ -78,7 +79,11 @@ def look_images(data: Survey) -> Evidence | None:
             "csv-images --target COLUMN", **_names_of(unclear[0]),
         )  # fmt: skip
         return _undecided(data, unclear[0], why, Fit.LAYOUT)
-    return _look(data, "images", Fit.CONVERTED)
+    found = _look(data, "images", Fit.CONVERTED)
+    layout = None if found is None or data.is_file else class_layout(data)
+    if layout is not None and layout.listed:
+        return None  # classes of a split beside class folders, which `folder` reads with them
+    return found if found is None or layout is None else replace(found, refuse=found.refuse or layout.refuse_list)
 
 
 def _names_of(sheet: Sheet) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal, sample
 from danlu.data.survey import survey as walk
 from danlu.data.text_files import decode_text, read_lines
-from danlu.message import message
+from danlu.message import Message, message
 from danlu.refuse import Refusal, blame, refusal
 
 MIN_KEYPOINT_LINES = 5  # fewer lines are no evidence of keypoints
@@ -119,12 +119,11 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     listed, unlabelled = _labelled_splits(listed, labels, notes)
     reader = _Reader(root, labels, len(classes) if classes else None, shape_of_points)
     found = [reader(image, split) for image, split in listed]
-    if not shape_of_points and _are_keypoints(reader.outlines):
-        notes.append(
-            message(
-                "data.note.each_line_taken_box", "each line is taken as a box and its keypoints, which are not read"
-            )
-        )
+    points_found = not shape_of_points and _are_keypoints(reader.outlines)
+    if shape_of_points or points_found:
+        text = "each line is taken as a box and its keypoints, which are not read"
+        notes.append(message("data.note.each_line_taken_box", text))
+    if points_found:
         reader = _Reader(root, labels, len(classes) if classes else None, True)
         found = [reader(image, split) for image, split in listed]
     _refuse_numbers_from_1(survey.path, found, classes)
@@ -138,22 +137,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     ]
     if not classes:
         classes = [str(k) for k in range(1 + max((t.label for one in found for t in one.things), default=-1))]
-    if reader.unlabelled:
-        notes.append(
-            message(
-                "data.note.images_label_file_treated",
-                "{count} images have no label file: treated as without objects",
-                count=len(reader.unlabelled),
-            )
-        )
-    if reader.oriented:
-        notes.append(
-            message(
-                "data.note.objects_of_four_corners",
-                "{count} objects are given by four corners: their boxes enclose the corners",
-                count=reader.oriented,
-            )
-        )
+    notes += reader.notes()
     if listed and len(reader.unlabelled) == len({image for image, _ in listed}):
         raise Refusal(
             message(
@@ -200,6 +184,17 @@ class _Reader:
         self.outlines: list[list[float]] = []  # numbers of the polygons
         self.problems: list[Problem] = []  # files and lines that cannot be read
         self.unlabelled: set[Path] = set()  # images without label file
+
+    def notes(self) -> list[Message]:
+        """Notes on images without a label file, and on objects given by four corners."""
+        found = []
+        if self.unlabelled:
+            text = "{count} images have no label file: treated as without objects"
+            found.append(message("data.note.images_label_file_treated", text, count=len(self.unlabelled)))
+        if self.oriented:
+            text = "{count} objects are given by four corners: their boxes enclose the corners"
+            found.append(message("data.note.objects_of_four_corners", text, count=self.oriented))
+        return found
 
     def __call__(self, image: Path, split: int) -> Labelled:
         file = self.labels(image)
