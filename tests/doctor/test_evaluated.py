@@ -85,3 +85,26 @@ def test_the_hash_of_a_sample_does_not_depend_on_its_batch() -> None:
     pairs = torch.cat([inputs._hash(two, torch.float64) for two in rows.split(2)])
     assert torch.equal(whole, pairs)
     assert whole.unique().numel() == len(rows)
+
+
+@pytest.mark.parametrize("order", [("train", "held"), ("held", "train")])
+def test_the_validation_loss_is_that_of_the_held_out_samples(order: tuple[str, str]) -> None:
+    """A loop that evaluates both sets after each epoch has a validation loss of its own in every epoch."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    sets = {"train": torch.arange(TRAINED), "held": torch.arange(TRAINED, TRAINED + HELD)}
+    expected = []
+    with watch(model, optimizer, F.cross_entropy, quiet=True) as doctor:
+        for _ in range(4):
+            for rows in torch.randperm(TRAINED).split(BATCH):
+                optimizer.zero_grad()
+                F.cross_entropy(model(X[rows]), Y[rows]).backward()
+                optimizer.step()
+            with torch.no_grad():
+                losses = {
+                    name: [F.cross_entropy(model(X[some]), Y[some]) for some in sets[name].split(BATCH)]
+                    for name in order
+                }
+            expected.append(float(torch.stack(losses["held"]).mean()))
+    assert doctor.ledger.values("loss.mean", "val") == pytest.approx(expected, rel=1e-4)

@@ -329,8 +329,13 @@ CASES = {
     ),
     "speed.input_bound": (times(step=0.1, wait=0.08), times(step=0.1, wait=0.001)),
     "speed.device_idle": (
-        [*times(step=0.001, wait=0.0), ("batch.size", 1), ("epoch.samples", 5000, "train")],
-        [*times(step=0.001, wait=0.0), ("batch.size", 64), ("epoch.samples", 5000, "train")],
+        [
+            *times(step=0.001, wait=0.0),
+            ("batch.size", 1),
+            ("input.shape", [1, 8]),
+            ("epoch.samples", 5000, "train"),
+        ],
+        [*times(step=0.001, wait=0.0), ("batch.size", 64), ("input.shape", [64, 8]), ("epoch.samples", 5000, "train")],
     ),
     "speed.memory_growth": (
         [("memory.process", 2**30 + 2**26 * epoch, "", epoch) for epoch in range(1, 13)],

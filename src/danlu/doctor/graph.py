@@ -16,6 +16,7 @@ REARRANGING = {
     "UnsqueezeBackward0", "ExpandBackward0", "CloneBackward0", "AliasBackward0", "ToCopyBackward0", "SliceBackward0",
     "SelectBackward0", "NativeDropoutBackward0", "FusedDropoutBackward0", "ConstantPadNdBackward0",
 }  # fmt: skip
+SELECTING = {"IndexBackward0", "IndexSelectBackward0", "MaskedSelectBackward0", "SplitBackward0", "UnbindBackward0"}
 POOLING = {
     "AvgPool1DBackward0", "AvgPool2DBackward0", "MeanBackward0", "MeanBackward1", "AdaptiveAvgPool2DBackward0",
     "AdaptiveAvgPool1DBackward0", "MkldnnAdaptiveAvgPool2DBackward0", "SumBackward1",
@@ -70,7 +71,7 @@ def behind(node: Any, *, norms: bool = False, max_pooling: bool = False, limit: 
             return
         yield node
         name = node.name()
-        passable = name in REARRANGING or name in POOLING or name in SCALING
+        passable = name in REARRANGING or name in SELECTING or name in POOLING or name in SCALING
         if not (passable or (norms and name in BATCH_NORM) or (max_pooling and name in MAX_POOLING)):
             return
         node = _previous(node)

@@ -359,6 +359,18 @@ NAMES: dict[str, Name] = {
     ),
     "batch.label_distance_expected": Name("step", "", "", "the same expected of a shuffled batch of this size"),
     "user.metric": Name("epoch", "metric", "", "metric that the loop reported by doctor.epoch(name=value)"),
+    # Pairs of embeddings in the loss, and models that are trained against each other.
+    "pair.pulled": Name("step", "", "", "mean distance of the pairs that the loss pulls together"),
+    "pair.pushed": Name("step", "", "", "mean distance of the pairs that the loss pushes apart"),
+    "pair.reversed": Name(
+        "step", "", "standard errors", "how much farther apart the pairs are that the loss pulls together"
+    ),
+    "adversary.same_direction": Name(
+        "step",
+        "",
+        "0/1",
+        "the loss of the generator moves the output of this model for generated samples the same way as its own loss",
+    ),
     # Leaves of the autograd graph that are no parameters of the model.
     "leaf.unregistered": Name(
         "once", "name in code", "elements", "a tensor in the graph of the loss that no optimiser holds: its size"
@@ -449,11 +461,18 @@ NAMES: dict[str, Name] = {
     ),
     "loader.samples": Name("once", "", "samples", "size of the data set of the training DataLoader"),
     "input.hashed": Name("epoch", "phase", "samples", "distinct samples seen so far, by a hash of their values"),
+    "input.before_repeat": Name("epoch", "", "samples", "training samples read before the first one that came again"),
     "input.repeated": Name(
         "epoch", "phase", "", "fraction of the epoch's samples that occurred before in the same epoch and phase"
     ),
     "input.held_out": Name(
         "epoch", "", "samples", "distinct evaluated samples so far, without those of passes over the whole training set"
+    ),
+    "input.held_out_passes": Name(
+        "epoch",
+        "",
+        "",
+        "where an evaluation goes over the training set, too: number of the first and the last pass over other samples",
     ),
     "input.only_trained": Name(
         "epoch", "", "0/1", "1 if evaluations hold the samples of the training set and no others"

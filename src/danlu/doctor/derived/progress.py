@@ -15,6 +15,8 @@ from danlu.doctor.ledger import Ledger
 
 EARLY_BLOCKS = 20  # equal intervals of the steps
 EARLY_LEVEL = 0.8  # of the loss at chance level
+MIN_DESCENT = 0.02  # of the loss at chance level, in the last quarter of the steps (`descent`)
+STEADY_DESCENT = 0.25  # of the whole descent; 0.375 where the loss falls along a line
 MIN_RISE = 2.0  # times the start; less may be noise of the batches
 CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits")
 SQUARED = ("mse", "half_mse", "l1", "smooth_l1", "huber")
@@ -184,6 +186,19 @@ def descent(ledger: Ledger) -> float | None:
     if losses is None:
         return None
     return (losses[0] - losses[1]) / max(chance_loss(ledger) or loss_blocks(ledger, 8)[0], 1e-12)
+
+
+def falls_until_end(ledger: Ledger) -> bool:
+    """Return whether the training loss still falls at the end of the run: by much, or as fast as all the time before.
+
+    The latter is so where a small learning rate or few steps leave the loss near its start.
+    """
+    late, blocks = descent(ledger), loss_blocks(ledger, 8)
+    if late is None or not blocks:
+        return False
+    fallen = (blocks[0] - blocks[-1]) / max(chance_loss(ledger) or blocks[0], 1e-12)
+    steadily = all(after < before for before, after in pairwise(blocks)) and late > STEADY_DESCENT * fallen > 0
+    return late > MIN_DESCENT or steadily
 
 
 def is_best_epoch_late(losses: list[float]) -> bool:

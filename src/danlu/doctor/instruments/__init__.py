@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from danlu.doctor.instruments.activations import Activations
+from danlu.doctor.instruments.adversary import Adversary
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.behaviour import Behaviour
 from danlu.doctor.instruments.chance import Chance
 from danlu.doctor.instruments.comparisons import Comparisons
 from danlu.doctor.instruments.gradients import Gradients
 from danlu.doctor.instruments.graph_leaves import GraphLeaves
+from danlu.doctor.instruments.handmade_updates import HandmadeUpdates
 from danlu.doctor.instruments.input_axes import InputAxes
 from danlu.doctor.instruments.input_derivatives import InputDerivatives
 from danlu.doctor.instruments.inputs import Inputs
@@ -19,23 +21,27 @@ from danlu.doctor.instruments.micro_batches import DiscardedMicroBatches
 from danlu.doctor.instruments.modes import Modes
 from danlu.doctor.instruments.nonfinite import Nonfinite
 from danlu.doctor.instruments.optimizers import Optimizers
+from danlu.doctor.instruments.pair_distances import PairDistances
 from danlu.doctor.instruments.plateau_curvature import PlateauCurvature
 from danlu.doctor.instruments.structure import Structure
 
-# In the order of their callbacks: structure first, because others read its entries.
+# In the order of their callbacks: structure and inputs first, because others read their entries.
 INSTRUMENTS: dict[str, type[Instrument]] = {
     "structure": Structure,
     "optimizers": Optimizers,
+    "inputs": Inputs,
     "loss_and_accuracy": LossAndAccuracy,
     "chance": Chance,
     "comparisons": Comparisons,
+    "pair_distances": PairDistances,
+    "adversary": Adversary,
     "graph_leaves": GraphLeaves,
     "behaviour": Behaviour,
     "nonfinite": Nonfinite,
     "gradients": Gradients,
+    "handmade_updates": HandmadeUpdates,
     "discarded": DiscardedMicroBatches,
     "activations": Activations,
-    "inputs": Inputs,
     "input_axes": InputAxes,
     "input_derivatives": InputDerivatives,
     "labels": Labels,

@@ -1,7 +1,8 @@
 """Leaves of the autograd graph of the loss against the parameters of the model and of the optimisers.
 
 A layer in a Python list, a plain tensor with requires_grad, and a layer created inside forward() take part in the loss
-and get a gradient, but they are not in model.parameters(), so that an optimiser made from it never updates them.
+and get a gradient, but they are not in model.parameters(), so that an optimiser made from it never updates them. So do
+tensors of the loop around the model that are neither samples of a batch nor changed by the loop itself.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.variables import names_in_frames
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 MEASURED_PASSES = (2, 4)  # training passes; two, to distinguish tensors created in each pass from lasting ones
@@ -31,6 +34,9 @@ class GraphLeaves(Instrument):
         self._passes = 0
         self._before: list[weakref.ref] = []  # unregistered leaves of the first measured pass
         self._found: list[tuple[weakref.ref, str, int]] = []  # tensor, name, number of elements
+        self._outside: list[tuple[weakref.ref, str, Tensor]] = []  # tensor of no module, name, and a copy
+        self._inputs: set[int] = set()  # ids of the inputs of all passes, and lengths of their batches
+        self._batches: set[int] = set()
         self._created = 0  # elements of parameters created anew in each pass
         self._new: list[tuple[weakref.ref, int]] = []  # parameters of the second pass alone
         self._waits = 0  # passes after it in which they may still be freed
@@ -43,21 +49,32 @@ class GraphLeaves(Instrument):
             self._count_created()
             self._waits -= 1
             self._new = self._new if self._waits else []
+        if self._passes > MEASURED_PASSES[1]:
+            return
+        given = list(tensors_in((call.args, call.kwargs, outputs, targets)))
+        self._inputs |= {id(tensor) for tensor in given}
+        self._batches |= {tensor.shape[0] for tensor in given if tensor.dim()}
         if self._passes not in MEASURED_PASSES:
             return
-        known = watched.parameter_names.keys() | {id(t) for t in tensors_in((call.args, call.kwargs))}
+        known = watched.parameter_names.keys() | self._inputs
         unknown = [leaf for leaf in leaves(loss.grad_fn) if id(leaf) not in known]
         if self._passes == MEASURED_PASSES[0]:
             self._before = [weakref.ref(leaf) for leaf in unknown]
             return
         lasting = {id(tensor) for ref in self._before if (tensor := ref()) is not None}
         names = hidden_tensors(watched.inner) if unknown else {}
+        variables = names_in_frames([leaf for leaf in unknown if id(leaf) in lasting and id(leaf) not in names])
         for leaf in unknown:
             if id(leaf) in lasting and id(leaf) in names:
                 self._found.append((weakref.ref(leaf), names[id(leaf)], leaf.numel()))
+            elif id(leaf) in variables and not self._may_be_data(leaf) and not isinstance(leaf, nn.Parameter):
+                self._outside.append((weakref.ref(leaf), variables[id(leaf)], leaf.detach().clone()))
             elif id(leaf) not in lasting and isinstance(leaf, nn.Parameter):
                 self._new.append((weakref.ref(leaf), leaf.numel()))
                 self._waits = FREED_WITHIN
+
+    def _may_be_data(self, leaf: Tensor) -> bool:
+        return leaf.dim() > 0 and leaf.shape[0] in self._batches
 
     def _count_created(self) -> None:
         """Count the new parameters that are gone; one that stays belongs to another model of the program.
@@ -76,6 +93,10 @@ class GraphLeaves(Instrument):
             leaf = ref()
             if leaf is not None and id(leaf) not in held:
                 watched.write("leaf.unregistered", size, name)
+        for ref, name, before in self._outside[:MAX_WRITTEN]:
+            leaf = ref()
+            if leaf is not None and id(leaf) not in held and torch.equal(leaf.detach(), before):
+                watched.write("leaf.unregistered", before.numel(), name)
         self._count_created()
         if self._created:
             watched.write("leaf.created", self._created)

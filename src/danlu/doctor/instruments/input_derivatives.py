@@ -32,7 +32,7 @@ class InputDerivatives(Instrument):
 
     def before_forward(self, watched: WatchedModel, call: Pass) -> None:
         wanted = call.grad and is_scheduled(watched.step) and len(self._modes) < 64
-        if wanted and any(tensor.requires_grad and tensor.is_leaf for tensor in tensors_in((call.args, call.kwargs))):
+        if wanted and any(tensor.requires_grad for tensor in tensors_in((call.args, call.kwargs))):
             self._modes[call.number] = []
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:

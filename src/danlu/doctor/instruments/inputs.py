@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.doctor.budget import is_scheduled
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.evaluated import WHOLE_EPOCH_FRACTION, Batch, held_out
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
@@ -19,6 +20,8 @@ MAX_POSITIONS = 64  # positions of an image used for the moments
 MAX_HASHED = 512  # values per sample used for the hash
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 HASH_STEPS = 2.0**34  # of the mantissa of a hash
+CHECKED_EVALUATIONS = 2  # of which passes are measured whatever the time, to find those over the training set
+LAST = 1 << 62  # place after all others
 MAX_HASHES = 131_072  # about 16 MB; with augmentation every sample of every epoch is new
 
 
@@ -36,6 +39,7 @@ class Inputs(Instrument):
         "_passes",
         "_sizes",
         "_largest",
+        "_before_repeat",
     )
 
     def start(self, watched: WatchedModel) -> None:
@@ -48,6 +52,7 @@ class Inputs(Instrument):
         self._passes = [0, 0]  # training and evaluation passes of this epoch
         self._sizes, self._largest = [0, 0], [0, 0]  # training and evaluated samples: of this epoch, of the largest
         self._conflicts: set[float] = set()
+        self._before_repeat = -1  # training samples read before the first one that came again; -1: none yet
         self._weights: Tensor | None = None
         self._places: tuple[Tensor, int] = (torch.zeros(0, dtype=torch.int64), -1)  # and the number of values
 
@@ -59,7 +64,8 @@ class Inputs(Instrument):
             self._facts_written = True
             watched.write("input.dtype", str(first.dtype))
             watched.write("input.shape", list(first.shape))
-        if not watched.may(self.name, call):
+        early = not call.grad and watched.epoch < CHECKED_EVALUATIONS and is_scheduled(self._passes[1] + 1)
+        if not watched.may(self.name, call) and not early:
             return False
         if first.is_complex() or first.dtype == torch.bool or first.numel() == 0:
             return False
@@ -93,6 +99,8 @@ class Inputs(Instrument):
             if count:
                 watched.write("input.hashed", len(self._seen[phase]), phase, watched.epoch)
                 watched.write("input.repeated", repeats / count, phase, watched.epoch)
+                if phase == "train" and self._before_repeat >= 0:
+                    watched.write("input.before_repeat", self._before_repeat, "", watched.epoch)
             self._epoch[phase], self._epoch_seen[phase] = [0, 0], {}
         if self._passes[0]:  # steps that the budget skipped are not observed
             self._sizes[0] += watched.skipped_steps * self._sizes[0] // self._passes[0]
@@ -168,7 +176,10 @@ class Inputs(Instrument):
             self._evaluated.setdefault(place, set()).update(hashes)
         for sample, label in zip(hashes, labels):
             step, number = epoch.get(sample, (-1, -1))
-            self._epoch[phase][1] += step not in (-1, at[0]) or number == at[1]
+            again = step not in (-1, at[0]) or number == at[1]
+            self._epoch[phase][1] += again
+            if again and phase == "train" and self._before_repeat < 0:
+                self._before_repeat = len(epoch)
             epoch[sample] = at
             known = seen.get(sample, int(label))
             if phase == "train" and labelled and known not in (UNLABELLED, int(label)):
@@ -184,7 +195,12 @@ class Inputs(Instrument):
         coverage = min(1.0, len(trained) / count) if count else 1.0
         known = {place: len(self._evaluated[place] & trained.keys()) for place in places}
         batches = [Batch(len(self._evaluated[place]), known[place]) for place in places]
-        kept = [places[index] for index in held_out(batches, coverage, evaluated, count)]
+        chosen = held_out(batches, coverage, evaluated, count)
+        if 0 < len(chosen) < len(places):
+            first = places[chosen.start] if chosen.start else 1
+            last = places[chosen.stop - 1] if chosen.stop < len(places) else LAST
+            watched.write("input.held_out_passes", [first, last], "", watched.epoch)
+        kept = [places[index] for index in chosen]
         held: set[float] = set().union(*(self._evaluated[place] for place in kept))
         leaked = len(held & trained.keys())
         watched.write("input.held_out", len(held), "", watched.epoch)

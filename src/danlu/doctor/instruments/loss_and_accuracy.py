@@ -38,6 +38,7 @@ from danlu.doctor.watched_model import Pass, WatchedModel
 COUNTED = (
     "correct", "counted", "predicted", "actual", "hits", "sure", "top_third", "moments", "extremes", "labelled",
 )  # fmt: skip
+MAX_EARLY = 2048  # passes of the first evaluation that are kept apart
 MIN_BATCHES = 4  # measured batches for the accuracy of an epoch, if it has as many
 
 
@@ -45,7 +46,7 @@ class LossAndAccuracy(Instrument):
     """Write loss.*, accuracy.*, class.*, label.*, output.*, target.*, batch.*, epoch.*"""
 
     name = "loss_and_accuracy"
-    kept = ("_known", "_last_size", "_label_counts", "_ignored", "_sums_losses")
+    kept = ("_known", "_last_size", "_label_counts", "_ignored", "_sums_losses", "_place")
 
     def start(self, watched: WatchedModel) -> None:
         self._known = 0  # facts written: 0 none, 1 from a pass without gradients, 2 all
@@ -53,6 +54,9 @@ class LossAndAccuracy(Instrument):
         self._sizes = 0
         self._last_size = 0
         self._sums = {"train": EpochSums(), "val": EpochSums()}
+        self._place = 0  # number of this pass in the evaluation
+        # Places and outcomes of the first evaluation, until it is known which passes go over the training set.
+        self._early: list[tuple[int, dict[str, Any]]] | None = []
         self._label_counts: Tensor | None = None
         self._ignored = watched.ignored_label
         self._sums_losses = False  # the loss is summed over the batch
@@ -82,7 +86,8 @@ class LossAndAccuracy(Instrument):
         call.notes["loss_and_accuracy"] = {"loss": value, "size": size}
         if outputs is None or targets is None:
             return False
-        first = not call.grad and self._sums["val"].batches < MIN_BATCHES
+        start = watched.ledger.last("input.held_out_passes", default=[1])[0]
+        first = not call.grad and start <= self._place + 1 < start + MIN_BATCHES
         if not first and not watched.may(self.name, call):
             return False
         call.notes["loss_and_accuracy"] |= measured(outputs.detach(), targets.detach(), self._ignored)
@@ -90,10 +95,16 @@ class LossAndAccuracy(Instrument):
 
     def settled(self, watched: WatchedModel, call: Pass) -> None:
         outcome = call.notes.pop("loss_and_accuracy", None)
+        self._place += call.kind == "val"
         if outcome is None:
             return
-        self._sums[call.kind or "val"].add(outcome)
-        if call.kind == "train":
+        if call.kind != "train":
+            if self._early is not None and len(self._early) < MAX_EARLY:
+                self._early.append((self._place, outcome))
+            elif is_held_out(watched, self._place):
+                self._sums["val"].add(outcome)
+        else:
+            self._sums["train"].add(outcome)
             self._micro.append(outcome["loss"])
             self._sizes += outcome["size"]
             self._write_batch(watched, call, outcome)
@@ -119,6 +130,10 @@ class LossAndAccuracy(Instrument):
             for loss in self._micro:
                 watched.write_deferred("loss.step", loss)
             self._micro, self._sizes = [], 0
+        early, self._early, self._place = self._early or [], None if self._place else self._early, 0
+        for place, outcome in early:
+            if is_held_out(watched, place):
+                self._sums["val"].add(outcome)
         for phase, sums in self._sums.items():
             if sums.batches:
                 sums.write_all(watched, phase)
@@ -270,6 +285,12 @@ def given_to_loss(loss: Tensor, outputs: Tensor) -> Any:
     if kind not in ("nll", "bce") or node is None:
         return outputs.grad_fn
     return node.next_functions[0][0] or outputs.grad_fn
+
+
+def is_held_out(watched: WatchedModel, place: int) -> bool:
+    """Return whether a pass of an evaluation is not one of those over the training set, as far as is known."""
+    first, last = watched.ledger.last("input.held_out_passes", default=[0, place])
+    return first <= place <= last
 
 
 class EpochSums:

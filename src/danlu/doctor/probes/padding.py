@@ -25,7 +25,7 @@ def padding_effect(sample: Sample, base: Tensor) -> Iterator[Record]:
     The change is relative to the differences between the sequences, which long padding may have removed.
     """
     inputs = sample.inputs
-    summarised = base.dim() == 2 and base.shape[0] == inputs.shape[0]
+    summarised = base.dim() in (1, 2) and base.shape[0] == inputs.shape[0]
     if not summarised or inputs.dim() not in (2, 3) or inputs.shape[1] < MIN_LENGTH or not samples_are_rows(sample):
         return
     if inputs.dim() == 2 and inputs.is_floating_point():

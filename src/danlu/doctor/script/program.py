@@ -85,7 +85,9 @@ class ProgramDoctor:
     def findings_of(self, training: Training) -> list[Finding]:
         """Findings of one training, without those that do not apply to models trained against each other."""
         found = training.findings
-        return [f for f in found if not (training.adversarial and f.code.startswith(OF_FALLING_LOSS))]
+        if not training.adversarial:
+            return found
+        return [f for f in found if not f.code.startswith(OF_FALLING_LOSS) or f.evidence.get("fix") == "adversary"]
 
     @property
     def not_found(self) -> list[str]:

@@ -5,16 +5,16 @@ parameters of its optimizers is watched from its first call. Modules that share 
 watched together, from the second step.
 
 Of programs with several trainings (a GAN), the graph of a loss leads to the passes it was computed from; which of these
-trainings it belongs to is learnt from the optimizers that step after its backward pass.
+trainings it belongs to is learnt from the optimizers that step after its backward pass. A program without any module
+trains plain tensors: those that several losses in a row lead to.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any, cast
 
@@ -23,18 +23,23 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from danlu.doctor.calls import kwargs_of_call
+from danlu.doctor.graph import between, shape_of
+from danlu.doctor.instruments.graph_leaves import leaves
 from danlu.doctor.losses import kind_of
 from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.script.loss_search import LossSearch
 from danlu.doctor.script.patches import Patches
-from danlu.doctor.script.training import TAG, Parts, Training
+from danlu.doctor.script.training import TAG, Parts, Tensors, Training
 from danlu.doctor.step_hooks import StepHooks
+from danlu.doctor.variables import name_in_frames, names_in_frames
 from danlu.doctor.watched_model import Pass, is_compiled
 
 MAX_NODES = 20_000  # autograd nodes searched for the passes of a loss, with several trainings
 MAX_NODES_SINGLE = 64  # the same with one training: other losses belong to its last pass
+BACKWARDS_BEFORE_TENSORS = 8  # backward passes without a training, after which tensors of no module are looked for
 BACKWARDS_BEFORE_HANDMADE = 4  # backward passes without a training, after which an update by hand is looked for
 QUIET_STEPS = 32  # optimizer steps without a new training after which the search for models pauses
+MAX_TENSORS = 32  # in a training without a module
 MAX_TRAININGS = 8  # at the same time
 LOOK_EVERY = 30.0  # seconds between looks for new findings, besides those at the end of each epoch
 Reached = list[tuple[Training, Pass]]
@@ -59,6 +64,7 @@ class Search:
         self._calls_handle: Any = None
         self._step_handle: Any = None
         self._quiet = 0  # optimizer steps since the last discovery
+        self._leaves: set[int] = set()  # ids of the tensors that the last loss trained
         self._loader: LoaderKey | None = None
         self._votes: dict[frozenset[int], set[int]] = defaultdict(set)  # trainings reached -> trainings that stepped
         self._since_step: set[frozenset[int]] = set()
@@ -224,6 +230,23 @@ class Search:
         self._quiet = 0
         return made
 
+    def _watch_tensors(self, loss: Tensor) -> None:
+        """Watch the tensors that a loss trains, where no module holds them.
+
+        They have lasted since the loss before; one that no optimizer holds and that is as long as a batch may be data.
+        """
+        found = {id(leaf): leaf for leaf in leaves(loss.grad_fn)} if loss.grad_fn is not None else {}
+        before, self._leaves = self._leaves, set(found)
+        lasting = [leaf for one, leaf in reversed(found.items()) if one in before]
+        batch = next((shape_of(one)[0] for one in between(loss.grad_fn, None, MAX_NODES_SINGLE) if shape_of(one)), 0)
+        held = set().union(*map(_parameters, self._optimizers))
+        trained = [leaf for leaf in lasting if id(leaf) in held or not leaf.dim() or len(leaf) != batch]
+        names = names_in_frames(trained)
+        if trained and len(names) == len(trained) <= MAX_TENSORS:
+            named = {names[id(one)]: one for one in trained}
+            owners = [one for one in self._optimizers if _parameters(one) & names.keys()]
+            self._watch(", ".join(named), Tensors(named), owners)
+
     # Losses.
 
     def _loss_computed(self, function: Any, args: tuple, kwargs: dict, loss: Tensor, by: str) -> None:
@@ -256,6 +279,11 @@ class Search:
                 self._handmade = True
                 self._live.clear()
                 self._search_calls()
+            if self.backwards >= BACKWARDS_BEFORE_TENSORS and not self._parts:
+                self._watch_tensors(loss)
+            return
+        if len(self.trainings) == 1 and not self.trainings[0].is_called:
+            self.trainings[0].backward_without_call(loss)
             return
         reached = self._passes_behind(loss)
         owners = self._owners(reached)
@@ -325,24 +353,5 @@ _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 
 
 def _name_in_frames(module: nn.Module) -> str:
-    """Name of the variable or attribute that holds the module in the caller; its class if there is none."""
-    frame = sys._getframe(1)
-    for _ in range(12):
-        if frame is None:
-            break
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in ("torch", "danlu"):
-            for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:
-                if value is module and name != "self" and not name.startswith("_"):
-                    return name
-            for name, value in _attributes(frame.f_locals.get("self")):
-                if value is module and name:
-                    return name.lstrip("_")
-        frame = frame.f_back
-    return type(module).__name__
-
-
-def _attributes(owner: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(owner, nn.Module):
-        return owner.named_modules()
-    return list(vars(owner).items()) if hasattr(owner, "__dict__") else ()
+    """Name of the variable or attribute that holds a module in the code of the user; its class if there is none."""
+    return name_in_frames(module) or type(module).__name__

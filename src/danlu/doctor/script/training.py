@@ -39,6 +39,7 @@ class Training:
         parts: list[nn.Module] | None = None,
     ) -> None:
         self.name = name
+        self.is_called = not isinstance(model, Tensors)
         self.kind = " + ".join(type(one).__name__ for one in parts or [model])
         self.language = language
         self.adversarial = False
@@ -54,7 +55,7 @@ class Training:
         self.called_at = 0.0  # time of the last call of the model
         self._passes = self._passes_at_start = 0  # training passes in this epoch, now and when a loader started last
         doctor.__enter__()
-        if parts:
+        if parts or not self.is_called:
             doctor.expect_no_replay()
         self._handles: list[Any] = []
         for module in parts or [model]:
@@ -125,6 +126,15 @@ class Training:
             self.end_parts(loss)
             self.doctor._hooks.backward_called(loss, call)
 
+    def backward_without_call(self, loss: Tensor) -> None:
+        """Record a backward pass to tensors that are used without a module, as a pass of its own."""
+        if self.doctor is not None and not self.doctor._watched.paused:
+            self._passes += 1
+            self.called_at = perf_counter()
+            self.doctor._events.forward_started((), {})
+            self.doctor._events.forward_ended(loss)
+            self.doctor._hooks.backward_called(loss, self.doctor._events.current)
+
     # Epochs.
 
     def loader_started(self, loader: LoaderKey, latest: LoaderKey | None) -> bool:
@@ -175,3 +185,11 @@ class Parts(nn.Module):
         super().__init__()
         for name, part in parts.items():
             self.add_module(name, part)
+
+
+class Tensors(nn.Module):
+    """Container of trained tensors that are used without a module; never called."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        self._parameters.update({name.replace(".", "_"): cast(nn.Parameter, one) for name, one in tensors.items()})

@@ -22,6 +22,8 @@ MIN_DISTINCT = 17  # samples; rows of a few binary columns are no more than 16 d
 MIN_BATCH, MAX_BATCH = 8, 64  # usual batch sizes; any other one batch may be the whole training set
 CONFLICTS = 0.005  # of the samples, with different labels
 COMPLETE = 0.98  # of the samples of the first epoch
+MIN_SHARE = 0.05  # of the samples of an epoch, which had already occurred in it
+MIN_EXPECTED_REPEATS = 5.0
 NEW = 1.03  # distinct samples after all epochs over those of the first
 REPEATED = message("finding.data.duplicates.repeated", "Samples occur more than once")
 DROP = message(
@@ -47,7 +49,7 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     )  # otherwise the whole run is one epoch, and all samples repeat
     repeated = ledger.values("input.repeated", "train") if known_epochs else []
     # Copies repeat in each epoch; samples carried over from the last batch of an epoch need not.
-    share = fmean(repeated) if repeated else 0.0
+    share = fmean(repeated) if repeated and not _is_second_pass(ledger) else 0.0
     facts: dict[str, Any] = {
         "repeated": share,
         "conflicts": int(conflicts),
@@ -67,9 +69,20 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     facts["names"] = names_text(ledger.last("input.copies"))
     if conflicts >= 2 and conflicts > CONFLICTS * hashed:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
-    elif share > 0.05:
+    elif share > MIN_SHARE:
         tokens = "int" in str(ledger.last("input.dtype"))  # windows of a text, which repeats itself
         yield Finding("data.duplicates", "note" if tokens else "warning", 0.75, TRAINING, facts)
+
+
+def _is_second_pass(ledger: Ledger) -> bool:
+    """Return whether repeats come from validating less often than once per pass over the data.
+
+    With copies among n samples, a fraction s of them, s m^2 / n repeats are expected among the first m; here there is none.
+    """
+    if ledger.last("run.epoch_by") != "validation":
+        return False
+    before, seen = ledger.first("input.before_repeat", default=0), ledger.first("input.hashed", "train", 0)
+    return bool(seen) and MIN_SHARE * before**2 / seen > MIN_EXPECTED_REPEATS
 
 
 def is_drawn_with_replacement(ledger: Ledger) -> bool:

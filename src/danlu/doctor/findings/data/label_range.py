@@ -40,7 +40,8 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
             low=low,
             high=high,
         )
-        facts["fix"] = "sign" if low == -1 and high == 1 else "map"
+        reconstructs = ledger.last("target.shape") == ledger.last("input.shape", default=[])
+        facts["fix"] = "sign" if low == -1 and high == 1 else "scale" if reconstructs and low >= 0 else "map"
         yield Finding("data.label_range", "error", 0.95, "", facts)
     elif kind in SIGNED and ledger.last("target.signed") == 0 and ledger.last("target.distinct") == 2:
         facts["problem"] = MINUS_ONE_OR_ONE
@@ -147,6 +148,7 @@ SPEC = FindingSpec(
         snippet={
             "map": ('classes, y_train = torch.unique(y_train, return_inverse=True)\nprint(len(classes), "classes")'),
             "from_one": "y_train = y_train - 1",
+            "scale": "x_train = x_train / x_train.max()",
             "sign": "y_train = (y_train + 1) / 2",
             "void": "loss_fn = nn.CrossEntropyLoss(ignore_index=255)",
             "unsigned": "y_train = 2 * y_train - 1",

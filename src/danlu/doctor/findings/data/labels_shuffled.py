@@ -15,7 +15,8 @@ from danlu.doctor.derived.labels import (
     mean_rows,
 )
 from danlu.doctor.derived.learning import final_skill
-from danlu.doctor.derived.progress import accuracies, steps_taken
+from danlu.doctor.derived.progress import accuracies, skills, steps_taken
+from danlu.doctor.derived.updates import first_update
 from danlu.doctor.drawings.over_epochs import epoch_accuracies, epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -28,6 +29,8 @@ MIN_STEPS_RECURRENT = 300  # sequences that are near each other need not have th
 MAX_EXPLAINED = 0.03  # of the variance of the training targets, without validation
 MIN_RECALL_GAIN = 0.15  # of the mean recall of the classes over that of outputs independent of the inputs
 MIN_SAMPLES = 20  # validation samples; fewer may all be of one class, or wrong by chance
+HASTY_UPDATE = 0.1  # of the weights, by each of the first steps: such steps need not generalise
+MEMORISED = 0.5  # of the loss at chance level, which steps of a usual length explain of shuffled labels
 MIN_STEPS_VALIDATED = 60  # training steps, where validation accuracies are known
 
 
@@ -58,7 +61,9 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         enough = ledger.last("epoch.samples", "val", MIN_SAMPLES) >= MIN_SAMPLES
         apart = enough and fitted > max(chance + 0.08, highest_accuracy(ledger, best))
         if apart and best < chance + 0.06 and learning and worse:
-            yield Finding("data.labels_shuffled", "error", 0.85, "", facts)
+            hasty = first_update(ledger) > HASTY_UPDATE and (skills(ledger, "train") or [0.0])[-1] < MEMORISED
+            severity, confidence = ("warning", 0.6) if hasty else ("error", 0.85)
+            yield Finding("data.labels_shuffled", severity, confidence, "", facts)
         elif unrelated and best < chance + 0.06 and len(losses) >= 5 and steps_taken(ledger) >= MIN_STEPS_VALIDATED:
             yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
         return

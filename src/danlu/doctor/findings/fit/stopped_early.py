@@ -7,14 +7,21 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from danlu.doctor.derived.curves import MIN_POINTS, lr_decayed, start_of, training_curve
-from danlu.doctor.derived.progress import descent, late_losses, loss_diverged, skills, steps_taken
+from danlu.doctor.derived.progress import (
+    MIN_DESCENT,
+    descent,
+    falls_until_end,
+    late_losses,
+    loss_diverged,
+    skills,
+    steps_taken,
+)
 from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
 MAX_EPOCHS = 5  # of a training that may have been meant as a trial
-MIN_DESCENT = 0.02  # of the loss at chance level, see `descent`
 LATE_DESCENT = 0.08  # of the whole descent, between the last quarter of a curve and the quarter before
 
 
@@ -32,7 +39,7 @@ def stopped_early(ledger: Ledger) -> Iterable[Finding]:
     ):
         return
     improving = len(val) < 2 or val[-1] <= min(val)
-    if late > MIN_DESCENT and improving and skill > -1:
+    if falls_until_end(ledger) and improving and skill > -1:
         facts = {"descent": late, "epochs": len(train), "skill": skill}
         facts |= {"threshold": MIN_DESCENT, "steps": steps_taken(ledger)}
         facts["before"], facts["late"] = late_losses(ledger) or (None, None)

@@ -50,6 +50,7 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
         else:
             found = (
                 _lr_vanishes(steps, rates, ends)
+                or _ends_early(steps, rates, steps_taken(ledger))
                 or _cycles(steps, rates, ends)
                 or _warmup_unfinished(ledger, steps, rates, ends)
             )
@@ -156,6 +157,33 @@ def _lr_vanishes(steps: list[int], rates: list[float], ends: list[int]) -> tuple
             do,
         )
     return None
+
+
+NEGLIGIBLE = 1e-4  # of the largest learning rate
+MIN_STEPS = 50
+
+
+def _ends_early(steps: list[int], rates: list[float], taken: int) -> tuple[str, Message, Message] | None:
+    """More than half of the steps had a learning rate near 0, whatever an epoch is."""
+    vanished = next((s for s, r in zip(steps, rates) if 0 < r < NEGLIGIBLE * max(rates)), taken)
+    falls = all(b <= a for a, b in pairwise(rates))
+    if not falls or taken < MIN_STEPS or vanished > taken / 2:
+        return None
+    return (
+        "per_epoch",
+        message(
+            "finding.loop.scheduler_misuse.ends_early",
+            "The learning rate fell from {top:.3g} to less than a ten-thousandth of it within {steps} of {taken} steps, so that the "
+            "others changed nothing: scheduler.step() runs more often than its numbers assume",
+            top=max(rates),
+            steps=vanished,
+            taken=taken,
+        ),
+        message(
+            "finding.loop.scheduler_misuse.fix_fast",
+            "Call scheduler.step() once per epoch, or give the schedule epochs * len(loader) steps.",
+        ),
+    )
 
 
 def _changes_between_epochs(steps: list[int], ends: list[int]) -> bool:

@@ -52,6 +52,21 @@ REMOVE = message(
     "finding.loop.wrong_sign.remove",
     "Remove the minus sign. To maximise on purpose, give the optimiser maximize=True.",
 )
+MIN_REVERSED = 4.0  # standard errors by which pulled pairs are farther apart at the start
+STILL_REVERSED = 0.95  # of the distance of pushed pairs, for that of pulled ones at the end
+EARLY_MEASUREMENTS, MIN_MEASUREMENTS = 8, 16
+MIN_PASSES, MIN_HELPING = 8, 0.9  # measured passes through a discriminator, and the fraction whose gradient helps it
+
+PAIRS = message(
+    "finding.loop.wrong_sign.pairs_do",
+    "Check which pairs are alike: nn.TripletMarginLoss takes (anchor, positive, negative), and in a contrastive loss the squared "
+    "distance counts for pairs of one class, the margin for pairs of two. Where the hardest pairs are chosen on purpose, start with "
+    "random ones.",
+)
+DECEIVE = message(
+    "finding.loop.wrong_sign.deceive",
+    "In the generator's step give generated samples the label of real ones, so that it learns to deceive the discriminator.",
+)
 ADD = message("finding.loop.wrong_sign.add", "Minimise the negative log-likelihood.")
 
 
@@ -106,6 +121,24 @@ def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
             end=end,
         )
         yield Finding("loop.wrong_sign", "error", 0.93, "", facts)
+    elif _helps_adversary(ledger):
+        facts |= {"fix": "adversary", "do": DECEIVE}
+        facts["seen"] = message(
+            "finding.loop.wrong_sign.adversary",
+            "For generated samples, the loss of the generator moves the output of the discriminator in the same direction as the "
+            "discriminator's own loss: the generator helps it to recognise generated samples.",
+        )
+        yield Finding("loop.wrong_sign", "error", 0.93, "", facts)
+    elif pairs := _reversed_pairs(ledger):
+        facts |= pairs | {"fix": "pairs", "do": PAIRS}
+        facts["seen"] = message(
+            "finding.loop.wrong_sign.pairs",
+            "Pairs that the loss pulls together were farther apart ({pulled}) than those it pushes apart ({pushed}) at the start, and "
+            "still are at the end ({pulled_late} against {pushed_late}): labels of pairs are inverted, or positive and negative are "
+            "swapped.",
+            **pairs,
+        )
+        yield Finding("loop.wrong_sign", "error", 0.92, "", facts)
     elif falls_without_limit(ledger):
         start, end = _ends(ledger, start, end)
         facts |= {"start": start, "end": end}
@@ -119,6 +152,25 @@ def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("loop.wrong_sign", "error", 0.9, "", facts)
     else:
         yield from _worsens_metric(ledger, facts)
+
+
+def _reversed_pairs(ledger: Ledger) -> dict[str, float]:
+    """Distances of pairs that a loss pulls together and pushes apart, at both ends of a run in which they are reversed."""
+    scores, pulled, pushed = (ledger.values(f"pair.{name}") for name in ("reversed", "pulled", "pushed"))
+    if len(scores) < MIN_MEASUREMENTS:
+        return {}
+    early = sum(scores[:EARLY_MEASUREMENTS]) / math.sqrt(EARLY_MEASUREMENTS)
+    late = len(scores) // 4
+    facts = {"pulled": fmean(pulled[:EARLY_MEASUREMENTS]), "pushed": fmean(pushed[:EARLY_MEASUREMENTS])}
+    facts |= {"pulled_late": fmean(pulled[-late:]), "pushed_late": fmean(pushed[-late:]), "reversed": early}
+    is_reversed = early > MIN_REVERSED and facts["pulled_late"] > STILL_REVERSED * facts["pushed_late"]
+    return facts if is_reversed else {}
+
+
+def _helps_adversary(ledger: Ledger) -> bool:
+    """Return whether the loss of a generator moves the output of this discriminator as the discriminator's own does."""
+    helping = ledger.values("adversary.same_direction")
+    return len(helping) >= MIN_PASSES and fmean(helping) > MIN_HELPING
 
 
 def falls_without_limit(ledger: Ledger) -> bool:
@@ -170,12 +222,13 @@ def _worsens_metric(ledger: Ledger, facts: dict[str, Any]) -> Iterable[Finding]:
 
 
 def _minimises_likelihood(ledger: Ledger, start: float, end: float) -> bool:
-    """Return whether a loss written by hand on log_softmax started near -ln K for K classes and fell far below."""
-    by_hand = ledger.last("loss.seen_by") == "backward" and ledger.last("output.activation") == "log_softmax"
-    classes = ledger.last("output.count", default=1) or 1
-    if not by_hand or classes < 2:
+    """Return whether a loss written by hand on log-probabilities started near -ln K for K classes and fell far below."""
+    logarithm = ledger.last("output.activation") == "log_softmax" or ledger.has("loss.log_of_complement")
+    classes = max(2, ledger.last("output.count", default=1) or 1)
+    binary = ledger.last("loss.log_of_complement", default=0) == 1
+    if ledger.last("loss.seen_by") != "backward" or not logarithm:
         return False
-    return 0.6 < start / -math.log(classes) < 1.6 and end < 3 * start
+    return 0.6 < start / -math.log(2 if binary else classes) < 1.6 and end < 3 * start
 
 
 SPEC = FindingSpec(

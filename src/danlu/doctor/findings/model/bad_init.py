@@ -116,6 +116,8 @@ def _constant_weights(ledger: Ledger) -> list[str]:
     ]
     layers, last = ledger.facts("parameter.layer"), ledger.facts("layer.last")
     outputs = [n for n in weights if last.get(layers.get(n, ""))] or weights[-1:]
+    if len(constant) == len(weights) >= 2:
+        return constant
     constant = [n for n in constant if n not in outputs]
     zeros = [
         n for n in constant if not ledger.last("parameter.mean", n) and not ledger.last("parameter.gradient_zero", n, 0)

@@ -43,7 +43,7 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
     elif kind in SQUARED and targets in ("binary", "classes"):
         better = "BCEWithLogitsLoss" if distinct <= 2 else "CrossEntropyLoss"
         yield Finding("model.loss_mismatch", "warning", 0.85, LOSS, facts | {"better": better})
-    elif kind in SQUARED and ledger.last("target.whole") and distinct <= 20 and batch >= 2 * distinct:
+    elif kind in SQUARED and are_class_numbers(ledger) and distinct <= 20 and batch >= 2 * distinct:
         yield Finding("model.loss_mismatch", "warning", 0.75, LOSS, facts | {"better": "CrossEntropyLoss"})
     elif kind in ("bce", "bce_logits") and targets == "one_hot" and (outputs or 0) > 2:
         yield Finding("model.loss_mismatch", "warning", 0.7, LOSS, facts | {"better": "CrossEntropyLoss"})
@@ -54,11 +54,20 @@ def has_float_targets(ledger: Ledger) -> bool:
     return "float" in str(ledger.last("target.dtype"))
 
 
+def are_class_numbers(ledger: Ledger) -> bool:
+    """Return whether targets are integers that count from 0: ratings from 1 to 5 have an order and a distance."""
+    ends = [ledger.first(f"target.{end}", "train") for end in ("min", "max")]
+    from_zero = None in ends or (ends[0] == 0 and ends[1] >= 2)
+    return bool(ledger.last("target.whole")) and from_zero
+
+
 def is_regression(ledger: Ledger) -> bool:
     """Return whether targets are continuous values of a wider range than the probabilities of a binary loss."""
     if ledger.last("target.kind") != "values" or (ledger.last("target.distinct", default=0) or 0) <= 3:
         return False
     ends = [ledger.last(f"target.{end}", "train") for end in ("min", "max")]
+    if ledger.last("target.shape") == ledger.last("input.shape") and None not in ends and ends[0] >= 0:
+        return False  # an autoencoder of pixels that are not scaled to 0 .. 1
     return all(end is not None for end in ends) and (ends[0] < 0 or ends[1] > 1)
 
 
@@ -98,4 +107,5 @@ SPEC = FindingSpec(
         "loss.kind",
         "target.kind",
     ),
+    overcome_at=0.95,
 )

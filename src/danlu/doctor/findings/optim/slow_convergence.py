@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import descent, late_losses, loss_diverged, skills, steps_taken
+from danlu.doctor.derived.progress import (
+    descent,
+    falls_until_end,
+    late_losses,
+    loss_diverged,
+    skills,
+    steps_taken,
+)
 from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -20,7 +27,7 @@ def slow_convergence(ledger: Ledger) -> Iterable[Finding]:
         return
     facts = {"descent": late, "skill": skill, "epochs": epochs, "steps": steps_taken(ledger)}
     facts["before"], facts["late"] = late_losses(ledger) or (None, None)
-    if late > 0.02:
+    if falls_until_end(ledger):
         yield Finding("optim.slow_convergence", "note", min(0.5, 0.3 + late), "", facts)
 
 

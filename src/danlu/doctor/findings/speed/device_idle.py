@@ -25,6 +25,8 @@ def device_idle(ledger: Ledger) -> Iterable[Finding]:
         facts = {"step": 1000 * step, "batch": 1, "rate": size / max(step, 1e-9)}
         yield Finding("speed.device_idle", "warning", 0.9, single[0], facts)
         return
+    if not ledger.has("input.shape") or ledger.last("input.shape", default=[0])[0] > size:
+        return  # samples of other passes of the step, or of no model
     if size <= 4 and epoch_samples(ledger) >= 200 and not ledger.facts("norm.batch"):
         facts = {"step": 1000 * step, "batch": size, "rate": size / max(step, 1e-9)}
         yield Finding("speed.device_idle", "note", 0.5, "", facts)

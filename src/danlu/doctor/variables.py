@@ -1,0 +1,51 @@
+"""Names that the code of the user gives to objects: variables and attributes in the frames that lead to this call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+MAX_FRAMES = 24
+OWN_PACKAGES = ("torch", "danlu")
+
+
+def name_in_frames(wanted: Any) -> str:
+    """Variable or attribute that holds an object in the nearest frame of the user; empty if there is none."""
+    return names_in_frames([wanted]).get(id(wanted), "")
+
+
+def names_in_frames(wanted: Iterable[Any]) -> dict[int, str]:
+    """Names of several objects by id, as `name_in_frames` finds them."""
+    missing, found = {id(one) for one in wanted}, {}
+    frame = sys._getframe(1)
+    for _ in range(MAX_FRAMES):
+        if frame is None or not missing:
+            break
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in OWN_PACKAGES:
+            variables = [*frame.f_locals.items(), *frame.f_globals.items()]
+            held = [(name, value) for name, value in variables if name != "self" and not name.startswith("_")]
+            for name, value in [*held, *_items(held), *_attributes(frame.f_locals.get("self"))]:
+                if id(value) in missing and name:
+                    missing.discard(id(value))
+                    found[id(value)] = name.lstrip("_")
+        frame = frame.f_back
+    return found
+
+
+def _items(variables: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
+    """Items of short lists, tuples and dicts."""
+    for name, value in variables:
+        if isinstance(value, list | tuple) and len(value) <= 100:
+            yield from ((f"{name}[{index}]", item) for index, item in enumerate(value))
+        elif type(value) is dict and len(value) <= 100:
+            yield from ((f"{name}[{key!r}]", item) for key, item in value.items())
+
+
+def _attributes(owner: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(owner, nn.Module):
+        return owner.named_modules()
+    return list(vars(owner).items()) if hasattr(owner, "__dict__") else ()
