@@ -117,6 +117,7 @@ def test_verbs_are_the_names_in_python_and_aliases_do_the_same(capsys, monkeypat
     assert ALIASES == {"eval": "evaluate", "data": "describe", "doctor": "diagnose"}
     assert {*VERBS} - {*danlu.__all__} == {"formats", "networks", "report"}
     assert commands.COMMANDS.keys() == VERBS.keys() - {"watch"}  # it runs before torch is imported
+    (tmp_path / "config.yaml").write_text("")  # of a run
     for alias, verb in ALIASES.items():
         monkeypatch.setitem(commands.COMMANDS, verb, lambda values, console: ({"given": str(values)}, 0))
         assert as_json(f"{alias} {tmp_path}", capsys) == as_json(f"{verb} {tmp_path}", capsys)

@@ -117,18 +117,22 @@ def _run(argv: list[str], flag: str | None, chosen: str | None) -> int:
 
     refuse_missing(values)
 
+    from danlu.console.quick_commands import QUICK_COMMANDS
     from danlu.printing.console import TextConsole
+    from danlu.printing.edited import print_edited
     from danlu.progress.lines import StageLines
     from danlu.progress.stages import showing, stage
 
     as_json = values.pop("json")
     console = TextConsole(stderr=as_json)
     with showing(StageLines(console)):
-        with stage(translated("stage.start", "starting danlu"), delay=START_DELAY_SECONDS):
-            from danlu.console.commands import COMMANDS
-            from danlu.printing.edited import print_edited
+        command = QUICK_COMMANDS.get(verb)
+        if command is None:
+            with stage(translated("stage.start", "starting danlu"), delay=START_DELAY_SECONDS):
+                from danlu.console.commands import COMMANDS
+            command = COMMANDS[verb]
         print_edited(console, values)
-        result, code = COMMANDS[verb](values, console)
+        result, code = command(values, console)
     if as_json:
         print(_json_line(result, sys.stdout.encoding))
     return code

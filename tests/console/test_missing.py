@@ -23,6 +23,14 @@ MISSING = [
     ["evaluate", "runs/99"],
     ["export", "runs/99"],
     ["compare", "runs/98", "runs/99"],
+    ["export", "mine"],
+    ["serve", "notes.txt"],
+    ["serve", "mine", "--port", "8000"],
+    ["live", "runs/99"],
+    ["live", "mine"],
+    ["live", ".", "--port", "x"],
+    ["runs", "runs/99"],
+    ["watch", "--out", "notes.txt", "mine/train.py"],
 ]
 PROGRAM = """
 import json, sys
@@ -33,12 +41,26 @@ print(json.dumps([codes, "torch" in sys.modules]))
 
 
 def test_torch_is_not_imported_to_refuse_what_does_not_exist(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.py").write_text("print('this must not run')")
+    (tmp_path / "notes.txt").write_text("no run")
     words = [sys.executable, "-c", PROGRAM, json.dumps(MISSING)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [[2] * len(MISSING), False]
+    assert "must not run" not in done.stdout
     lines = done.stderr.splitlines()
     assert len(lines) == len(MISSING)
     assert all(line.startswith("danlu: ") for line in lines)
+
+
+def test_runs_are_listed_without_torch(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "1").mkdir(parents=True)
+    (tmp_path / "runs" / "1" / "config.yaml").write_text("data: {path: digits}\nmodel: {name: lenet}\n")
+    words = [sys.executable, "-c", PROGRAM, json.dumps([["runs"], ["runs", "--sort", "-val", "--lang", "zh"]])]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    *tables, last = done.stdout.splitlines()
+    assert json.loads(last) == [[0, 0], False]
+    assert sum("runs/1" in line and "lenet" in line for line in tables) == 2
 
 
 def test_names_and_files_that_exist_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +72,11 @@ def test_names_and_files_that_exist_pass(tmp_path: Path, monkeypatch: pytest.Mon
     for data in ("digits", "mine", "cells", "cells-jpeg", "my.py:make", str(tmp_path / "mine")):
         refuse_missing({"data.path": data})
     refuse_missing({"data.path": None, "resume": "runs/1"})
-    refuse_missing({"run": "mine", "data": "mine"})
+    (tmp_path / "mine" / "config.yaml").write_text("")
+    (tmp_path / "found.json").write_text("[]")
+    refuse_missing({"run": "mine", "data": "mine", "port": "0"})
+    refuse_missing({"run": "found.json"})
+    refuse_missing({"folder": ".", "port": None})
     for data in ("minne", "cell", "*", "./none/x"):
         with pytest.raises(Refusal, match="DATA"):
             refuse_missing({"data.path": data})

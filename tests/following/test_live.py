@@ -52,8 +52,8 @@ def copied(run: Run, folder: Path, rows: int | None = None) -> Run:
 class Served:
     """A server of a run or a folder of runs in a thread."""
 
-    def __init__(self, target: Path) -> None:
-        self.server = LiveServer(listen("127.0.0.1", 0), target, "en")
+    def __init__(self, target: Path, language: str | None = None) -> None:
+        self.server = LiveServer(listen("127.0.0.1", 0), target, language)
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -201,6 +201,19 @@ def test_all_runs_of_a_folder_and_one_that_appears(digits_run, tmp_path) -> None
         page.until(lambda now: len(now["chart:val.accuracy"]["figure"]["data"]) == 3)
         one = Parts(served.get("/events?run=one")).until(lambda now: "word" in now)
         assert one["word"] == "finished"
+
+
+@pytest.mark.parametrize(("language", "expected"), [("zh", "zh"), (None, "en")])
+def test_a_page_has_one_language(digits_run, tmp_path, language, expected) -> None:
+    """That of the command for every run of a folder; without one, that in which the run was trained."""
+    copied(digits_run, tmp_path / "one")
+    with Served(tmp_path, language) as served:
+        parts = Parts(served.get("/events?run=one")).until(lambda now: "word" in now and "chart:loss" in now)
+        shown = served.get("/?run=one").read().decode()
+        missing = served.get("/?run=two").read().decode()
+    texts = [parts["title"], parts["head"], shown, missing]
+    assert [bool(re.search("[一-鿿]", text)) for text in texts] == [expected == "zh"] * 4
+    assert f'lang="{expected}"' in shown
 
 
 @pytest.mark.parametrize(

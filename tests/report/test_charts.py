@@ -64,6 +64,7 @@ def test_curves_join_train_val_steps_and_best() -> None:
 def test_the_axis_of_a_constant_fraction_ends_at_100_percent() -> None:
     rows = [{"kind": "epoch", "epoch": n, "val.accuracy": 1.0, "val.loss": 1.0} for n in (1, 2)]
     assert charts.curves(rows, "accuracy")["layout"]["yaxis"]["maxallowed"] == pytest.approx(1.02)
+    assert charts.curves(rows, "accuracy")["layout"]["yaxis"]["minallowed"] == pytest.approx(-0.02)
     assert "maxallowed" not in charts.curves(rows, "loss")["layout"]["yaxis"]
 
 

@@ -64,6 +64,9 @@ class Strict:
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+_TASKS = " | ".join(f"{name} ({spec.reason.render('en')})" for name, spec in TASKS.items())
+
+
 @dataclass(frozen=True)
 class DataConfig(Strict):
     """Data to read, and how to split and load it."""
@@ -264,7 +267,11 @@ class DetectConfig(Strict):
 class OptimConfig(Strict):
     """The update rule and its parameters."""
 
-    name: OptimizerName | OwnName | None = option(None, "update rule, or your own: FILE.py:NAME")
+    name: OptimizerName | OwnName | None = option(
+        None,
+        "update rule; muon: momentum with orthogonalised updates for the matrices of hidden layers, adamw for the "
+        "rest; or your own: FILE.py:NAME",
+    )
     lr: Positive | None = option(None, "learning rate")
     form: OptimizerForm = option(
         "torch",
@@ -323,7 +330,7 @@ class LossConfig(Strict):
 class AugmentConfig(Strict):
     """Augmentation of training images. The preset fills the settings that are None."""
 
-    preset: AugmentPreset | None = option(None, "none | light | strong")
+    preset: AugmentPreset | None = option(None, "random changes of the training images: none | light | strong")
     flip: Flip | None = option(None, "mirror at random: none | lr | ud | both")
     pad: Annotated[int, Field(ge=0, le=MAX_SIDE)] | None = option(
         None, "padding in pixels before a random crop of the old size"
@@ -386,7 +393,7 @@ class Config(Strict):
     """Settings of one training run; None if a setting is open."""
 
     data: DataConfig = section(DataConfig)
-    task: TaskName | None = option(None, " | ".join(TASKS))
+    task: TaskName | None = option(None, f"what to learn, by default as the data are labelled: {_TASKS}")
     model: ModelConfig = section(ModelConfig)
     detect: DetectConfig = section(DetectConfig)
     transfer: TransferConfig = section(TransferConfig)

@@ -17,6 +17,7 @@ from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import DIRECTIONS, landscape
 from danlu.console.mistakes import print_mistakes
 from danlu.console.predictions import print_predictions
+from danlu.console.quick_commands import QUICK_COMMANDS
 from danlu.console.trust import trust_notes
 from danlu.conversion.convert import convert
 from danlu.data.format_table import readable_formats
@@ -27,8 +28,7 @@ from danlu.engine.saving import Interrupted
 from danlu.following.live import live
 from danlu.healing.heal import check_settings, heal, own_run
 from danlu.history.compare import compare
-from danlu.history.printed import print_runs, print_runs_comparison
-from danlu.history.runs import runs
+from danlu.history.printed import print_runs_comparison
 from danlu.inference.evaluate import evaluate
 from danlu.inference.predict import predict
 from danlu.inference.prediction_csv import check_csv, write_csv
@@ -287,12 +287,6 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     return found.to_json(), 0
 
 
-def runs_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    found = runs(**values)
-    print_runs(console, found)
-    return found.to_json(), 0
-
-
 def live_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     folder = values.pop("folder")
     live(folder, console=console, **_given(values))
@@ -357,7 +351,6 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "formats": formats_command,
     "networks": networks_command,
     "report": report_command,
-    "runs": runs_command,
     "compare": compare_command,
     "live": live_command,
-}
+} | QUICK_COMMANDS

@@ -25,6 +25,7 @@ for _name, _key in SHORT_FLAGS.items():
 SWITCHES = {flag for key, flags in FLAGS.items() if keys()[key].is_switch for flag in flags}
 NUMBERED = {flag for flag in SWITCHES for key in keys() if flag in FLAGS[key] and int in keys()[key].members}
 LISTS = {flag for key, flags in FLAGS.items() if keys()[key].is_list for flag in flags}
+DASHED = ("--sort",)  # flags whose values may begin with a dash
 NO_FLAG = ("data.path", "data.fold")  # a positional argument, and a setting that cross-validation sets itself
 TRUTH_WORDS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
@@ -180,13 +181,20 @@ def setting_text(key: str) -> Message:
 
 
 def normalised(argv: Sequence[str]) -> list[str]:
-    """Write `--batch_size` as `--batch-size`, and switches without a value as true: `--tta x` as `--tta true x`."""
+    """Write flags as argparse takes them: `--batch_size`, and values that begin with a dash (`--sort -val`).
+
+    A switch without a value is true: `--tta x` becomes `--tta true x`.
+    """
     out: list[str] = []
-    for word, after in zip(argv, [*argv[1:], ""]):
+    words = iter(zip(argv, [*argv[1:], ""]))
+    for word, after in words:
         flag, equals, value = word.partition("=")
         out.append(flag.replace("_", "-") + equals + value if flag.startswith("--") else word)
         if out[-1] in SWITCHES and after.lower() not in TRUTH_WORDS and not (out[-1] in NUMBERED and after.isdecimal()):
             out.append("true")
+        elif out[-1] in DASHED and after.startswith("-") and not after.startswith("--"):
+            out[-1] += f"={after}"
+            next(words)
     return out
 
 

@@ -1,15 +1,19 @@
-"""Refuse data, runs and configs that do not exist before torch is imported, which takes seconds."""
+"""Refuse data, runs, configs and ports that do not exist before torch is imported, which takes seconds."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from danlu.config import load_yaml
 from danlu.data.absent import no_data, no_such_data
 from danlu.data.data_root import data_root
 from danlu.data.known_sets import KNOWN
+from danlu.following.target import checked_target
+from danlu.listening import check_port
+from danlu.run.archive import is_archive
 from danlu.run.folder import Run
 
 
@@ -23,8 +27,19 @@ def refuse_missing(values: Mapping[str, Any]) -> None:
     if values.get("config"):
         load_yaml(values["config"])
     for run in (values.get("run"), *(values.get("runs") or ())):
-        if run and not os.path.lexists(run):
+        if run and _is_no_run(Path(run)):
             Run.open(run)  # which refuses it
+    if values.get("port") is not None:
+        check_port(values["port"])
+    if "folder" in values and "port" in values:  # of danlu live
+        checked_target(values["folder"])
+
+
+def _is_no_run(run: Path) -> bool:
+    """Return whether a RUN is neither the folder of a run, nor a zip of one, nor a json of detections."""
+    if run.is_dir():
+        return not (run / "config.yaml").is_file()
+    return not run.is_file() or not (run.suffix == ".json" or is_archive(run))
 
 
 def _is_missing(data: str) -> bool:

@@ -48,6 +48,8 @@ def watch_command(argv: Sequence[str], parser: Parser, language: str) -> int:
             "SCRIPT", message("console.wanted.python_script_module", "a Python script, or -m MODULE"), NOTHING
         )
     target, arguments = program[0], program[1:]
+    if values["out"] and os.path.lexists(values["out"]) and not os.path.isdir(values["out"]):
+        raise refusal("--out", message("console.wanted.folder", "a folder, new or not"), values["out"])
     budget = check_fraction(values["budget"] or DEFAULT_FRACTION, "--budget")
     if is_launcher(target, as_module):
         target, arguments = through_launcher(target, arguments, [*flags, "--lang", language])

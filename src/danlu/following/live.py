@@ -8,12 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from danlu.following.server import LiveServer, spare_the_training
+from danlu.following.target import checked_target
 from danlu.listening import listen
 from danlu.message import message
 from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
-from danlu.refuse import one_of, refusal
-from danlu.run.folder import Run, runs_beside
+from danlu.refuse import one_of
+from danlu.run.folder import Run
 from danlu.training.live_page import LIVE_PORT
 
 
@@ -35,30 +36,18 @@ def live(
         run: The folder of a running or finished training; or a folder of runs, including those that start later.
         port: 0 for any free port.
         host: Address to listen on; by default only this computer can connect.
-        lang: Language of the page of several runs, en or zh.
+        lang: Language of the pages, en or zh; by default that of each run, and English for several.
         console: Where the address is printed; standard output by default.
 
     Raises:
         Refusal: A folder that does not exist or holds other files, or a port that is taken.
     """
-    target = Path(run)
-    is_run = (target / "config.yaml").is_file()
-    if not str(run) or not (is_run or _can_hold_runs(target)):
-        raise refusal(
-            "RUN",
-            message("following.wanted.run_folder_folder_runs", "a run folder, or a folder of runs"),
-            str(run),
-            near=runs_beside(target),
-        )
-    language = (
+    target = checked_target(run)
+    if lang is not None:
         one_of("--lang", lang, ("en", "zh"), message("following.wanted.en_zh", "en or zh"))
-        if lang is not None
-        else None
-    )
-    language = language or (Run(target).config.doctor.language if is_run else "en")
     listening = listen(host, port)
     spare_the_training()
-    server = LiveServer(listening, target, language, any_host=host not in ("127.0.0.1", "localhost", "::1"))
+    server = LiveServer(listening, target, lang, any_host=host not in ("127.0.0.1", "localhost", "::1"))
     name = f"[{host}]" if ":" in host else host
     text = "{run}: http://{host}:{port} (Ctrl-C ends it)"
     line = str(message("live.started", text, run=str(target), host=name, port=listening.getsockname()[1]))
@@ -66,10 +55,3 @@ def live(
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
     server.end()
-
-
-def _can_hold_runs(folder: Path) -> bool:
-    """Return whether a folder holds runs, or nothing at all yet."""
-    if not folder.is_dir():
-        return False
-    return any(folder.glob("*/config.yaml")) or not any(folder.iterdir())

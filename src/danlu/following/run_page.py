@@ -29,10 +29,14 @@ LEFT_STEPS = ((60, 5), (600, 15), (float("inf"), 60))
 
 
 class RunPage:
-    """Follows one run. The fast parts are state and curves; the slow ones findings, layers and images."""
+    """Follows one run. The fast parts are state and curves; the slow ones findings, layers and images.
 
-    def __init__(self, run: Run) -> None:
+    language: of the page; None: that of the run.
+    """
+
+    def __init__(self, run: Run, language: str | None = None) -> None:
         self.run = run
+        self._language = language
         self.samples = SampleImages(run)
         self._tail = Tail(run.folder / "metrics.jsonl")
         self._measured: tuple[Any, ...] | None = None  # stamps of the files that `_slow` has read
@@ -41,9 +45,14 @@ class RunPage:
         self._images: bool | Refusal = True  # whether there are images, or why there are no predictions
         self.board = Board(self._fast, self._slow)
 
+    @property
+    def language(self) -> str:
+        """Language of the page."""
+        return self._language or self.run.config.doctor.language
+
     def _fast(self) -> Mapping[str, Any]:
         config = self.run.config
-        with speaking(config.doctor.language):
+        with speaking(self.language):
             new = self._tail.poll()
             rows = self._tail.rows
             state = state_of(self.run, rows)
@@ -68,7 +77,7 @@ class RunPage:
         files = run.state, run.ledger, run.folder / "findings.json"
         now = *(stamp(path) for path in files), run.in_use
         weights = stamp(run.weights("last"))
-        with speaking(run.config.doctor.language):
+        with speaking(self.language):
             measured = None
             if now != self._measured:
                 measured = measurements_of(run)
@@ -83,8 +92,8 @@ class RunPage:
             if weights is not None and weights != self._weights and isinstance(self._images, bool) and self._images:
                 self._predict(measured.epoch if measured else None, weights)
             parts["images"] = {"epochs": self.samples.epochs} if self.samples.epochs else None
-        if isinstance(self._images, Refusal):
-            parts["no_images"] = str(self._images)
+            if isinstance(self._images, Refusal):
+                parts["no_images"] = str(self._images)
         return parts
 
     def _predict(self, epoch: int | None, weights: tuple[int, int]) -> None:

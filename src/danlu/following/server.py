@@ -38,13 +38,14 @@ HERE = Path(__file__).parent
 class LiveServer(ThreadingHTTPServer):
     """Serves the page of a run, or of a folder of runs.
 
-    listening: bound and listening. target: a run folder or a folder of runs. language: of the page. any_host: answer
+    listening: bound and listening. target: a run folder or a folder of runs. language: of the pages; None: that of
+    each run, and English for several. any_host: answer
     requests under any host name, for servers that others may reach.
     """
 
     daemon_threads = True
 
-    def __init__(self, listening: socket.socket, target: Path, language: str, any_host: bool = False) -> None:
+    def __init__(self, listening: socket.socket, target: Path, language: str | None, any_host: bool = False) -> None:
         super().__init__(listening.getsockname(), Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
@@ -63,14 +64,18 @@ class LiveServer(ThreadingHTTPServer):
             if name == "":
                 kind = "run" if self.is_run else "runs"
                 if kind not in self._pages:  # a cross-validation has no folds at first
-                    made = RunPage(Run(self.target)) if self.is_run else RunsPage(self.target, self.language)
+                    made = (
+                        RunPage(Run(self.target), self.language)
+                        if self.is_run
+                        else RunsPage(self.target, self.language or "en")
+                    )
                     self._pages[kind] = made
                 return self._pages[kind]
             if self.is_run or name not in (known := runs_in(self.target)):
                 return None
             key = f"run:{name}"
             if key not in self._pages:
-                self._pages[key] = RunPage(known[name])
+                self._pages[key] = RunPage(known[name], self.language)
             return self._pages[key]
 
     def end(self) -> None:
@@ -105,20 +110,28 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         page = self.server.page(query.get("run", ""))
+        with speaking(self.server.language or "en"):
+            self._answer(page, parts.path, query)
+
+    def _answer(self, page: RunPage | RunsPage | None, path: str, query: dict[str, str]) -> None:
         if page is None:
-            self._send(b"no such run", "text/plain; charset=utf-8", 404)
-        elif parts.path == "/":
-            self._send(document(self.server, query.get("run", "")).encode(), "text/html; charset=utf-8")
-        elif parts.path == "/events":
+            self._missing(translated("live.no_such_run", "there is no run of this name here"))
+        elif path == "/":
+            text = document(page.language, query.get("run", ""), single=self.server.is_run)
+            self._send(text.encode(), "text/html; charset=utf-8")
+        elif path == "/events":
             self._stream(page)
-        elif parts.path == "/images" and isinstance(page, RunPage) and query.get("epoch", "").isdecimal():
-            with speaking(page.run.config.doctor.language):
+        elif path == "/images" and isinstance(page, RunPage) and query.get("epoch", "").isdecimal():
+            with speaking(page.language):
                 self._send(page.samples.html(int(query["epoch"])).encode(), "text/html; charset=utf-8")
-        elif parts.path in ("/page.css", "/live.js", "/charts.js", "/plotly.js"):
-            kind = "text/css" if parts.path.endswith("css") else "text/javascript"
-            self._send(static(parts.path), f"{kind}; charset=utf-8", zipped=True)
+        elif path in ("/page.css", "/live.js", "/charts.js", "/plotly.js"):
+            kind = "text/css" if path.endswith("css") else "text/javascript"
+            self._send(static(path), f"{kind}; charset=utf-8", zipped=True)
         else:
-            self._send(b"not found", "text/plain; charset=utf-8", 404)
+            self._missing(translated("live.no_such_page", "there is no such page here"))
+
+    def _missing(self, sentence: str) -> None:
+        self._send(sentence.encode(), "text/plain; charset=utf-8", 404)
 
     def _send(self, content: bytes, kind: str, status: int = 200, *, zipped: bool = False) -> None:
         """Send a whole answer. zipped: content is compressed by gzip."""
@@ -164,9 +177,12 @@ def static(path: str) -> bytes:
     return gzip.compress(text.encode(), 6)
 
 
-def document(server: LiveServer, name: str) -> str:
-    """The HTML page, empty but for its headings: all else arrives as events."""
-    with speaking(server.language):
+def document(language: str, name: str, *, single: bool) -> str:
+    """The HTML page, empty but for its headings: all else arrives as events.
+
+    name: of the run in the folder, "" for the target itself. single: whether the target is one run.
+    """
+    with speaking(language):
         words = {
             "lost": translated("live.lost", "The server of this page has ended; this is the last that it sent."),
             "epoch": translated("live.epoch", "Epoch"),
@@ -180,9 +196,7 @@ def document(server: LiveServer, name: str) -> str:
             "layers": translated("live.layers", "Layers"),
             "all": translated("live.all", "All runs"),
         }
-    back = "" if server.is_run or not name else f'<a href="?">{escape(headings["all"])}</a>'
+    back = "" if single or not name else f'<a href="?">{escape(headings["all"])}</a>'
     template = Template((HERE / "page.html").read_text(encoding="utf-8"))
     filled = {key: escape(text) for key, text in headings.items()}
-    return template.substitute(
-        filled, language=server.language, words=escape(json.dumps(words)), back=back, name=escape(name)
-    )
+    return template.substitute(filled, language=language, words=escape(json.dumps(words)), back=back, name=escape(name))

@@ -12,7 +12,7 @@ from danlu.config import get, keys, plain
 from danlu.history.same_images import SameImages, same_images
 from danlu.message import Message, message, speaking, translated
 from danlu.refuse import refusal
-from danlu.report.charts import axis, layout, metric_axis
+from danlu.report.charts import epoch_axis, layout, metric_axis
 from danlu.report.document import Section, sectioned
 from danlu.report.markup import (
     Figure,
@@ -190,5 +190,5 @@ def overlay(key: str, names: Sequence[str], records: Sequence[Sequence[Mapping[s
             | {"name": escape(clip(name, 40)), "marker": {"color": line["color"]}}
         )
     y_axis = metric_axis(percent, nticks=7)
-    x_axis = axis(translated("history.epoch", "epoch"))
+    x_axis = epoch_axis(max((row["epoch"] for rows in records for row in rows), default=1))
     return {"data": lines, "layout": layout(x_axis, y_axis, hovermode="x unified", showlegend=True)}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 
-from danlu.history.compare import RunsComparison
 from danlu.history.runs import RunsTable
 from danlu.message import translated
 from danlu.printing.lines import print_line
 from danlu.printing.tables import plain_table, print_in_parts, print_whole
 from danlu.report.markup import duration, metric_value, words
 from danlu.run.names import metric_key
+
+if TYPE_CHECKING:
+    from danlu.history.compare import RunsComparison  # imports torch
 
 
 def print_runs(console: Console, found: RunsTable) -> None:

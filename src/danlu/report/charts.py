@@ -43,8 +43,8 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
 
 
 def metric_axis(percent: bool, title: str = "", **more: Any) -> dict[str, Any]:
-    """Axis of the values of a metric; a fraction has ticks in percent and ends at 100 %, even if it is constant."""
-    plain = {"tickformat": ".3~p", "maxallowed": 1.02} if percent else {"tickformat": "~g"}
+    """Axis of the values of a metric; a fraction has ticks in percent from 0 to 100 %, even if it is constant."""
+    plain = {"tickformat": ".3~p", "minallowed": -0.02, "maxallowed": 1.02} if percent else {"tickformat": "~g"}
     return axis(title, **(plain | more))
 
 
@@ -96,7 +96,7 @@ def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> F
         return None
     form = ".2%" if is_percentage(metric) else ".4~g"
     y_axis = metric_axis(is_percentage(metric), hoverformat=form, nticks=7)
-    figure = {"data": data, "layout": layout(_epoch_axis(epochs), y_axis, hovermode="x unified", showlegend=True)}
+    figure = {"data": data, "layout": layout(epoch_axis(len(epochs)), y_axis, hovermode="x unified", showlegend=True)}
     return _mark_best(figure, epochs, metric, best_epoch)
 
 
@@ -304,7 +304,7 @@ def _single(
     line = {"type": "scatter", "mode": "lines" if len(points) > 30 else "lines+markers", "x": x, "y": y, "name": name}
     line |= {"line": {"color": TRAIN, "width": 2}, "marker": {"color": TRAIN, "size": 5}}
     y_axis = axis(tickformat=ticks, hoverformat=hover, nticks=6, rangemode="tozero")
-    return {"data": [line], "layout": layout(_epoch_axis(epochs), y_axis, hovermode="x unified")}
+    return {"data": [line], "layout": layout(epoch_axis(len(epochs)), y_axis, hovermode="x unified")}
 
 
 def _steps(rows: Sequence[Row], epochs: Sequence[Row], key: str) -> list[tuple[float, float]]:
@@ -334,8 +334,9 @@ def _largest_lr(ledger: Ledger) -> dict[int, float]:
     return largest
 
 
-def _epoch_axis(epochs: Sequence[Row]) -> dict[str, Any]:
-    few = {"dtick": 1} if len(epochs) <= 12 else {"nticks": 10}
+def epoch_axis(epochs: int) -> dict[str, Any]:
+    """Axis of a number of epochs, with ticks at whole ones."""
+    few = {"dtick": 1} if epochs <= 12 else {"nticks": 10}
     return axis(
         translated("report.epoch", "epoch"),
         showgrid=False,
