@@ -64,3 +64,8 @@ def test_a_format_has_a_layout_tasks_and_a_test_that_opens_it(name: str) -> None
     tests = (ROOT / "tests" / "data" / form.tests).read_text(encoding="utf-8")
     words = {name, name.replace(" ", "-"), name.replace(" ", "_"), name.replace(" ", "")}
     assert any(word in tests.lower() for word in words)
+
+
+def test_the_names_of_networks_are_those_of_the_tables() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "pages.py"))
+    assert made["NAMES"].read_text(encoding="utf-8") == made["model_names"](), "run: python tools/pages.py"

@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that are made from the code: python tools/pages.py."""
+"""Write the pages of docs/ and the list of names that are made from the code: python tools/pages.py."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import sys
 from pathlib import Path
 
 from danlu.data import format_document
+from danlu.detection.build import DETECTORS
 from danlu.doctor import document
+from danlu.models.build import MODELS
+from danlu.segmentation.build import SEGMENTERS
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+NAMES = ROOT / "src" / "danlu" / "console" / "model_names.txt"
 
 
 def pages() -> dict[str, str]:
@@ -22,7 +27,13 @@ def pages() -> dict[str, str]:
     }
 
 
+def model_names() -> str:
+    """All names for --model, one a line: `danlu.console` refuses others before torch is imported."""
+    return "".join(f"{name}\n" for name in sorted({*MODELS, *DETECTORS, *SEGMENTERS}))
+
+
 if __name__ == "__main__":
+    NAMES.write_text(model_names(), encoding="utf-8")
     for name, text in pages().items():
         (DOCS / name).write_text(text, encoding="utf-8")
         print(DOCS / name, file=sys.stderr)

@@ -29,9 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv, flag = split_language(argv)
         chosen = flag or language_of()
     except Refusal as error:
-        return print_error(error, error)
+        with speaking(_usual_language()):
+            return print_error(error, error)
     with speaking(chosen or "en"):
         return _guarded(argv, flag, chosen)
+
+
+def _usual_language() -> str:
+    """Language for the refusal of an unknown one: that of DANLU_LANG or the locale, if it is known."""
+    try:
+        return language_of() or "en"
+    except Refusal:
+        return "en"
 
 
 def _guarded(argv: list[str], flag: str | None, chosen: str | None) -> int:

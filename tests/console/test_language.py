@@ -39,6 +39,17 @@ def test_language_is_taken_before_and_after_the_verb(words: str, rest: str, code
     assert split_language(words.split()) == (rest.split(), code)
 
 
+def test_an_unknown_language_is_refused_in_the_usual_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DANLU_LANG", "zh")
+    assert main(["train", "digits", "--lang", "fr"]) == 2
+    assert capsys.readouterr().err == "danlu: --lang 要求：en、zh 之一；得到的是 'fr'\n"
+    monkeypatch.setenv("DANLU_LANG", "de")
+    assert main(["train", "digits"]) == 2
+    assert "DANLU_LANG must be one of en, zh, got 'de'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", ["--lang fr train", "train --lang", "train --lang= x", "train --lang fr --lang zh"])
 def test_unknown_language_is_refused(words: str) -> None:
     with pytest.raises(Refusal, match="--lang must be one of en, zh"):

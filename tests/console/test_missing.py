@@ -23,6 +23,11 @@ MISSING = [
     ["evaluate", "runs/99"],
     ["export", "runs/99"],
     ["compare", "runs/98", "runs/99"],
+    ["train", "digits", "--model", "resnet88"],
+    ["train", "digits", "--model", "lenett"],
+    ["diagnose", "digits", "--model", "lennet"],
+    ["inspect", "lennet"],
+    ["inspect", "--compare", "lenet", "lennet"],
     ["export", "mine"],
     ["serve", "notes.txt"],
     ["serve", "mine", "--port", "8000"],
@@ -77,6 +82,9 @@ def test_names_and_files_that_exist_pass(tmp_path: Path, monkeypatch: pytest.Mon
     refuse_missing({"run": "mine", "data": "mine", "port": "0"})
     refuse_missing({"run": "found.json"})
     refuse_missing({"folder": ".", "port": None})
+    for model in ("lenet", "yolo-nano", "timm/any", "my.py:make", "own:Net", "", None):
+        refuse_missing({"model.name": model})
+        refuse_missing({"model": model, "compare": ["resnet18"]})
     for data in ("minne", "cell", "*", "./none/x"):
         with pytest.raises(Refusal, match="DATA"):
             refuse_missing({"data.path": data})

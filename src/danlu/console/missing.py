@@ -1,8 +1,9 @@
-"""Refuse data, runs, configs and ports that do not exist before torch is imported, which takes seconds."""
+"""Refuse data, runs, configs, networks and ports that do not exist before torch is imported, which takes seconds."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from danlu.data.data_root import data_root
 from danlu.data.known_sets import KNOWN
 from danlu.following.target import checked_target
 from danlu.listening import check_port
+from danlu.message import message
+from danlu.refuse import refusal
 from danlu.run.archive import is_archive
 from danlu.run.folder import Run
 
@@ -29,10 +32,28 @@ def refuse_missing(values: Mapping[str, Any]) -> None:
     for run in (values.get("run"), *(values.get("runs") or ())):
         if run and _is_no_run(Path(run)):
             Run.open(run)  # which refuses it
+    inspected = (values.get("model"), *(values.get("compare") or ())) if "compare" in values else ()
+    for name in (values.get("model.name"), *inspected):
+        if name and not _may_be_network(name):
+            wanted = message("models.wanted.known_network_timm_name", "a known network, timm/NAME or torchvision/NAME")
+            raise refusal("--model", wanted, name, near=_model_names())
     if values.get("port") is not None:
         check_port(values["port"])
     if "folder" in values and "port" in values:  # of danlu live
         checked_target(values["folder"])
+
+
+def _model_names() -> list[str]:
+    return Path(__file__).with_name("model_names.txt").read_text(encoding="utf-8").split()
+
+
+def _may_be_network(name: str) -> bool:
+    """Return whether a name may be one of the tables: listed, or written in their files since the list was made."""
+    if not re.fullmatch(r"[\w-]+", name) or name in _model_names():
+        return True  # timm/NAME, FILE.py:NAME
+    package = Path(__file__).parents[1]
+    tables = [*(package / "models" / "networks").glob("*.py"), *package.glob("*/build.py")]
+    return any(f'"{name}"' in file.read_text(encoding="utf-8") for file in tables)
 
 
 def _is_no_run(run: Path) -> bool:

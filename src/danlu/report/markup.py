@@ -258,18 +258,24 @@ def number_cell(value: object, shown: str, bar: float | None = None) -> str:
     return f'<td class="number{" bar" if width else ""}"{raw}{width}>{escape(shown)}</td>'
 
 
+def _is_number_cell(cell: str) -> bool:
+    return cell.startswith('<td class="number')
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0, kind: str = "") -> str:
     """Scrollable HTML table.
 
     Args:
         head: Column titles, plain text.
         rows: Rows of HTML cells (`text_cell`, `name_cell`, `number_cell`).
-        numbers: Number of numeric columns, the last ones; their titles are right-aligned.
+        numbers: Number of numeric columns, the last ones; their titles are right-aligned, as are those of other columns
+            that hold only numbers.
         kind: CSS classes: "sortable", "settings", "whole" (no limit on the height), "stacked" (on a phone, the
             sentences of a row are below its name and value).
     """
-    first = len(head) - numbers
-    titles = "".join(f"<th{' class=number' if i >= first else ''}>{escape(t)}</th>" for i, t in enumerate(head))
+    rows, first = [list(row) for row in rows], len(head) - numbers
+    right = {i for i in range(len(head)) if i >= first or (rows and all(_is_number_cell(row[i]) for row in rows))}
+    titles = "".join(f"<th{' class=number' if i in right else ''}>{escape(t)}</th>" for i, t in enumerate(head))
     body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return (
         f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{titles}</tr></thead>'

@@ -294,7 +294,7 @@ def edges(study: StudyFolder, settings: Mapping[str, Any]) -> list[Message]:
     found = []
     for one in study.settings.space:
         if one.key in settings and (end := one.edge(settings[one.key])) is not None:
-            text = "the best {name}, {value:.3g}, lies at the edge of its range, {end:.3g}: search a wider one"
+            text = "the best {name}, {value:.3g}, lies near the end of its range, {end:.3g}: search a wider one"
             found.append(message("tuning.edge", text, name=one.name, value=settings[one.key], end=end))
     return found
 
