@@ -324,3 +324,28 @@ def test_shards_of_webdataset_unpacked(tmp_path):
     assert labels(data) == {f"{name}.jpg": str(i % 3) for i, name in enumerate(NAMES)}
     rows(tmp_path / "classnames.txt", "ant", "bee", "crab")
     assert labels(read(tmp_path)) == {f"{name}.jpg": ("ant", "bee", "crab")[i % 3] for i, name in enumerate(NAMES)}
+
+
+def test_boxes_without_a_column_called_like_a_class(tmp_path):
+    images(tmp_path, NAMES)
+    lines = [f"{name}.jpg,{KINDS[i % 2]},4,6,24,16" for i, name in enumerate(NAMES)]
+    rows(tmp_path / "boxes.csv", "image,what,xmin,ymin,xmax,ymax", *lines)
+    data = read(tmp_path)
+    assert data.classes == ("object",)
+    assert any("boxes.csv has no column called like a class" in note for note in data.notes)
+    assert boxes(read(tmp_path, target="what"))["p1.jpg"] == [("bee", 4, 6, 24, 16)]
+    rows(tmp_path / "boxes.csv", "Bild;Klasse;xmin;ymin;xmax;ymax", *(line.replace(",", ";") for line in lines))
+    assert read(tmp_path).classes == KINDS
+
+
+def test_numbers_of_a_coco_box_may_be_texts(tmp_path):
+    images(tmp_path, NAMES)
+    listed = [{"id": i, "file_name": f"{name}.jpg", "width": WIDTH, "height": HEIGHT} for i, name in enumerate(NAMES)]
+    found = [{"id": i, "image_id": i, "category_id": 1, "bbox": ["4", "6.5", 20, "10"]} for i in range(6)]
+    text(tmp_path / "boxes.json", {"images": listed, "annotations": found, "categories": [{"id": 1, "name": "ant"}]})
+    assert boxes(read(tmp_path))["p0.jpg"] == [("ant", 4, 6.5, 24, 16.5)]
+    found[0]["bbox"] = ["4", "six", 20, "10"]
+    text(tmp_path / "boxes.json", {"images": listed, "annotations": found, "categories": [{"id": 1, "name": "ant"}]})
+    data = read(tmp_path)
+    assert boxes(data)["p0.jpg"] == []
+    assert ["six" in str(problem.reason) for problem in data.problems] == [True]

@@ -268,6 +268,7 @@ FORMATS = {
         "a csv with columns of the image, the class and x1, y1, x2, y2 (or x, y, width, height), or a polygon as WKT "
         "or a list of points",
         OWN_DATA,
+        target=True,
     ),
     "csv masks": FormatSpec(
         "csv of images and run lengths of masks (Kaggle)",

@@ -1,4 +1,4 @@
-"""What lies beside the data that are read: another data set in the same folder, other splits in the folder above."""
+"""Find data beside those that are read: another data set in the same folder, other splits in the folder above."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_BESIDE = 50  # entries of a folder above that are looked at
 
 
 def refuse_two_sets(survey: Survey, dataset: Dataset, name: str) -> None:
-    """Raise Refusal if all that is read lies in one folder, and another folder beside it is a data set of its own.
+    """Raise Refusal if all images read lie in one folder, and another folder beside it is a data set of its own.
 
     name: of the format that was read.
     """

@@ -56,7 +56,7 @@ def id_of(entry: dict[str, Any], key: str, where: str) -> int | str:
 
 def corners_of(entry: dict[str, Any], where: str, shape: Shape | None) -> tuple[float, float, float, float]:
     """Return x1, y1, x2, y2 of the bbox, or of the outline if there is none."""
-    values = entry.get("bbox")
+    values = _with_numbers(entry.get("bbox"))
     if not values and isinstance(shape, Polygons) and shape.rings:
         return box_of(shape)
     if not values and isinstance(shape, RunLengths):
@@ -106,7 +106,7 @@ def _ring(ring: Any) -> np.ndarray:
 
 def area_of_corners(entry: dict[str, Any]) -> bool:
     """Return whether the area of an object is that of its bbox taken as two corners, and not as corner and size."""
-    box, area = entry.get("bbox"), entry.get("area")
+    box, area = _with_numbers(entry.get("bbox")), entry.get("area")
     if area is None or not isinstance(box, list) or len(box) != 4 or not _are_numbers([*box, area]) or area <= 0:
         return False
     a, b, c, d = map(_float, box)
@@ -132,6 +132,16 @@ def size_of(entry: dict[str, Any]) -> tuple[int, int] | None:
         return int(height), int(width)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _with_numbers(values: Any) -> Any:
+    """A list of texts that are numbers, such as "12.5", as numbers; anything else as it is."""
+    if not isinstance(values, list) or not any(isinstance(value, str) for value in values):
+        return values
+    try:
+        return [float(value) if isinstance(value, str) else value for value in values]
+    except ValueError:
+        return values
 
 
 def _are_numbers(values: list[Any]) -> bool:

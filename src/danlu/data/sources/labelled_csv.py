@@ -144,9 +144,14 @@ def _look(data: Survey, kind: str, fit: Fit) -> Evidence | None:
 
 
 def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations of every csv of boxes; classes sorted by name."""
+    """`ImageFiles` and annotations of every csv of boxes; classes sorted by name.
+
+    Without a column that is called like a class, every box is of the class "object", unless --target names one.
+    """
     data = as_survey(path)
     sheets = sheets_of(data, "boxes")
+    if config.target is not None:
+        sheets = [replace(sheet, label=_label_column(sheet, config.target)) for sheet in sheets]
     wanted = wanted_task(data.path, task, masks=any(sheet.outline is not None for sheet in sheets))
     around = surroundings(data)
     reading = Reading(around, config, "csv boxes")
@@ -155,6 +160,11 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
     for sheet in sheets:
         if sheet.encoding:
             reading.notes.append(guessed_note(sheet.file.relative, sheet.encoding))
+        if sheet.label is None:
+            text = (
+                "{file} has no column called like a class: every box is of the class object; --target COLUMN names it"
+            )
+            reading.notes.append(message("data.note.boxes_without_class", text, file=sheet.file.relative))
         fractions = _are_fractions(sheet)
         for line in sheet.ragged:
             reading.skip(

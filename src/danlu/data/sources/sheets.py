@@ -56,6 +56,17 @@ CLASS_COLUMNS = ("class", "label", "labelname", "class_name", "classname", "labe
 CLASS_COLUMNS += ("name", "target", "object", "labels", "classes", "species", "breed", "diagnosis", "tag", "y")
 CLASS_COLUMNS += ("class_id", "classid", "label_id", "category_id", "cls")
 CLASS_WORDS = ("label", "labels", "class", "classes", "category", "tag", "tags", "diagnosis", "species", "breed")
+CLASS_WORDS += (
+    "klasse",
+    "kategorie",
+    "classe",
+    "catégorie",
+    "étiquette",
+    "clase",
+    "categoría",
+    "etiqueta",
+    "categoria",
+)
 LAST_WORD = re.compile(r"[^\W_]+")  # of a column's name: "Finding Labels"
 HOT = ("0", "1", "0.0", "1.0", "true", "false")  # values in the column of one class
 SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w"), ("img_height", "img_width"))
