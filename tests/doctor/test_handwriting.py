@@ -20,6 +20,7 @@ from danlu.doctor.findings.loop.wrong_sign import wrong_sign
 from danlu.doctor.findings.model.bad_init import bad_init
 from danlu.doctor.findings.model.loss_mismatch import loss_mismatch
 from danlu.doctor.graph import last_activation
+from danlu.doctor.instruments.input_derivatives import is_differentiated
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.script.program import ProgramDoctor
 
@@ -110,6 +111,14 @@ def test_the_activation_before_a_selection_of_rows_is_known() -> None:
         assert found is not None
         assert found[0] == "log_softmax"
         assert last_activation(chosen(scores).grad_fn) is None
+
+
+def test_inputs_after_a_few_operations_may_be_differentiated_and_those_of_a_model_are_not() -> None:
+    leaf = torch.rand(8, 1, requires_grad=True)
+    assert is_differentiated(leaf)
+    assert is_differentiated(2 * leaf - 1)
+    assert not is_differentiated(leaf.detach())
+    assert not is_differentiated(nn.Linear(1, 1)(leaf))  # samples of a generator
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from danlu.doctor.budget import is_scheduled
 from danlu.doctor.graph import between
@@ -18,6 +18,7 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.losses import SUMS
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
+MAX_OPERATIONS = 16  # on a tensor before it is given to the model, as t * 2
 MAX_NODES = 2000  # of the graph of a term
 
 
@@ -32,7 +33,7 @@ class InputDerivatives(Instrument):
 
     def before_forward(self, watched: WatchedModel, call: Pass) -> None:
         wanted = call.grad and is_scheduled(watched.step) and len(self._modes) < 64
-        if wanted and any(tensor.requires_grad for tensor in tensors_in((call.args, call.kwargs))):
+        if wanted and any(map(is_differentiated, tensors_in((call.args, call.kwargs)))):
             self._modes[call.number] = []
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:
@@ -62,6 +63,15 @@ class InputDerivatives(Instrument):
         cut = self._constant or twice
         watched.write("loss.constant_derivative", int(cut))
         self._modes, self._constant = {}, False
+
+
+def is_differentiated(inputs: Tensor) -> bool:
+    """Return whether inputs require a gradient, by themselves or after a few operations that are no model's."""
+    if inputs.is_leaf or not inputs.requires_grad:
+        return inputs.requires_grad
+    nodes = list(between(inputs.grad_fn, None, MAX_OPERATIONS))
+    by_model = any(isinstance(getattr(node, "variable", None), nn.Parameter) for node in nodes)
+    return len(nodes) < MAX_OPERATIONS and not by_model
 
 
 def reaches(node: Any, parameters: Collection[int]) -> bool:

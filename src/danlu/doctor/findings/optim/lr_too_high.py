@@ -175,6 +175,7 @@ SPEC = FindingSpec(
     explains=(
         "model.inputs_unused",
         "data.label_noise",
+        "data.labels_shuffled",
         "gradient.vanishing",
         "optim.plateau_minimum",
         "optim.plateau_saddle",
