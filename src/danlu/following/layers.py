@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from danlu.doctor.drawings.over_layers import GOOD_UPDATES
 from danlu.doctor.ledger import Ledger
 from danlu.message import translated
@@ -21,6 +24,15 @@ def layer_charts(ledger: Ledger) -> dict[str, tuple[str, Figure]]:
         "gradients": (gradients, _over_steps(ledger, "gradient.norm")),
     }
     return {name: (title, figure) for name, (title, figure) in charts.items() if figure is not None}
+
+
+def _log_ticks(values: Sequence[float]) -> str | int | None:
+    """Ticks of a logarithmic axis that do not touch one another: each decade, or 1, 2 and 5 of it.
+
+    None, which leaves them to Plotly, within one decade.
+    """
+    decades = math.log10(max(values) / min(values))
+    return None if decades < 1 else "D2" if decades < 3 else 1
 
 
 def _over_steps(ledger: Ledger, name: str, band: tuple[float, float] | None = None) -> Figure | None:
@@ -49,7 +61,8 @@ def _over_steps(ledger: Ledger, name: str, band: tuple[float, float] | None = No
         )
     if not lines:
         return None
-    y_axis = axis(type="log", tickformat="~g", hoverformat=".3~g", nticks=6, dtick=None)
+    ends = [y for line in lines for y in line["y"]] + list(band or ())
+    y_axis = axis(type="log", tickformat="~g", hoverformat=".3~g", nticks=6, dtick=_log_ticks(ends))
     shaded = []
     if band:
         shaded = [
