@@ -45,6 +45,17 @@ def test_parts_have_the_size_that_is_asked_for(settings, expected, how):
     check_apart(split, 200)
 
 
+def test_given_validation_set_leaves_all_other_samples_for_training():
+    dataset = classes_of([60, 40], given=torch.tensor([TRAIN] * 80 + [VAL] * 20, dtype=torch.int8))
+    split = split_dataset(dataset, DataConfig(), seed=0)
+    assert sizes(split) == (80, 20, 0)
+    assert "--test 0.15" in str(split.note)
+    held_out = split_dataset(dataset, DataConfig(test=0.15), seed=0)
+    assert sizes(held_out) == (68, 20, 12)
+    assert held_out.note is None
+    assert split_dataset(classes_of([60, 40]), DataConfig(), seed=0).note is None
+
+
 def test_large_datasets_hold_out_a_smaller_fraction():
     assert sizes(split_dataset(classes_of([1000, 1000]), DataConfig(), 0)) == (1600, 200, 200)
 

@@ -86,9 +86,11 @@ def _tune(parser: Parser) -> None:
 
 def _evaluate(parser: Parser) -> None:
     parser.argument("run", metavar="RUN", help="a run folder, or detections of any system: a COCO results .json")
-    parser.argument("data", metavar="DATA", nargs="?", help="other labelled data [the run's own test set]")
+    usual = "the run's own test set, without one its validation set"
+    parser.argument("data", metavar="DATA", nargs="?", help=f"other labelled data [{usual}]")
     _own_objects(parser, "loss", "metrics")
-    parser.flag("--part", metavar="train|val|test", help="split of the run's own data to evaluate on [test]")
+    part = "split of the run's own data to evaluate on [test, or val without a test set]"
+    parser.flag("--part", metavar="train|val|test", help=part)
     parser.flag("--out", metavar="FILE", default=None, help=f"HTML page to write [RUN/{EVALUATION_PAGE}]")
     _trained_network(parser)
 

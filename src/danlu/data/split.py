@@ -1,7 +1,8 @@
 """Split a dataset into training, validation and test set, determined by the seed.
 
-Splits that the data define are kept. A missing validation or test set is taken from the training samples: stratified by
-class, at random, the latest by a column, or whole groups by a column. The splits are disjoint.
+Splits that the data define are kept. A missing validation set is taken from the training samples: stratified by class,
+at random, the latest by a column, or whole groups by a column; so is a missing test set where no validation set is
+given either. Data that come with a validation set keep all their training samples. The splits are disjoint.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ KINDS = {
 RAREST = message("split.rarest_label", "stratified by the rarest label of each image")
 GIVEN = message("split.given", "given")
 NONE = message("split.none", "none")
+VALIDATION_ONLY = message(
+    "split.validation_only",
+    "the data have a validation set and no test set; the validation set chooses the best epoch, so that its metrics "
+    "are a little too good; --test 0.15 takes a test set from the training samples",
+)
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,17 @@ class Split:
 def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     """Split a dataset into one training, one validation and one test set.
 
-    Given splits are kept and missing ones are taken from the training samples, except for a given test set without
-    labels. If the user sets the size of a given split, it is merged with the training samples and drawn again.
+    Given splits are kept. A missing validation set is taken from the training samples; so is a missing test set, unless
+    a validation set or a test set without labels is given. If the user sets the size of a given split, it is merged
+    with the training samples and drawn again.
     Raises Refusal if no training sample would be left, or the column to split by does not exist.
     """
     cut = _Cut(dataset, config, seed)
     pool, test, val = _given(dataset, config)
     total = len(pool)
     wanted_test = 0 if len(test) else _count("--test", config.test, total)
-    if config.test is None and TEST in dataset.unlabelled:
-        wanted_test = 0  # a test set is given, but without labels
+    if config.test is None and (len(val) or TEST in dataset.unlabelled):
+        wanted_test = 0  # the data have their own splits, though none for testing with labels
     wanted_val = 0 if len(val) else _count("--val", config.val, total)
     if wanted_test + wanted_val >= total:
         got = message(
@@ -81,7 +88,8 @@ def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     words = message("split.each", "test {test}, validation {val}", test=how["test"], val=how["validation"])
     if one:
         words = message("split.both", "validation and test {how}", how=how["test"])
-    return _split(cut, pool, val, test, words)
+    note = VALIDATION_ONLY if len(val) and not len(test) and TEST not in dataset.unlabelled else None
+    return _split(cut, pool, val, test, words, note)
 
 
 def folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Split]:
@@ -144,9 +152,11 @@ def _count(flag: str, size: float | int | str | None, total: int) -> int:
     return max(1, round((default if size is None else size) * total))
 
 
-def _split(cut: _Cut, train: np.ndarray, val: np.ndarray, test: np.ndarray, how: Message) -> Split:
-    """Create the split, with at most config.limit training samples."""
-    limit, note = cut.config.limit, None
+def _split(
+    cut: _Cut, train: np.ndarray, val: np.ndarray, test: np.ndarray, how: Message, note: Message | None = None
+) -> Split:
+    """Create the split, with at most config.limit training samples; a remark on that replaces `note`."""
+    limit = cut.config.limit
     if limit is not None and limit < len(train):
         text = "{limit} of {samples} training samples are used"
         note = message("split.limited", text, limit=limit, samples=len(train))

@@ -279,7 +279,7 @@ class LoadedRun(Run):
         Args:
             data: Other data, a path or as `danlu.train` takes it; its test split is used where it defines one, else all
                 of it.
-            part: train, val or test (the default) of the run's own data.
+            part: train, val or test of the run's own data; by default test, or val without a test set.
             weights: "best" or "last"; those the run was loaded with by default.
             device: "cpu", "cuda", ...; the run's by default.
             tta: Average over flipped views (test-time augmentation).
@@ -313,9 +313,10 @@ class LoadedRun(Run):
     ) -> EvaluationResult:
         """`evaluate` with checked arguments. began: time of the call."""
         if data is None:
+            usual = "val" if self.summary.data.counts.get("test") == 0 else "test"
             split = one_of(
                 "--part",
-                "test" if part is None else part,
+                usual if part is None else part,
                 SPLITS,
                 message("inference.wanted.train_val_test", "train, val or test"),
             )
