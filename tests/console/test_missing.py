@@ -78,9 +78,9 @@ def test_names_and_files_that_exist_pass(tmp_path: Path, monkeypatch: pytest.Mon
         refuse_missing({"data.path": data})
     refuse_missing({"data.path": None, "resume": "runs/1"})
     (tmp_path / "mine" / "config.yaml").write_text("")
-    (tmp_path / "found.json").write_text("[]")
+    (tmp_path / "found.JSON").write_text("[]")
     refuse_missing({"run": "mine", "data": "mine", "port": "0"})
-    refuse_missing({"run": "found.json"})
+    refuse_missing({"run": "found.JSON"})
     refuse_missing({"folder": ".", "port": None})
     for model in ("lenet", "yolo-nano", "timm/any", "my.py:make", "own:Net", "", None):
         refuse_missing({"model.name": model})

@@ -60,7 +60,7 @@ def _is_no_run(run: Path) -> bool:
     """Return whether a RUN is neither the folder of a run, nor a zip of one, nor a json of detections."""
     if run.is_dir():
         return not (run / "config.yaml").is_file()
-    return not run.is_file() or not (run.suffix == ".json" or is_archive(run))
+    return not run.is_file() or not (run.suffix.lower() == ".json" or is_archive(run))
 
 
 def _is_missing(data: str) -> bool:
