@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 import danlu
 from danlu import cli
+from danlu.message import speaking
 
 
 def test_digits(tmp_path):
@@ -102,6 +103,22 @@ def test_the_last_line_says_how_the_data_is_understood_and_what_changes_it(house
     assert "understood as folder" in last[1]
     assert "one of 3 classes for each sample" in last[1]
     assert "--format NAME" in last[1]
+
+
+def test_a_table_of_labels_is_one_way_to_read_it_and_has_a_target(coloured, tmp_path):
+    images = sorted(coloured.rglob("*.png"))[:8]
+    assert len(images) == 8
+    table = tmp_path / "labels.csv"
+    names = [f"{i}.png" for i in range(8)]
+    for name, image in zip(names, images):
+        (tmp_path / name).write_bytes(image.read_bytes())
+    table.write_text("image,label\n" + "".join(f"{name},{'ab'[i % 2]}\n" for i, name in enumerate(names)))
+    for lang, words in (("en", "is understood as csv images"), ("zh", "按 csv images 读取")):
+        with speaking(lang):
+            found = danlu.describe(table)
+            assert words in found.understood
+            assert "--target COLUMN" in found.understood
+            assert not any("--format csv" in note for note in found.notes)
 
 
 def test_the_command(capfd, tmp_path):

@@ -18,6 +18,7 @@ from danlu.data.annotations import Annotation
 from danlu.data.canvas import Fit
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Problem
 from danlu.data.format_table import FORMATS
+from danlu.data.formats import takes_target
 from danlu.data.inputs import frame_of, image_inputs
 from danlu.data.label_maps import LabelMap
 from danlu.data.split import Split, split_dataset
@@ -92,12 +93,12 @@ def _understood(dataset: Dataset) -> Message:
     columns = dataset.target_names or ("target",)
     goal = dataset.task_spec.goal
     goal = Message(goal.id, goal.text, {"classes": len(dataset.classes), "columns": list(columns)})
-    flags = ["--target COLUMN"] if dataset.kind == "table" else []
     if dataset.seen is None:  # a known set, named as such
         text = "{data} is the known set of that name, task {task}: {goal}"
         return message("data.understood.known", text, data=dataset.path, task=dataset.task, goal=goal)
     others = [task for task in FORMATS[dataset.format].tasks if task != dataset.task]
-    flags = [*flags, *(f"--task {task}" for task in others), "--format NAME (`danlu formats`)"]
+    flags = ["--target COLUMN"] if takes_target(dataset.format) else []
+    flags += [*(f"--task {task}" for task in others), "--format NAME (`danlu formats`)"]
     return message(
         "data.understood.path",
         "{data} is understood as {format} ({seen}), task {task}: {goal}; if that is wrong, use {flags}",

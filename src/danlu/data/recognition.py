@@ -48,6 +48,7 @@ def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message],
         raise _ambiguous(data, {name: found[name] for name in first})
     if len(first) == 1:
         others = [name for name, one in good.items() if one.fit >= Fit.CONVERTED and name != first[0]]
+        others = [] if data.is_file else others  # other ways to read the same file
         notes = [
             message("data.also_seen", "not read: {seen} ({name}); --format {flag} reads that instead",
                     seen=found[name].seen, name=name, flag=name.replace(" ", "-"))
