@@ -349,3 +349,15 @@ def test_numbers_of_a_coco_box_may_be_texts(tmp_path):
     data = read(tmp_path)
     assert boxes(data)["p0.jpg"] == []
     assert ["six" in str(problem.reason) for problem in data.problems] == [True]
+
+
+def test_a_link_to_a_program_elsewhere_stops_nothing(tmp_path):
+    two_kinds(tmp_path / "pets")
+    text(tmp_path / "convert.py", "print()")
+    (tmp_path / "pets/convert.py").symlink_to(tmp_path / "convert.py")
+    data = read(tmp_path / "pets")
+    assert len(data) == 8
+    assert ["convert.py" in problem.where for problem in data.problems] == [True]
+    text(tmp_path / "labels.json", "{}")
+    (tmp_path / "pets/labels.json").symlink_to(tmp_path / "labels.json")
+    assert "labels.json is a link" in refused(tmp_path / "pets")

@@ -43,6 +43,8 @@ from danlu.message import message, unicode_text
 from danlu.refuse import Refusal, either, nearest, refusal, system_reason
 from danlu.task_spec import TASKS, object_task
 
+PROGRAMS = (".py", ".ipynb", ".sh", ".md", ".rst")  # files that hold no data
+
 
 def takes_target(name: str) -> bool:
     """Return whether --target names the column of the labels of a format."""
@@ -145,7 +147,8 @@ def _serving(data: Survey, task: Task) -> str | None:
 def _stop_at_links(data: Survey, config: DataConfig) -> None:
     """Raise Refusal if links out of the data folder leave out more than a few images, unless --on-bad skip."""
     outside = data.links_out
-    others = [one for one in outside if os.path.splitext(one.where)[1].lower() not in IMAGE_SUFFIXES]
+    endings = {one.where: os.path.splitext(one.where)[1].lower() for one in outside}
+    others = [one for one in outside if endings[one.where] not in (*IMAGE_SUFFIXES, *PROGRAMS)]
     if config.on_bad == "skip" or not outside:
         return
     if others or too_many_bad(len(outside), len(outside) + len(data.images)):
