@@ -6,13 +6,21 @@ epoch counts no more than the mean over the last epochs, so that one lucky epoch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+
+from danlu.task_spec import TaskSpec
 
 SMALL_VALIDATION = 100  # samples; with fewer, one standard error of an accuracy is up to 5 percentage points
 WINDOW = 5  # epochs of the mean
 
 Score = tuple[float, float]  # the monitored metric and the negative loss, which decides between equal metrics
+
+
+def score(spec: TaskSpec, metrics: Mapping[str, float]) -> Score:
+    """Score of metrics of the validation set; larger is better. Equal metrics are common, the smaller loss decides."""
+    value = metrics[spec.monitor]
+    return value if spec.better == "high" else -value, -metrics["loss"]
 
 
 def compares(samples: int, epoch: int) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.data.batches import Batch, Batches
-from danlu.engine.best_epoch import SMALL_VALIDATION, WINDOW, Score, compares, smoothed
+from danlu.engine.best_epoch import SMALL_VALIDATION, WINDOW, Score, compares, score, smoothed
 from danlu.engine.evaluate import evaluate
 from danlu.engine.norm_statistics import NormStatistics
 from danlu.learning.regularise import DropoutSchedule, WeightAverage, WeightConstraints
@@ -302,14 +302,12 @@ def _set_lr(plan: Plan, progress: Progress) -> None:
 
 def _update_best(plan: Plan, progress: Progress, metrics: dict[str, float]) -> bool:
     """Return whether this epoch is the best so far; update the plateau, and stop when patience runs out."""
-    name, better = plan.task.spec.monitor, plan.task.spec.better
     if plan.val is None or plan.task.spec.keeps_last:  # the last weights are used
         progress.best_epoch = progress.epoch + 1
         if plan.plateau is not None and plan.val is not None:
             plan.plateau.step(metrics["loss"])
         return True
-    # Equal metrics are common with small validation sets; the smaller loss decides then.
-    value = (metrics[name] if better == "high" else -metrics[name], -metrics["loss"])
+    value = score(plan.task.spec, metrics)
     if plan.val.samples < SMALL_VALIDATION:
         progress.recent = [*progress.recent, value][-WINDOW:]
         value = smoothed(progress.recent)
@@ -321,7 +319,9 @@ def _update_best(plan: Plan, progress: Progress, metrics: dict[str, float]) -> b
         plan.plateau.step(metrics["loss"])
     if plan.patience is not None and progress.epoch + 1 - progress.best_epoch >= plan.patience:
         text = "no better {metric} for {epochs} {epochs:epoch|epochs}"
-        progress.stopped = message("stop.patience", text, metric=metric_message(name), epochs=plan.patience)
+        progress.stopped = message(
+            "stop.patience", text, metric=metric_message(plan.task.spec.monitor), epochs=plan.patience
+        )
     return improved
 
 

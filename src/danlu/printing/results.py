@@ -102,6 +102,12 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
     for split, metrics in summary.metrics.items():
         if metrics:
             print_and_log(console, run, f"{split_key(split):>5}  {figures(metrics, summary.data.classes)}")
+    if summary.kept_start:
+        text = (
+            "every epoch scored lower on the validation set than the logistic regression on pretrained features from "
+            "which the training started: that is kept"
+        )
+        print_and_log(console, run, translated("printing.kept_start", text))
     for line in [*calibration_line(summary), *uncertainty(summary, run.config.data.fold)]:
         print_and_log(console, run, str(line))
     findings, language = summary.findings, run.config.doctor.language

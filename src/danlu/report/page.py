@@ -278,6 +278,12 @@ def _summary_text(summary: Mapping[str, Any]) -> str:
                 "report.kept_last", "The weights after epoch {epochs}, the last, are kept.", epochs=number(epochs)
             )
         )
+    elif summary.get("kept_start"):
+        text = (
+            "Kept is the logistic regression on the features of the pretrained network, from which the training "
+            "started: every epoch scored lower on the validation set."
+        )
+        sentences.append(translated("report.kept_start", text))
     elif is_number(best) and is_number(epochs):
         measured = (
             translated("report.by_monitor", " by {monitor}", monitor=label(str(monitor), within=SPLIT_WORDS["val"]))

@@ -36,6 +36,7 @@ def finish_run(
     report: bool = True,
     val_metrics: Mapping[str, float] | None = None,
     calibration: Calibration | None = None,
+    kept_start: bool = False,
     **fields: Any,
 ) -> Summary:
     """Evaluate the best weights and write the summary, the findings and the report.
@@ -44,7 +45,8 @@ def finish_run(
     timings: seconds of the earlier stages. evaluate: False for an interrupted run. use_test: False to leave the test
     set untouched and evaluate the validation set. report: False for no evaluation and no report. val_metrics: metrics
     of the validation set, where the best weights have changed since their epoch. calibration: of the best weights; its
-    error after scaling replaces that of their epoch. fields: further fields of the summary.
+    error after scaling replaces that of their epoch. kept_start: the best weights are those before the first epoch,
+    which were not measured on the training set. fields: further fields of the summary.
     """
     began = time.perf_counter()
     measured = None
@@ -57,13 +59,17 @@ def finish_run(
     metrics = summary.metrics
     if val_metrics:
         metrics = replace(metrics, val=Metrics.from_json(val_metrics))
+    if kept_start:
+        metrics = replace(metrics, train=Metrics())
     if calibration is not None:
         if "val" in calibration.after:
             metrics = replace(metrics, val=replace(metrics.val, ece=calibration.after["val"]))
         if measured is not None and measured.split not in calibration.after:
             calibration = with_split(calibration, measured)
         fields["calibration"] = calibration
-    summary = replace(summary, metrics=metrics, test_looks=summary.test_looks + earlier_looks, **fields)
+    summary = replace(
+        summary, metrics=metrics, kept_start=kept_start, test_looks=summary.test_looks + earlier_looks, **fields
+    )
     write_results(run, summary)
     complete_run(run, summary, console, finished=evaluate, keep_state=prepared.config.keep_state, report=report)
     return summary

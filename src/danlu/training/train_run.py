@@ -39,6 +39,7 @@ from danlu.training.finish import complete_run, finish_run
 from danlu.training.fit_closed_form import fit_closed_form
 from danlu.training.fit_network import fit_network, fit_worker
 from danlu.training.keep_features import keep_features
+from danlu.training.keep_start import keep_start
 from danlu.training.live_page import follow
 from danlu.training.validate_poses import validate_poses
 from danlu.user_objects import current, resume_command
@@ -141,10 +142,13 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
                 watchers = job.guidance.watchers
                 progress = fit_network(fabric, run, prepared, console, stop, resume=job.resume, more_watchers=watchers)
         interrupted = (progress.stopped or "").startswith(INTERRUPTED)
-        val_metrics = calibration = None
+        val_metrics = calibration = start_metrics = None
         if not interrupted:
-            val_metrics = fit_closed_form(run, prepared, progress) or choose_thresholds(
-                run, prepared, progress, job.from_folds.thresholds
+            start_metrics = keep_start(run, prepared, progress)
+            val_metrics = (
+                start_metrics
+                or fit_closed_form(run, prepared, progress)
+                or choose_thresholds(run, prepared, progress, job.from_folds.thresholds)
             )
             if job.guidance.report:  # trials of a search are compared, not used
                 if job.guidance.use_test and len(prepared.split.test):  # else the summary measures the validation set
@@ -163,6 +167,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
             report=job.guidance.report,
             val_metrics=val_metrics,
             calibration=calibration,
+            kept_start=start_metrics is not None,
         )
         if interrupted:
             verb = TASKS[config.task].verb
