@@ -415,7 +415,7 @@ case("norm that lenet5 cannot take", f"train digits --model lenet5 --size 28 --m
     "model.norm must be one of the activations for lenet5", "'spectral'")
 case("init unknown to lenet5", f"train digits --model lenet5 --size 28 --model.init he:2 {QUICK}",
     "model.init must be default, xavier, he, normal:STD or zero", "'he:2'")
-case("sparsity of another kind", f"train digits --model mlp --sparse 1:4 {QUICK}", "--sparse must be one of 2:4", "'1:4'")
+case("sparsity of another kind", f"train digits --model mlp --sparse 1:4 {QUICK}", "--sparse must be 2:4", "'1:4'")
 case("sparse_refine alone", f"train digits --model mlp --model.sparse_refine 2e-4 {QUICK}",
     "--model.sparse-refine must be omitted without --sparse")
 case("sparse_refine below zero", f"train digits --model mlp --sparse 2:4 --model.sparse_refine -1 {QUICK}",

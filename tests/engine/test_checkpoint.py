@@ -100,7 +100,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         part.write_text("ne")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(Failure, match="could not be written: No space left on device; what was saved before is intact"):
+    with pytest.raises(Failure, match="could not be written: no space left on device; what was saved before is intact"):
         write_atomically(path, half)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -59,7 +59,7 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_saved(room, danlu, result, 
     weights = (run / "weights" / "last.safetensors").read_bytes()
     failed = danlu("train", "--resume", run, before=LIMIT.format(room))
     assert failed.wait() == 1, failed.said
-    assert "could not be written: File too large" in one_sentence(failed.said)
+    assert "could not be written: file too large" in one_sentence(failed.said)
     assert (run / "state.pt").read_bytes() == state
     assert read_state(run / "state.pt")["progress"]["epoch"] == 2
     if room < len(weights):

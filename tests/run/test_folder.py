@@ -55,7 +55,7 @@ def test_a_broken_write_leaves_the_old_file(tmp_path):
         part.write_text("ne")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(Failure, match=r"a\.json could not be written: No space left on device; what was saved before"):
+    with pytest.raises(Failure, match=r"a\.json could not be written: no space left on device; what was saved before"):
         write_atomically(path, half)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.json"]

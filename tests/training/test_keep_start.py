@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_image
 import danlu
 
 SIDE = 72
-QUICK = {"size": 64, "epochs": 2, "device": "cpu", "precision": "fp32", "channels_last": False, "seed": 0}
+QUICK = {"size": 64, "epochs": 1, "device": "cpu", "precision": "fp32", "channels_last": False, "seed": 0}
 DESTRUCTIVE_LR = 3.0
 
 

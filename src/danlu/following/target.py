@@ -1,4 +1,4 @@
-"""What `danlu live` follows. torch is not imported, so that a misspelt folder is refused at once."""
+"""Find the run or folder of runs that `danlu live` follows, without torch: a misspelt folder is refused at once."""
 
 from __future__ import annotations
 

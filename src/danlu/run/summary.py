@@ -159,7 +159,7 @@ class Summary(Result):
     samples_per_second: float = 0.0  # of training
     findings: list[dict[str, Any]] = field(default_factory=list)  # of the doctor; see `doctor.finding.Finding`
     best_epoch: int | None = None  # from 1
-    kept_start: bool = False  # the best weights are those at the start of a fine-tuning, better than `best_epoch`
+    kept_start: bool | None = None  # the best weights are those at the start of a fine-tuning, better than `best_epoch`
     monitor: str = ""  # validation metric that decides which epoch is best
     better: str = ""  # "high" or "low"
     parameters: int = 0  # of the network, of all members of an ensemble

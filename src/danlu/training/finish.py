@@ -36,7 +36,7 @@ def finish_run(
     report: bool = True,
     val_metrics: Mapping[str, float] | None = None,
     calibration: Calibration | None = None,
-    kept_start: bool = False,
+    kept_start: bool | None = None,
     **fields: Any,
 ) -> Summary:
     """Evaluate the best weights and write the summary, the findings and the report.

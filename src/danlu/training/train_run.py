@@ -167,7 +167,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
             report=job.guidance.report,
             val_metrics=val_metrics,
             calibration=calibration,
-            kept_start=start_metrics is not None,
+            kept_start=True if start_metrics else None,
         )
         if interrupted:
             verb = TASKS[config.task].verb

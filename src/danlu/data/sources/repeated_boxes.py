@@ -9,6 +9,7 @@ import numpy as np
 from danlu.data.sources.labelled import Thing
 
 MIN_IOU = 0.95  # of two boxes of one class that are taken for the same object
+MAX_NEIGHBOURS = 32  # boxes further right that a box is compared with; ten thousand in one place take no minutes
 
 
 def repeated(things: Sequence[Thing], boxes: np.ndarray, owner: np.ndarray, good: np.ndarray) -> np.ndarray:
@@ -36,7 +37,7 @@ def nearly_repeated(
     its_boxes, group = boxes[rows].astype(np.float64), np.stack([owner[rows], labels[rows]], axis=1)
     found: dict[int, tuple[int, float]] = {}
     active = np.arange(len(rows))
-    for shift in range(1, len(rows)):
+    for shift in range(1, min(len(rows), MAX_NEIGHBOURS + 1)):
         # Boxes are in the order of their left edges, and those of an IoU above the threshold t are within 1 - t of the
         # width: only a few neighbours remain to be compared.
         active = active[active + shift < len(rows)]
