@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from danlu.message import message
@@ -9,12 +10,13 @@ from danlu.refuse import refusal
 from danlu.run.folder import runs_beside
 
 
-def checked_target(run: str | Path) -> Path:
+def checked_target(run: str | os.PathLike[str]) -> Path:
     """The folder of a run, of runs, or an empty one. Raises Refusal, with the nearest runs, for anything else."""
-    target = Path(run)
-    if not str(run) or not ((target / "config.yaml").is_file() or _can_hold_runs(target)):
+    name = os.fspath(run)
+    target = Path(name)
+    if not name or not ((target / "config.yaml").is_file() or _can_hold_runs(target)):
         wanted = message("following.wanted.run_folder_folder_runs", "a run folder, or a folder of runs")
-        raise refusal("RUN", wanted, str(run), near=runs_beside(target))
+        raise refusal("RUN", wanted, name, near=runs_beside(target))
     return target
 
 

@@ -82,7 +82,7 @@ def distances(loss: Any) -> Iterator[tuple[Any, Tensor]]:
         shape = shape_of(node)
         if len(shape) not in (1, 2) or shape[1:] not in ([], [1]) or shape[0] < MIN_PAIRS:
             continue
-        below = node.next_functions[0][0] if node.next_functions else None
+        below: Any = node.next_functions[0][0] if node.next_functions else None
         try:
             if node.name() in NORMS and _is_difference(below):
                 yield node, node._saved_result.detach().flatten()

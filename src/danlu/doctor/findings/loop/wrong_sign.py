@@ -80,7 +80,7 @@ def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
     if len(losses) < 10:
         return
     start, end = fmean(losses[:3]), fmean(losses[-max(3, len(losses) // 10) :])
-    facts = {"start": start, "end": end}
+    facts: dict[str, Any] = {"start": start, "end": end}
     if len(scales) >= 3 and max(scales) < 0 and ledger.last("loss.kind") in MINIMISED and end > start:
         facts |= {"scale": scales[-1], "measured": len(scales), "fix": "minus", "do": REMOVE}
         facts["seen"] = message(
