@@ -151,7 +151,17 @@ def _end_with_parent() -> None:
 def _pool(workers: int) -> ProcessPoolExecutor:
     # Forked workers start fast and need no `if __name__ == "__main__"` in the caller's script.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    """Prepare a worker process: it computes with one thread, and ends with its parent.
+
+    A forked process has none of the OpenMP threads of its parent but waits for them in its first parallel operation.
+    """
+    if torch := sys.modules.get("torch"):  # else it was not used before the fork, and is not imported for this
+        torch.set_num_threads(1)
+    _end_with_parent()
 
 
 def _in_order(work: Callable[[Sequence[Path]], Any], paths: Sequence[Path], workers: int) -> Iterator[Any]:
