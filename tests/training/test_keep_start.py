@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 from sklearn.datasets import load_sample_image
 
 import danlu
+from danlu.engine.checkpoint import read_weights
 
 SIDE = 72
 QUICK = {"size": 64, "epochs": 1, "device": "cpu", "precision": "fp32", "channels_last": False, "seed": 0}
@@ -34,6 +36,10 @@ def train(photographs: Path, out: Path, **settings: object):
     return danlu.train(photographs, out=str(out), console=Console(quiet=True), **QUICK, **settings)
 
 
+def head(run, which: str) -> torch.Tensor:
+    return read_weights(run.weights(which))[1]["classifier.weight"]
+
+
 def test_destroyed_weights_are_replaced_by_the_logistic_regression(photographs, tmp_path):
     run = train(photographs, tmp_path / "run", lr=DESTRUCTIVE_LR)
     summary = run.summary
@@ -44,6 +50,7 @@ def test_destroyed_weights_are_replaced_by_the_logistic_regression(photographs, 
     again = danlu.evaluate(run.folder, device="cpu")
     assert again.part == "val", "there is no test set"
     assert again.metrics.val.accuracy == summary.metrics.val.accuracy
+    assert not torch.equal(head(run, "best"), head(run, "last")), "the last epoch, also the best, keeps its weights"
     assert "logistic regression" in (run.folder / "log.txt").read_text()
     assert "logistic regression" in (run.folder / "report.html").read_text()
 

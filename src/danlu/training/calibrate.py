@@ -15,12 +15,16 @@ from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run
 from danlu.run.summary import Calibration
 from danlu.tasks.classify import probabilities
+from danlu.training.kept_weights import kept_weights
 
 
-def calibrate(run: Run, prepared: Prepared, progress: Progress, given: float = 1.0) -> Calibration | None:
+def calibrate(
+    run: Run, prepared: Prepared, progress: Progress, given: float = 1.0, *, kept_start: bool = False
+) -> Calibration | None:
     """Fit the temperature of the best and of the last weights, and save them again with it in their signature.
 
     given: temperature for a training without a validation set, from the folds of a cross-validation.
+    kept_start: the best weights are those before the first epoch.
 
     Returns the calibration of the best weights; None for other tasks and too few validation samples. The result
     depends on the saved weights alone, so a run that was killed meanwhile has the same bits when it is resumed.
@@ -34,8 +38,7 @@ def calibrate(run: Run, prepared: Prepared, progress: Progress, given: float = 1
     if len(prepared.split.val) < MIN_SAMPLES:
         return None
     found = None
-    same_weights = progress.best_epoch == progress.epoch
-    for names in [("best", "last")] if same_weights else [("best",), ("last",)]:
+    for names in kept_weights(progress, kept_start=kept_start):
         network = _uncalibrated(load(run, names[0]).network)
         measured = measure(network, prepared, "val")
         temperature = fit_temperature(measured.evaluation.outputs, measured.evaluation.targets)

@@ -14,6 +14,7 @@ from danlu.inference.trained_network import TrainedNetwork
 from danlu.metrics.labels import best_thresholds
 from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run
+from danlu.training.kept_weights import kept_weights
 
 
 def choose_thresholds(
@@ -33,8 +34,7 @@ def choose_thresholds(
         for name in ("best", "last") if given else ():
             _store(run, load(run, name).network, given, (name,))
         return None
-    same_weights = progress.best_epoch == progress.epoch
-    for names in [("best", "last")] if same_weights else [("best",), ("last",)]:
+    for names in kept_weights(progress):
         network = load(run, names[0]).network
         evaluation = measure(network, prepared, "val").evaluation
         chosen = best_thresholds(evaluation.outputs.sigmoid(), evaluation.targets)

@@ -18,6 +18,7 @@ from danlu.objects import ObjectBatch
 from danlu.preparation.assemble import make_batches, transforms
 from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run
+from danlu.training.kept_weights import kept_weights
 
 
 def fit_closed_form(run: Run, prepared: Prepared, progress: Progress) -> dict[str, float] | None:
@@ -35,8 +36,7 @@ def fit_closed_form(run: Run, prepared: Prepared, progress: Progress) -> dict[st
     fabric.launch()
     _, normalise = transforms(prepared)
     batches = make_batches(prepared, prepared.split.train, normalise, batch_size=config.batch_size)
-    same_weights = progress.best_epoch == progress.epoch
-    for names in [("best", "last")] if same_weights else [("best",), ("last",)]:
+    for names in kept_weights(progress):
         network = load(run, names[0]).network
         ((signature, detector),) = network.members_on(fabric.device, config.channels_last)
         assert isinstance(detector, Detector)

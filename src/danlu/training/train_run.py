@@ -153,7 +153,8 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
             if job.guidance.report:  # trials of a search are compared, not used
                 if job.guidance.use_test and len(prepared.split.test):  # else the summary measures the validation set
                     val_metrics = val_metrics or validate_poses(run, prepared)
-                calibration = calibrate(run, prepared, progress, job.from_folds.temperature)
+                kept = start_metrics is not None
+                calibration = calibrate(run, prepared, progress, job.from_folds.temperature, kept_start=kept)
                 keep_features(run, prepared)
         timings = {"data": job.seconds, "training": progress.earlier + time.perf_counter() - began}
         finish_run(
