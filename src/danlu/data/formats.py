@@ -147,8 +147,8 @@ def _serving(data: Survey, task: Task) -> str | None:
 def _stop_at_links(data: Survey, config: DataConfig) -> None:
     """Raise Refusal if links out of the data folder leave out more than a few images, unless --on-bad skip."""
     outside = data.links_out
-    endings = {one.where: os.path.splitext(one.where)[1].lower() for one in outside}
-    others = [one for one in outside if endings[one.where] not in (*IMAGE_SUFFIXES, *PROGRAMS)]
+    expected = (*IMAGE_SUFFIXES, *PROGRAMS)
+    others = [one for one in outside if os.path.splitext(one.where)[1].lower() not in expected]
     if config.on_bad == "skip" or not outside:
         return
     if others or too_many_bad(len(outside), len(outside) + len(data.images)):

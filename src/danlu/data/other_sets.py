@@ -28,17 +28,17 @@ def refuse_two_sets(survey: Survey, dataset: Dataset, name: str) -> None:
     read = {path.relative_to(survey.root).parts[0] for path in dataset.inputs.paths if survey.root in path.parents}
     if len(read) != 1 or not _may_be_a_set(own := read.pop()):
         return
-    own_images = _names_and_sizes(survey, own)
-    for folder in survey.subfolders():
-        images = _names_and_sizes(survey, folder[0])
-        if folder[0] == own or not _may_be_a_set(folder[0]) or images <= own_images:
+    others = [folder[0] for folder in survey.subfolders() if folder[0] != own and _may_be_a_set(folder[0])]
+    own_images = _names_and_sizes(survey, own) if others else set()
+    for folder in others:
+        if _names_and_sizes(survey, folder) <= own_images:
             continue
-        if other := recognise(survey.root / folder[0]):
+        if other := recognise(survey.root / folder):
             text = (
                 "{path} holds two data sets, {own}/ ({format}) and {folder}/ ({other}): give the folder of the one "
                 "that is meant, or use --format {flag} to read {own}/"
             )
-            facts = {"own": own, "format": name, "folder": folder[0], "other": other, "flag": name.replace(" ", "-")}
+            facts = {"own": own, "format": name, "folder": folder, "other": other, "flag": name.replace(" ", "-")}
             raise Refusal(message("data.refuse.two_sets", text, path=survey.path, **facts))
 
 

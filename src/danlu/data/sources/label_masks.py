@@ -67,13 +67,19 @@ def look(survey: Survey) -> Evidence | None:
     pairs = label_pairs(survey)
     if any(file.folder and normal(file.folder[-1]) == OBJECT_FOLDER for file in survey.images):
         return None  # VOC's instances, whose classes are those of the masks here: `instance_masks` reads both
-    kind = kind_of(survey, pairs) if pairs else "empty"
-    named = kind == "unclear" and bool(ade_classes(survey) or listed_classes(survey)[0])
-    if not pairs or not (_is_known_layout(pairs) or named or kind in ("classes", "colours")):
+    if not pairs or not (_is_known_layout(pairs) or _hold_classes(survey, pairs)):
         return None
     folder = "/".join(pairs[0].mask.folder) or "."
     seen = message("data.seen.label_masks", "{count} masks of classes in {folder}/", count=len(pairs), folder=folder)
     return Evidence(Fit.LAYOUT, seen, other_masks(survey, pairs))
+
+
+def _hold_classes(survey: Survey, pairs: Sequence[MaskPair]) -> bool:
+    """Return whether the pixels of the masks show classes, or a list names the classes of unclear masks."""
+    kind = kind_of(survey, pairs)
+    return kind in ("classes", "colours") or (
+        kind == "unclear" and bool(ade_classes(survey) or listed_classes(survey)[0])
+    )
 
 
 def holds_classes(survey: Survey) -> bool:
