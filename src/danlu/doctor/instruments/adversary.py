@@ -36,7 +36,7 @@ class Adversary(Instrument):
     name = "adversary"
 
     def start(self, watched: WatchedModel) -> None:
-        self._plain: list[Seen] = []  # since the last pass on generated samples
+        self._passes: list[Seen] = []  # the last ones, since those that were compared
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> bool | None:
         inputs = next(tensors_in((call.args, call.kwargs)), None)
@@ -51,7 +51,7 @@ class Adversary(Instrument):
 
     def _add(self, seen: Seen, gradient: Tensor) -> None:
         seen.sign = float(gradient.sign().mean())
-        self._plain = [*self._plain[-3:], seen]
+        self._passes = [*self._passes[-3:], seen]
 
     def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
         self._compare(watched)
@@ -61,9 +61,9 @@ class Adversary(Instrument):
 
     def _compare(self, watched: WatchedModel) -> None:
         """Compare the last pass, where it was on generated samples, with the plain passes before it."""
-        if not self._plain or not self._plain[-1].generated:
+        if not self._passes or not self._passes[-1].generated:
             return
-        (*plain, last), self._plain = self._plain, []
+        (*plain, last), self._passes = self._passes, []
         sides = {one.sign > 0: one for one in plain if not one.generated and abs(one.sign) > MIN_AGREEMENT}
         if len(sides) < 2 or abs(last.sign) < MIN_AGREEMENT:
             return
