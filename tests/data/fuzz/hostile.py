@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -28,7 +29,7 @@ from danlu.data.formats import open_dataset
 from danlu.data.image_workers import load_images
 from danlu.refuse import Failure, Refusal
 
-MAX_SECONDS = 2.0  # of processor time
+MAX_SECONDS = 10.0  # of processor time: a bound, not a measurement; the slowest set takes 0.9 s on an idle core
 MAX_BYTES = 1 << 30
 MAX_SENTENCE = 2_000  # characters
 WORDS = ("kitti", "dota")
@@ -269,6 +270,7 @@ def _attempt(root: Path, form: str | None) -> tuple[bool, float, float, str]:
 
     sys.addaudithook(watch)
     resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+    gc.freeze()  # a collection would copy every page of the parent, and count it
     before, began, wrong, read = _peak(), time.process_time(), "", False
     try:
         read_all(root, form)
