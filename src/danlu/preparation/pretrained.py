@@ -19,7 +19,8 @@ from danlu.segmentation.build import SEGMENTERS
 from danlu.task_spec import TASKS, TaskSpec
 
 MIN_SIDE = 64  # pixels of the median short side; smaller images keep little of what the pretrained layers look for
-TRAINING_IMAGES = 3_000  # over all epochs, on a CPU: minutes on two cores
+TRAINING_IMAGES = 3_000  # over all epochs, of up to TRAINING_SIDE pixels; fewer larger ones: minutes on two cores
+TRAINING_SIDE = 224
 MIN_EPOCHS, MAX_EPOCHS = 8, 40
 # (max training images, side of the input in pixels), on a CPU. The network was trained at 224 pixels on crops, in which
 # objects appear larger than in whole images; at 288 pixels they appear as large (Touvron et al. 2019, FixRes).
@@ -115,7 +116,9 @@ def choose_fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
         message("choice.batch_size.samples", "{samples:,} training samples", samples=samples),
     )
     only_head = trains_only_head(chooser["transfer.freeze"]) and task.has_classes
-    epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(TRAINING_IMAGES / max(samples, 1))))
+    side = chooser["data.size"]
+    budget = TRAINING_IMAGES * min(1.0, (TRAINING_SIDE / side) ** 2 if isinstance(side, int) else 1.0)
+    epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(budget / max(samples, 1))))
     text = "fine-tuning: {samples:,} training samples, about {seen:,} seen in all"
     why = message("choice.epochs.pretrained", text, samples=samples, seen=epochs * samples)
     fitted = message("choice.only_head", "only the head is trained, which starts at its best fit")
