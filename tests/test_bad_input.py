@@ -219,9 +219,19 @@ case("evaluate without a run", "evaluate empty", "RUN must be a run folder (one 
     make=lambda: os.mkdir("empty"))
 case("--top of zero", "predict RUN digit.png --top 0", "--top must be an integer of at least 1, got '0'")
 case("masks of a detector without them", "train shapes --task segment --model yolo-nano --out NEW",
-    "--model must be a detector with masks for --task segment (", "mask-rcnn", "got 'yolo-nano'")
+    "--model must be a network for --task segment (", "mask-rcnn", "got 'yolo-nano'")
 case("boxes of a detector with masks", "train shapes --task detect --model mask-rcnn --out NEW",
-    "--model must be a detector without masks for --task detect (", "got 'mask-rcnn'")
+    "--model must be a network for --task detect (", "got 'mask-rcnn'")
+case("a network for whole images as a detector", "train shapes --task detect --model resnet18 --out NEW",
+    "--model must be a network for --task detect (yolo-nano", "it can be the backbone: --model yolo-nano --backbone resnet18")
+case("a detector for whole images", "train digits --model yolo-nano --out NEW",
+    "--model must be a network for --task classify, got 'yolo-nano'; yolo-nano is for --task detect")
+case("a network for label maps as a detector", "train shapes --task pose --model unet --out NEW",
+    "--model must be a network for --task pose (pose-crop", "got 'unet'; unet is for --task semantic")
+case("a detector for label maps", "train shapes --task semantic --model ssd --out NEW",
+    "--model must be a network for --task semantic (fpn", "got 'ssd'; ssd is for --task detect")
+case("--live of a word", "train digits --live abc --out NEW", "--live must be an integer, or nothing, got 'abc'")
+case("a switch of a word", "train digits --compile maybe --out NEW", "--compile must be true or false, or nothing, got 'maybe'")
 case("--top of a superscript", "predict RUN digit.png --top \u00b2", "--top must be an integer of at least 1, got '\u00b2'")
 case("--tta of predict", "predict RUN digit.png --tta=perhaps", "tta must be true or false, got 'perhaps'")
 

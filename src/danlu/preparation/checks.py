@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-from danlu.config import Config, DetectConfig, ResolvedConfig, get, keys
+from danlu.config import DetectConfig, ResolvedConfig, get, keys
 from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
-from danlu.detection.build import DETECTOR_OPTIONS, DETECTORS, find_detector
+from danlu.detection.build import DETECTOR_OPTIONS, find_detector
 from danlu.engine.device import check_precision
 from danlu.learning.losses import build_loss
 from danlu.learning.schedules import build_schedule
 from danlu.message import message
 from danlu.preparation.encode import Encoded
+from danlu.preparation.network_task import check_network_task
 from danlu.preparation.own_checks import check_own
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
 from danlu.segmentation.build import find_segmenter
-from danlu.task_spec import TASKS
 from danlu.user_objects import is_own
 
 CHECKED_MAPS = 256  # training label maps that are searched for a pixel with a class
-
-
-def check_detector_task(config: Config) -> None:
-    """Refuse a detector without masks for segmentation, and one with masks for detection; needs no data."""
-    spec = DETECTORS.get(config.model.name or "")
-    if spec is None or config.task is None or not TASKS[config.task].finds_objects:
-        return
-    poses = TASKS[config.task].poses
-    if spec.poses != poses:
-        suited = [name for name, one in DETECTORS.items() if one.poses == poses]
-        wanted = (
-            message("preparation.wanted.network_of_poses", "a network that estimates poses ({suited})", suited=suited)
-            if poses
-            else message(
-                "preparation.wanted.network_without_poses", "a network without poses ({suited})", suited=suited
-            )
-        )
-        raise refusal("--model", wanted, config.model.name)
-    masks = TASKS[config.task].masks
-    if spec.masks != masks:
-        suited = [name for name, one in DETECTORS.items() if one.masks == masks]
-        kind = (
-            message("preparation.kind.with_masks", "with masks")
-            if masks
-            else message("preparation.kind.without_masks", "without masks")
-        )
-        raise refusal(
-            "--model",
-            message(
-                "preparation.wanted.detector_task",
-                "a detector {kind} for --task {task} ({suited})",
-                kind=kind,
-                task=config.task,
-                suited=suited,
-            ),
-            config.model.name,
-        )
 
 
 def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
@@ -188,7 +151,7 @@ def check_training(prepared: Prepared) -> None:
 
 def _check_detector(config: ResolvedConfig) -> None:
     """Refuse detectors of another task and settings of other detectors."""
-    check_detector_task(config)
+    check_network_task(config.model.name, config.task)
     spec = find_detector(config.model.name)
     for name, value in vars(config.detect).items():
         if name in DETECTOR_OPTIONS and value is not None and name not in spec.options:

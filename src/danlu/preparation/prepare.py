@@ -26,12 +26,13 @@ from danlu.data.split import Split, folds, split_dataset
 from danlu.data.unlabelled import open_unlabelled, without_labels
 from danlu.engine.device import keep_freed_memory, pick_device
 from danlu.message import message, translated
-from danlu.preparation.checks import check_detector_task, check_objects, check_training
+from danlu.preparation.checks import check_objects, check_training
 from danlu.preparation.choices import Choice
 from danlu.preparation.data_defaults import choose_data
 from danlu.preparation.defaults import choose_settings
 from danlu.preparation.encode import Encoded, encode_images, encode_table, encode_tensors, target_set
 from danlu.preparation.memory_check import check_fits
+from danlu.preparation.network_task import check_network_task
 from danlu.preparation.number_format import choose_format
 from danlu.preparation.own_transform import with_own_transform
 from danlu.preparation.prepared import (
@@ -69,8 +70,9 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
     Raises Refusal for whatever is wrong in the settings or the data.
     """
     keep_freed_memory()
-    check_detector_task(config)
+    check_network_task(config.model.name, config.task)
     dataset = _open(config)
+    check_network_task(config.model.name, dataset.task)
     config, begun = choose_start(config, dataset)
     source = open_source(config, start_kept)
     start = source.signature if source else None
