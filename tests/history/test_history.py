@@ -78,11 +78,14 @@ def test_compare_shows_the_same_test_images_where_the_runs_differ_first(digits_r
 
 def test_runs_without_images_or_of_other_tasks_say_why(digits_run, houses_run, drawn_run, tmp_path, capsys) -> None:
     page = str(tmp_path / "page.html")
+    digits, houses, drawn = (
+        shutil.copytree(run.folder, tmp_path / str(i)) for i, run in enumerate((digits_run, houses_run, drawn_run))
+    )
     found = danlu.compare(digits_run, houses_run, out=page)
     assert "have different tasks or classes" in str(found.images_note)
-    assert "do not read images" in str(danlu.compare(houses_run, houses_run, out=page).images_note)
-    assert danlu.compare(drawn_run, drawn_run, out=page, images=2).images == 2, "objects are drawn for each run"
-    assert danlu.compare(digits_run, digits_run, out=page, images=0).images == 0
+    assert "do not read images" in str(danlu.compare(houses_run, houses, out=page).images_note)
+    assert danlu.compare(drawn_run, drawn, out=page, images=2).images == 2, "objects are drawn for each run"
+    assert danlu.compare(digits_run, digits, out=page, images=0).images == 0
     assert main(["compare", str(digits_run.folder), str(digits_run.folder), "--images", "all"]) == 2
     assert "--images must be an integer from 0 to 100, got 'all'" in capsys.readouterr().err
 
@@ -109,6 +112,7 @@ def test_compare_shows_the_settings_that_differ(two, digits_run, monkeypatch) ->
             "--where must be conditions on columns or settings, got 'modell'; did you mean 'model",
         ),
         ("compare 1", "RUN must be at least two runs, got 1"),
+        ("compare 1 1", "RUN must be different runs, got '1'"),
         ("compare 1 3", "RUN must be a run folder (one that holds config.yaml), got '3'"),
     ],
 )

@@ -158,6 +158,9 @@ class Parser(argparse.ArgumentParser):
                 written = ",".join(one.strip(",") for one in values)
                 text = "{flag} must be one word, its values separated by commas: {flag} {written}"
                 return Refusal(message("console.one_word", text, flag=flag, written=written), flag)
+            before = argv[place - 1] if place else ""
+            if before in SWITCHES:
+                return refusal(before, _wanted_of_switch(before), word)
             text = "unexpected argument {word!r} of {prog}; see `{prog} --help`"
             return Refusal(message("console.unexpected_argument", text, word=word, prog=self.prog))
         word = word.partition("=")[0]
@@ -196,6 +199,12 @@ def normalised(argv: Sequence[str]) -> list[str]:
             out[-1] += f"={after}"
             next(words)
     return out
+
+
+def _wanted_of_switch(flag: str) -> Message:
+    if flag in NUMBERED:
+        return message("console.wanted.number_or_nothing", "an integer, or nothing")
+    return message("console.wanted.truth_or_nothing", "true or false, or nothing")
 
 
 def under_typed_flag(

@@ -76,7 +76,7 @@ def compare(
         Metrics and differing settings of the runs, and the file of the page.
 
     Raises:
-        Refusal: Fewer than two runs, or a folder that is not a run.
+        Refusal: Fewer than two runs, one of them twice, or a folder that is not a run.
     """
     if len(runs) < 2:
         raise refusal("RUN", message("history.wanted.least_two_runs", "at least two runs"), len(runs))
@@ -88,6 +88,9 @@ def compare(
         wanted = message("history.wanted.images", "an integer from 0 to {most}", most=MAX_IMAGES)
         raise refusal("--images", wanted, images)
     opened = [one if isinstance(one, Run) else Run.open(one) for one in runs]
+    folders = [run.folder.resolve() for run in opened]
+    if twice := [run for run, folder in zip(runs, folders) if folders.count(folder) > 1]:
+        raise refusal("RUN", message("history.wanted.different_runs", "different runs"), str(twice[-1]))
     configs = [run.config for run in opened]
     different = {
         key: values
