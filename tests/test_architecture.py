@@ -21,7 +21,7 @@ FLOORS = {
     "engine": 6, "report": 6,
     "preparation": 7, "own": 7, "loggers": 7,
     "advice": 8, "printing": 8, "inference": 8,
-    "analysis": 9, "conversion": 9, "deployment": 9, "history": 9, "serving": 9, "training": 9,
+    "analysis": 9, "conversion": 9, "deployment": 9, "history": 9, "rendering": 9, "serving": 9, "training": 9,
     "following": 10, "healing": 10,
     "tuning": 11,
     "console": 12,

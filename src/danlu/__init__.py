@@ -18,6 +18,7 @@ _PUBLIC = {
     "describe": "danlu.analysis.describe",
     "diagnose": "danlu.analysis.diagnose",
     "convert": "danlu.conversion.convert",
+    "render": "danlu.rendering.render",
     "export": "danlu.deployment.export",
     "share": "danlu.deployment.share",
     "serve": "danlu.serving.serve",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from danlu.own.callbacks import TrainingState as TrainingState
     from danlu.refuse import Failure as Failure
     from danlu.refuse import Refusal as Refusal
+    from danlu.rendering.render import render as render
     from danlu.serving.serve import serve as serve
     from danlu.training.pretrain import pretrain as pretrain
     from danlu.training.train import train as train

@@ -19,11 +19,12 @@ from torch import nn
 import danlu
 from danlu import cli
 from danlu.config import OptimConfig
+from danlu.detection.build import build_with_backbone, find_detector
 from danlu.learning.optim import build_optimizer
 from danlu.models.build import build_model
 from danlu.models.layer_depth import head_name, levels
 from danlu.preparation.freezing import freeze, frozen_parts, lr_factors
-from danlu.preparation.transfer import match
+from danlu.preparation.transfer import backbone_prefix, match
 from danlu.preparation.weights_source import Source
 from danlu.refuse import Refusal
 from danlu.run.signature import Signature
@@ -259,6 +260,16 @@ def test_every_network_has_levels(name, count):
     assert len(found) == count
     assert sorted(name for level in found for name in level) == sorted(n for n, _ in model.named_parameters())
     assert any(n.startswith(head_name(model) + ".") for n in found[-1])
+
+
+def test_a_network_of_poses_starts_its_detector_from_a_backbone():
+    model = build_with_backbone("pose-crop", "cspnet-nano", classes=2, channels=3, size=64)
+    assert backbone_prefix(model) == "detector.backbone."
+    found = levels(model)
+    assert sorted(name for level in found for name in level) == sorted(n for n, _ in model.named_parameters())
+    assert all(name.startswith("detector.backbone.") for level in found[:-1] for name in level)
+    assert not any(name.startswith("detector.backbone.") for name in found[-1])
+    assert model.get_submodule(find_detector("pose-crop").backbone_at) is model.backbone
 
 
 def test_muon_with_factors_by_depth_keeps_the_head_apart():

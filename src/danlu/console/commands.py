@@ -53,6 +53,7 @@ from danlu.printing.results import (
 )
 from danlu.printing.tables import plain_table
 from danlu.refuse import NOTHING, Refusal, one_of, refusal
+from danlu.rendering.render import render
 from danlu.report.page import write_page
 from danlu.run.folder import Run
 from danlu.run.names import EVALUATION_PAGE, split_key
@@ -156,6 +157,14 @@ def convert_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     print_line(console, done.sentence())
     for note in done.notes or []:
         print_line(console, translated("printing.note", "note: {note}", note=note))
+    return done.to_json(), 0
+
+
+def render_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    done = render(values.pop("data"), console=console, **_given(values))
+    print_line(console, done.sentence())
+    text = "next: danlu train {folder} --task pose"
+    print_line(console, translated("console.after_render", text, folder=done.folder))
     return done.to_json(), 0
 
 
@@ -343,6 +352,7 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "predict": predict_command,
     "describe": describe_command,
     "convert": convert_command,
+    "render": render_command,
     "export": export_command,
     "share": share_command,
     "serve": serve_command,

@@ -125,6 +125,21 @@ def _convert(parser: Parser) -> None:
     )
 
 
+def _render(parser: Parser) -> None:
+    parser.argument("data", metavar="DATA", help="a folder in BOP's layout, or meshes (.ply, .obj) and camera.json")
+    parser.flag("--out", metavar="DIR", default=None, help="new folder [DATA-rendered in the current folder]")
+    parser.flag("--images", metavar="N", default=None, help="number of images [2000]")
+    parser.flag("--size", metavar="WxH", default=None, help="size of the images in pixels [of the camera]")
+    parser.flag("--backgrounds", metavar="DIR", default=None, help="photographs for the backgrounds [drawn ones]")
+    nearness = "range of depths in metres [as in DATA's training images, or such that objects have a usual size]"
+    parser.flag("--depth", metavar="NEAR,FAR", default=None, help=nearness)
+    standing = "any rotation, or objects that stand on a table, z axis up, seen from above [any]"
+    parser.flag("--poses", metavar="any|table", default=None, help=standing)
+    colours = "colours of meshes without any, as 1=brown,9=#f0c020 [other random ones in every image]"
+    parser.flag("--colours", metavar="N=COLOUR,...", default=None, help=colours)
+    parser.flag("--seed", metavar="N", default=None, help="seed of the random numbers [0]")
+
+
 def _export(parser: Parser) -> None:
     parser.argument("run", metavar="RUN")
     parser.flag("--format", metavar="|".join(EXPORT_NAMES), default=None, help="format of the file [onnx]")
@@ -259,6 +274,7 @@ VERBS = {
     "predict": Verb("RUN PATH...", "predict images, videos or tables with a run's network", _predict),
     "describe": Verb("DATA", "describe DATA: format, classes, counts, statistics, problems", _describe, alias="data"),
     "convert": Verb("DATA --to NAME", "write DATA in another format: coco, yolo, voc or folder", _convert),
+    "render": Verb("DATA", "render training images, with poses and masks, of DATA's meshes", _render),
     "export": Verb("RUN", "write a run's network as one verified file for other programs", _export),
     "share": Verb(
         "RUN",

@@ -43,7 +43,7 @@ class DetectorSpec:
     packaged: its default backbone on colour photographs is the packaged ImageNet network. optimizer: default update
     rule from random initialisation. lr: default peak learning rate of adamw; None for that of most detectors.
     clip_norm: default max norm of the gradient, None for no limit. needs_fp32: its outputs need more digits than bf16
-    has. batch_size: default number of images per step of large sets.
+    has. batch_size: default number of images per step of large sets. backbone_at: its backbone, as a dotted name.
     """
 
     build: Callable[..., Detector]
@@ -66,6 +66,7 @@ class DetectorSpec:
     clip_norm: float | None = None
     needs_fp32: bool = False
     batch_size: int = 16
+    backbone_at: str = "backbone"
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -192,6 +193,7 @@ DETECTORS: dict[str, DetectorSpec] = {
         poses=True,
         training_images=13_000,
         lr=2e-3,
+        backbone_at="detector.backbone",
     ),
     "posecnn": DetectorSpec(
         PoseCNN,

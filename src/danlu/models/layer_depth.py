@@ -34,8 +34,9 @@ def levels(model: nn.Module) -> list[list[str]]:
         return timm_levels(model)
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, Backbone):
-        own = [name for name, _ in model.named_parameters() if not within(name, "backbone")]
-        return [*([f"backbone.{name}" for name in names] for names in levels(backbone)), own]
+        place = module_name(model, backbone)
+        own = [name for name, _ in model.named_parameters() if not within(name, place)]
+        return [*([f"{place}.{name}" for name in names] for names in levels(backbone)), own]
     if isinstance(model, Backbone):
         groups = model.levels()
     else:
@@ -48,6 +49,11 @@ def levels(model: nn.Module) -> list[list[str]]:
         level = next((i for i, group in enumerate(groups) if any(within(name, prefix) for prefix in group)), -1)
         found[level].append(name)  # parameters outside all levels, such as auxiliary heads, join the head
     return [names for names in found if names]
+
+
+def module_name(model: nn.Module, part: nn.Module) -> str:
+    """Return the dotted name of a module of `model`; a network may give its backbone by a property."""
+    return next(name for name, module in model.named_modules() if module is part)
 
 
 def within(name: str, prefix: str) -> bool:

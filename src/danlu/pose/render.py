@@ -11,6 +11,7 @@ from danlu.pose.meshes import GREY, Mesh
 
 NEAR = 1e-3  # metres; triangles with a corner nearer to the camera's plane are not drawn
 MAX_TESTS = 1 << 21  # pairs of triangle and pixel tested in one operation
+LEVELS = 64  # more than any level: powers of two of the sides of triangles
 MAX_BATCHED_SIDE = 16  # pixels; larger triangles are drawn one by one, each in its own box
 
 
@@ -58,24 +59,26 @@ def rasterise(
     best = Buffer(np.zeros(height * width), np.full(height * width, -1), np.zeros((height * width, 3)))
     z = points[:, 2]
     pixels = (points @ camera.T)[:, :2] / np.maximum(z, NEAR)[:, None]
-    numbers = np.flatnonzero((z[faces] > NEAR).all(1))
+    before = z > NEAR
+    numbers = np.arange(len(faces)) if before.all() else np.flatnonzero(before[faces].all(1))
     corners = pixels[faces[numbers]]  # (F, 3, 2)
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]  # numpy is slow along short axes
     # A pixel centre is at i + 0.5: the first and last one within the box of the triangle.
     limit = np.array([width, height])
-    first = np.ceil(np.clip(corners.min(1) - 0.5, 0, limit)).astype(np.int64)
-    last = np.floor(np.clip(corners.max(1) - 0.5, -1, limit - 1)).astype(np.int64)
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    first = np.ceil(np.clip(np.minimum(np.minimum(a, b), c) - 0.5, 0, limit)).astype(np.int64)
+    last = np.floor(np.clip(np.maximum(np.maximum(a, b), c) - 0.5, -1, limit - 1)).astype(np.int64)
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     extents = last - first + 1
-    drawn = (extents > 0).all(1) & (area < -1e-12 if closed else np.abs(area) > 1e-12)
+    drawn = (extents[:, 0] > 0) & (extents[:, 1] > 0) & (area < -1e-12 if closed else np.abs(area) > 1e-12)
     level = np.ceil(np.log2(np.maximum(extents, 1))).astype(np.int64)  # of width and height, (F, 2)
-    large = drawn & (extents.max(1) > MAX_BATCHED_SIDE)
+    large = drawn & (np.maximum(extents[:, 0], extents[:, 1]) > MAX_BATCHED_SIDE)
     depths = z[faces[numbers]]
     for i in np.flatnonzero(large):
         _draw(best, np.array([i]), numbers, corners, area, first, depths, tuple(extents[i]), size)
     small = np.flatnonzero(drawn & ~large)
-    for k in np.unique(level[small], axis=0):
-        chosen = small[(level[small] == k).all(1)]
+    kind = level[small] @ (LEVELS, 1)
+    for number in np.unique(kind):
+        chosen, k = small[kind == number], np.array(divmod(number, LEVELS))
         for part in np.array_split(chosen, -(-len(chosen) * 2 ** int(k.sum()) // MAX_TESTS)):
             _draw(best, part, numbers, corners, area, first, depths, tuple(2**k), size)
     return best

@@ -172,7 +172,8 @@ def choose_detector_fine_tuning(chooser: Chooser, samples: int, device: torch.de
         pick("optim.lr", lr, message("choice.lr.head", "of the head; earlier layers learn more slowly"))
     weights = PACKAGED.get(chooser["transfer.init"] or "")
     if weights is not None and chooser["transfer.freeze"] is None:
-        chooser.keep("transfer.freeze", tuple(f"backbone.network.{name}" for name in weights.early_layers))
+        within = f"{detector.backbone_at}.network"
+        chooser.keep("transfer.freeze", tuple(f"{within}.{name}" for name in weights.early_layers))
     if chooser["transfer.layer_decay"] == 1.0:
         chooser.keep("transfer.layer_decay", DETECTOR_LAYER_DECAY)
     text = "batch norm keeps the source's statistics; those of few images are noise"

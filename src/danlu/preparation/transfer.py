@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from danlu.detection.detector import Detector
 from danlu.message import Message, message
 from danlu.models.backbone import Backbone
+from danlu.models.layer_depth import module_name
 from danlu.models.library import TimmBackbone
 from danlu.preparation.weights_source import Source
 from danlu.pretraining.pretrainer import Pretrainer
@@ -161,7 +162,8 @@ def backbone_prefix(model: Detector | Segmenter) -> str:
     backbone = getattr(model, "backbone", None)
     if not isinstance(backbone, Backbone):
         return ""
-    return "backbone.network." if isinstance(backbone, TimmBackbone) else "backbone."
+    place = module_name(model, backbone)
+    return f"{place}.network." if isinstance(backbone, TimmBackbone) else f"{place}."
 
 
 def _outputs(signature: Signature | None, task: str) -> Sequence[str]:

@@ -136,7 +136,7 @@ class _Reading(PoseReading):
 
     def models(self, numbers: Sequence[int]) -> list[ObjectModel]:
         """Meshes of the objects with their symmetries, in the unit of the files."""
-        folder = _model_folder(self.survey.root)
+        folder = model_folder(self.survey.root)
         if folder is None:
             raise Refusal(
                 message(
@@ -176,7 +176,7 @@ def _add_details(one: PosedObject, details: Any) -> None:
         one.fraction = float(details["visib_fract"]) if "visib_fract" in details else None
 
 
-def _model_folder(root: Path) -> Path | None:
+def model_folder(root: Path) -> Path | None:
     """Folder of the meshes: below the data folder, or beside one of the folders above a scene."""
     for place in (root, *list(root.resolve().parents)[:3]):
         for name in MODEL_FOLDERS:
