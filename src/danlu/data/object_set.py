@@ -90,9 +90,9 @@ class ObjectSet:
         """Intrinsics of the canvases, (N, 3, 3); None for data without poses."""
         if self._poses is None:
             return None
-        return torch.stack(
-            [place.camera(one.rigid.camera) for one, place in zip(self.annotations, self.placements) if one.rigid]
-        )
+        pairs = zip(self.annotations, self.placements)
+        # Poses of an image without objects are empty, and false.
+        return torch.stack([place.camera(one.rigid.camera) for one, place in pairs if one.rigid is not None])
 
     def typical_camera(self) -> Tensor:
         """Median intrinsics of the canvases, (3, 3), for images of an unknown camera."""

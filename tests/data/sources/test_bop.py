@@ -15,7 +15,9 @@ from PIL import Image
 from danlu import diagnose
 from danlu.cli import main
 from danlu.config import DataConfig
+from danlu.data.canvas import stretch
 from danlu.data.formats import open_dataset, recognise
+from danlu.data.object_set import ObjectSet
 from danlu.data.pose_audit import PosedBox, explain
 from danlu.data.sources import scenes
 from danlu.pose.cameras import project_model
@@ -92,6 +94,26 @@ def test_poses_boxes_and_cameras_are_those_of_the_scenes(bop: Path, drawn: tuple
         assert one.rigid.camera.numpy() == pytest.approx(real.rigid.camera.numpy(), abs=1e-3)
     assert [len(model.symmetries) for model in dataset.models] == [1, 1, 36]
     assert dataset.models[0].extent == pytest.approx(solids()[0].extent, abs=1e-5)
+
+
+def test_an_image_without_objects_keeps_its_own_camera(bop: Path) -> None:
+    """Its poses are empty, and an empty set of poses is false: the cameras of later images moved to their neighbours."""
+    scene = bop / "test" / "000001"
+    change(scene / "scene_gt.json", lambda c: c.update({"1": []}))
+    change(scene / "scene_gt_info.json", lambda c: c.update({"1": []}))
+    for i in range(COUNT):
+        change(scene / "scene_camera.json", lambda c, i=i: c[str(i)]["cam_K"].__setitem__(0, 150.0 + i))
+    (scene / "mask_visib").mkdir()
+    for i, entries in json.loads((scene / "scene_gt.json").read_text()).items():
+        for k in range(len(entries)):
+            Image.new("L", (SIDE, SIDE), 255).save(scene / "mask_visib" / f"{int(i):06d}_{k:06d}.png")
+    dataset = read(bop)
+    assert [len(one) == 0 for one in dataset.targets] == [False, True, False, False]
+    assert all(one.shapes is not None for one in dataset.targets)
+    objects = ObjectSet(dataset.targets, [stretch((SIDE, SIDE), SIDE)] * COUNT, True, dataset.models)
+    batch = objects.index_select(0, torch.tensor([3, 1]))
+    assert batch.cameras is not None
+    assert batch.cameras[:, 0, 0].tolist() == [153, 151]
 
 
 def test_the_same_data_serve_detection(bop: Path) -> None:

@@ -302,7 +302,7 @@ class PoseReading:
             torch.tensor([order[one.number] for one in rows], dtype=torch.int64),
             torch.zeros(len(rows), dtype=torch.bool),
             (info.height, info.width),
-            tuple(masks) if masks and len(masks) == len(rows) else None,
+            tuple(masks) if len(masks) == len(rows) else None,
             rigid=poses,
         )
 
