@@ -1,4 +1,4 @@
-"""Where objects are: at any place and turn, or standing on a table that is seen from above."""
+"""Poses of the objects of an image: at any place and turn, or standing on a table that is seen from above."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Stage:
-    """What all images have in common.
+    """Camera, image size and range of depths, common to all images.
 
     camera: intrinsics in continuous pixels. size: (height, width). depth: range of the depth of objects in metres.
     table: objects stand on a table, with the z axis of their meshes up.

@@ -1,4 +1,4 @@
-"""What is rendered: meshes, intrinsics and the range of distances of a folder in BOP's layout, and photographs."""
+"""Sources of what is rendered: meshes, camera and distances of a folder in BOP's layout, and photographs."""
 
 from __future__ import annotations
 
