@@ -266,3 +266,22 @@ def test_detections_with_a_low_score_keep_their_pose() -> None:
     model.align(
         [Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))], scenes.images, CAMERA
     )
+
+
+def test_unsure_detections_keep_their_pose_in_the_validations_of_a_training() -> None:
+    scenes = Scenes(2)
+    start = scenes.shifted(10, 1.6, 0.05)
+    model = PoseDetector(3, SIDE)
+    model.set_models(solids(), CAMERA)
+    model.aligns.fill_(True)
+    model.effort = QUICK
+    for score, moves in ((QUICK.min_score / 2, False), (2 * QUICK.min_score, True)):
+        found = []
+        for i in range(2):
+            own = start[scenes.image == i]
+            one = Detections(torch.zeros(len(own), 4), torch.full((len(own),), score), scenes.labels[scenes.image == i])
+            one.poses = own.clone()
+            found.append(one)
+        model.align(found, scenes.images, CAMERA.expand(2, 3, 3))
+        moved = torch.cat([one.poses for one in found]) != torch.cat([start[scenes.image == i] for i in range(2)])
+        assert moved.any() == moves

@@ -128,7 +128,8 @@ class PoseDetector(Detector):
         best = scores.new_zeros(len(found) * classes).scatter_reduce(0, place, scores, "amax")
         usable = poses.isfinite().flatten(1).all(1) & (poses[:, 2, 3] > 0)
         rank = torch.cat([one.scores.argsort(descending=True).argsort() for one in found])
-        chosen = usable & self.aligns[labels] & (scores >= MIN_ALIGNED_SCORE * best[place]) & (rank < MAX_ALIGNED)
+        sure = (scores >= MIN_ALIGNED_SCORE * best[place]) & (scores >= self.effort.min_score)
+        chosen = usable & self.aligns[labels] & sure & (rank < MAX_ALIGNED)
         with torch.autocast(images.device.type, enabled=False):
             surfaces = Surfaces.of(self.surface, self.unhidden, labels[chosen])
             of, better = image[chosen], poses[chosen].float()

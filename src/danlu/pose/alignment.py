@@ -37,16 +37,19 @@ class Effort:
         shrink: Factor of the standard deviations from round to round.
         step: Interval between the points of the surface that are compared; 1 for all of them.
         candidates: Number of rotations that are improved before the best one is chosen, where none is known.
+        min_score: Score of a detection below which its pose is left as it is.
     """
 
     rounds: int
     shrink: float
     step: int
     candidates: int = 1
+    min_score: float = 0.0
 
 
 THOROUGH = Effort(24, 0.9, step=1, candidates=4)
-QUICK = Effort(8, 0.74, step=2)  # for validations during a training: a quarter of the time
+# For validations during a training: a quarter of the time, and less in early epochs, which are sure of little.
+QUICK = Effort(8, 0.74, step=2, min_score=0.3)
 OF_CANDIDATES = Effort(4, 0.74, step=2)
 
 
