@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -281,7 +282,8 @@ def test_data_and_metrics_of_files_for_every_verb(tmp_path: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out)["metrics"]["test"]["error"] >= 0
     network = [given[i] for i in (0, 1, 4, 5)]
     assert main(["share", out, *network, "--out", str(tmp_path / "run.zip")]) == 0
-    assert main(["compare", out, out, *network, "--out", str(tmp_path / "both.html")]) == 0
+    again = str(shutil.copytree(out, tmp_path / "again"))
+    assert main(["compare", out, again, *network, "--out", str(tmp_path / "both.html")]) == 0
     assert main(["inspect", f"{file}:Lazy", "--input", "1x8x8", "--classes", "2", "--json"]) == 0
     inspected = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert inspected["parameters"] == 64 * 8 + 8 + 8 * 2 + 2

@@ -71,7 +71,7 @@ def _wanted(problem: Any) -> Message:  # noqa: PLR0911 (one line per kind of pro
             return message("config.wanted.own", "{error}", error=str(ctx["error"]))
         case "too_short" | "too_long":
             count = ctx.get("min_length", ctx.get("max_length"))
-            return message("config.wanted.values", "{count} values", count=count)
+            return message("config.wanted.values", "{count} {count:value|values}", count=count)
         case _:
             text = problem["msg"]
             return message("config.wanted.pydantic", "{text}", text=text[0].lower() + text[1:])

@@ -171,17 +171,23 @@ def _lost(dataset: Dataset, samples: Sequence[Sample], to: str, target: Target) 
     notes = []
     ignored = sum(box.ignore for sample in samples for box in sample.objects)
     if ignored and not target.ignores:
-        text = "{count} objects that are ignored in training are left out: {format} has no mark for them"
+        text = (
+            "{count} {count:object that is|objects that are} ignored in training {count:is|are} left "
+            "out: {format} has no mark for that"
+        )
         notes.append(message("convert.ignored", text, count=ignored, format=to))
     if bare := sum(problem.reason.endswith(IGNORED) for problem in dataset.problems):
-        text = "{count} objects without a usable mask are marked as ignored; --task {task} writes every box"
+        text = (
+            "{count} {count:object|objects} without a usable mask {count:is|are} marked as ignored; "
+            "--task {task} writes every box"
+        )
         notes.append(message("convert.no_outline", text, count=bare, task=object_task(masks=False)))
     if dataset.given is not None and (loose := int((dataset.given == UNASSIGNED).sum())):
         text = "{count} {count:image|images} in no split {count:is|are} written to the training split"
         notes.append(message("convert.unassigned", text, count=loose))
     skipped = [problem for problem in dataset.problems if problem.done == "skipped"]
     if skipped:
-        text = "{count} entries that cannot be read are left out (first: {where}: {reason})"
+        text = "{count} {count:entry|entries} that cannot be read {count:is|are} left out (first: {where}: {reason})"
         notes.append(
             message("convert.skipped", text, count=len(skipped), where=skipped[0].where, reason=skipped[0].reason)
         )

@@ -177,7 +177,7 @@ class ImageIndex:
         notes: list[str] = [
             message(
                 "data.note.drawings_or_copies",
-                "{count} images of {folder}/ are not read: drawings or copies of others",
+                "{count} {count:image|images} of {folder}/ {count:is|are} not read: drawings or copies of others",
                 count=n,
                 folder=folder,
             )

@@ -26,7 +26,7 @@ def left_out_images(survey: Survey, dataset: Dataset, mask_files: bool = False) 
         left = [file for file in left if (file.path.parent, file.path.suffix) in kinds and not is_mask_beside(file)]
     if not left:
         return []
-    text = "{count} images that no annotation names are not read (first: {first})"
+    text = "{count} {count:image|images} that no annotation names {count:is|are} not read (first: {first})"
     return [message("data.images_left_out", text, count=len(left), first=left[0].relative)]
 
 

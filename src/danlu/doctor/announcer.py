@@ -75,8 +75,12 @@ def summary_line(found: Sequence[Finding], steps: int) -> str:
     }
     listed = [texts[severity] for severity in SEVERITIES if counts[severity]]
     if not listed:
-        return str(message("doctor.watch.none", "doctor: {steps} steps watched, nothing found", steps=f"{steps:,}"))
-    text = "doctor: {steps} steps watched; {counts}"
+        return str(
+            message(
+                "doctor.watch.none", "doctor: {steps} {steps:step|steps} watched, nothing found", steps=f"{steps:,}"
+            )
+        )
+    text = "doctor: {steps} {steps:step|steps} watched; {counts}"
     return str(message("doctor.watch.summary", text, steps=f"{steps:,}", counts=listed))
 
 

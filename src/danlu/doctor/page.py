@@ -145,7 +145,10 @@ def _section(section: Section) -> str:
     charts = "".join(render(figure) for figure in drawn)
     steps, epochs = ledger.last("run.finished", default=0), len(ledger.values("run.steps"))
     watched = section.lead or term(
-        "watched", "{steps} steps in {epochs} epochs were watched.", steps=f"{steps:,}", epochs=epochs
+        "watched",
+        "{steps} {steps:step|steps} in {epochs} {epochs:epoch|epochs} {steps:was|were} watched.",
+        steps=f"{steps:,}",
+        epochs=epochs,
     )
     return (
         (f"<h2>{text(section.title)}</h2>" if section.title else "")

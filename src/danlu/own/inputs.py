@@ -241,7 +241,7 @@ def _dataset(data: Any, options: ReadOptions, where: str) -> SplitData:
             raise refusal(
                 where,
                 message("own.wanted.tensordataset_inputs_targets", "a TensorDataset of inputs and targets"),
-                message("own.got.tensors", "{count} tensors", count=len(arrays)),
+                message("own.got.tensors", "{count} {count:tensor|tensors}", count=len(arrays)),
             )
         return SplitData(
             array_inputs(arrays[0], options.raw, where, options.config.frames),

@@ -54,7 +54,7 @@ class ItemReader:
         if isinstance(item, tuple | list) and len(item) == 2:
             return item[0], item[1]
         got = (
-            message("own.got.values", "{count} values", count=len(item))
+            message("own.got.values", "{count} {count:value|values}", count=len(item))
             if isinstance(item, tuple | list)
             else type(item).__name__
         )

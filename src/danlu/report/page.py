@@ -198,7 +198,7 @@ def _no_findings(ledger: Ledger | None) -> str:
         return ""
     reasons = "".join(f"<li>{escape(why)}: {escape(', '.join(codes))}</li>" for why, codes in checked.reasons().items())
     notes = f'<ul class="notes">{reasons}</ul>' if reasons else ""
-    text = "The doctor checked {count} kinds of faults and found none."
+    text = "The doctor checked {count} {count:kind|kinds} of faults and found none."
     found = translated("report.nothing_found", text, count=checked.n)
     title = translated("report.not_judged", "Not judged") if notes else ""
     return f'<p class="well">{escape(found)}</p>' + (card(title, notes) if notes else "")

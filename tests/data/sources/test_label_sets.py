@@ -70,7 +70,7 @@ def test_an_image_without_any_label_makes_the_labels_independent_and_says_so(tmp
     _write(tmp_path / "_classes.csv", "filename,cat,dog", "0.png,1,0", "1.png,0,1", "2.png,0,0")
     dataset = open_dataset(DataConfig(path=str(tmp_path)))
     assert dataset.targets.tolist() == [[1, 0], [0, 1], [0, 0]]
-    assert any("1 images have no label" in note for note in dataset.notes)
+    assert any("1 image has no label" in note for note in dataset.notes)
 
 
 def test_names_with_commas_or_spaces_are_one_class_each(tmp_path):

@@ -40,7 +40,7 @@ def test_boxes_and_classes(tmp_path):
     assert data.targets[0].labels.tolist() == [0, 1]
     assert np.allclose(data.targets[0].boxes, [[15, 15, 45, 25], [6, 4, 36, 24]])
     assert [len(t) for t in data.targets] == [2, 0, 0]
-    assert any("1 images have no label file" in note for note in data.notes)
+    assert any("1 image has no label file" in note for note in data.notes)
     assert data.given is None  # train and val are the same folder
     assert not data.problems
     assert len(read(tmp_path / "data.yaml")) == 3

@@ -47,7 +47,7 @@ def look(survey: Survey) -> Evidence | None:
     count = len(_scenes(survey))
     if not count:
         return None
-    return Evidence(Fit.MARKED, message("data.seen.bop", "scene_gt.json of {count} scenes", count=count))
+    return Evidence(Fit.MARKED, message("data.seen.bop", "scene_gt.json of {count} {count:scene|scenes}", count=count))
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:

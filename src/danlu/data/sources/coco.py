@@ -266,7 +266,8 @@ class _File:
             reading.notes.append(
                 message(
                     "data.note.absolute_paths",
-                    "{file}: {count} images are named by absolute paths; looked for by name",
+                    "{file}: {count} "
+                    "{count:image is named by an absolute path|images are named by absolute paths}; looked for by name",
                     file=self.name,
                     count=absolute,
                 )

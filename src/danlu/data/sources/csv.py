@@ -365,7 +365,7 @@ def _remark(inputs: Any, notes: list[str]) -> pandas.DataFrame:
             notes.append(
                 message(
                     "data.note.column_infinite_values_treated",
-                    "column {name!r} has {count} infinite values, treated as missing",
+                    "column {name!r} has {count} infinite {count:value|values}, treated as missing",
                     name=name,
                     count=int(bad.sum()),
                 )

@@ -47,7 +47,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
             problems.append(Problem(file.relative, message("data.problem.name_holds_class", "its name holds no class")))
         else:
             unlabelled += 1
-    text = "{count} images have no class in their names: used for prediction, not read"
+    text = (
+        "{count} {count:image has no class in its name|images have no class in their names}: used for "
+        "prediction, not read"
+    )
     notes = [message("data.nameless", text, count=unlabelled)] if unlabelled else []
     return open_entries(survey, FORM, entries, False, config, task, list(map(str, notes)), problems)
 

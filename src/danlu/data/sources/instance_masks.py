@@ -87,7 +87,7 @@ def look(survey: Survey) -> Evidence | None:
         return None  # classes by the name of their folder, without objects: `label_masks` reads them
     folder, images = "/".join(masks[0].folder), "/".join(pairs[0].image.folder) or "."
     seen = message(
-        "data.seen.masks", "{count} masks in {folder}/ named like images in {images}/",
+        "data.seen.masks", "{count} {count:mask|masks} in {folder}/ named like images in {images}/",
         count=len(pairs), folder=folder, images=images,
     )  # fmt: skip
     return Evidence(Fit.LAYOUT, seen, other_masks(survey, pairs) or REFUSED.get(kind_of_masks(masks)))

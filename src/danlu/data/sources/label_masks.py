@@ -70,7 +70,9 @@ def look(survey: Survey) -> Evidence | None:
     if not pairs or not (_is_known_layout(pairs) or _hold_classes(survey, pairs)):
         return None
     folder = "/".join(pairs[0].mask.folder) or "."
-    seen = message("data.seen.label_masks", "{count} masks of classes in {folder}/", count=len(pairs), folder=folder)
+    seen = message(
+        "data.seen.label_masks", "{count} {count:mask|masks} of classes in {folder}/", count=len(pairs), folder=folder
+    )
     return Evidence(Fit.LAYOUT, seen, other_masks(survey, pairs))
 
 
@@ -352,7 +354,7 @@ def _in_lists(survey: Survey, pairs: list[MaskPair], notes: list[str]) -> list[M
         notes.append(
             message(
                 "data.note.images_list_imagesets_segmentation",
-                "{left} images are in no list of ImageSets/Segmentation and not read",
+                "{left} {left:image is|images are} in no list of ImageSets/Segmentation and not read",
                 left=left,
             )
         )

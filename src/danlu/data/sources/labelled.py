@@ -76,7 +76,8 @@ def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataC
         notes.append(
             message(
                 "data.note.images_bit_float_pixels",
-                "{count} images with 16-bit or float pixels (first: {name}): values from {low:g} to {high:g} are "
+                "{count} {count:image|images} with 16-bit or float pixels (first: {name}): values "
+                "from {low:g} to {high:g} are "
                 "mapped to 256 levels ({how})",
                 count=len(deep),
                 name=deep[0][0].name,

@@ -321,7 +321,10 @@ def _hot_columns(
         entries = [one if len(one.labels) == 1 else one._replace(labels=()) for one in entries]
     elif all(len(one.labels) <= 1 for one in entries) and task is None:
         count = sum(not one.labels for one in entries)
-        text = "{count} images have no label, so that labels are taken as independent; --task classify skips those"
+        text = (
+            "{count} {count:image has|images have} no label, so that labels are taken as independent; "
+            "--task classify skips those"
+        )
         notes.append(str(message("data.labels_missing", text, count=count)))
     return several, entries
 

@@ -51,9 +51,13 @@ def look(survey: Survey) -> Evidence | None:
     """Evidence: gt.yml beside info.yml, or files rotN.rot beside traN.tra."""
     scenes, originals = _scenes(survey), _originals(survey)
     if scenes:
-        seen = message("data.seen.linemod", "gt.yml and info.yml of {count} folders", count=len(scenes))
+        seen = message("data.seen.linemod", "gt.yml and info.yml of {count} {count:folder|folders}", count=len(scenes))
     elif originals:
-        seen = message("data.seen.linemod_original", "rot0.rot and tra0.tra of {count} folders", count=len(originals))
+        seen = message(
+            "data.seen.linemod_original",
+            "rot0.rot and tra0.tra of {count} {count:folder|folders}",
+            count=len(originals),
+        )
     else:
         return None
     return Evidence(Fit.MARKED, seen)

@@ -35,7 +35,7 @@ def look(survey: Survey) -> Evidence | None:
     found = _tables(survey)
     if not found:
         return None
-    text = "{count} tables of boxes by frame (MOT), such as {file}"
+    text = "{count} {count:table|tables} of boxes by frame (MOT), such as {file}"
     return Evidence(Fit.MARKED, message("data.seen.mot", text, count=len(found), file=found[0].relative))
 
 

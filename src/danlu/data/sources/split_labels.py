@@ -66,5 +66,5 @@ def _names(labels: Sequence[str], classes: Sequence[str]) -> list[str] | None:
 
 
 def _note(file: File, folder: Folder, count: int) -> Message:
-    text = "the classes of the {count} images of {folder}/ are those of {file}"
+    text = "the classes of the {count} {count:image|images} of {folder}/ are those of {file}"
     return message("data.note.classes_of_list", text, count=count, folder="/".join(folder), file=file.relative)

@@ -41,7 +41,9 @@ def look(survey: Survey) -> Evidence | None:
     count = len(_metas(survey))
     if not count:
         return None
-    return Evidence(Fit.MARKED, message("data.seen.ycb_video", "{count} files -meta.mat beside images", count=count))
+    return Evidence(
+        Fit.MARKED, message("data.seen.ycb_video", "{count} {count:file|files} -meta.mat beside images", count=count)
+    )
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:

@@ -166,7 +166,8 @@ def _labelled_splits(
             notes.append(
                 message(
                     "data.note.images_split_label_files",
-                    "the {count} images of the {split} split have no label files: they are for prediction and not read",
+                    "the {count} {count:image|images} of the {split} split "
+                    "{count:has no label file|have no label files}: for prediction, not read",
                     count=count,
                     split=SPLITS[split],
                 )
@@ -189,10 +190,13 @@ class _Reader:
         """Notes on images without a label file, and on objects given by four corners."""
         found = []
         if self.unlabelled:
-            text = "{count} images have no label file: treated as without objects"
+            text = "{count} {count:image has|images have} no label file: treated as without objects"
             found.append(message("data.note.images_label_file_treated", text, count=len(self.unlabelled)))
         if self.oriented:
-            text = "{count} objects are given by four corners: their boxes enclose the corners"
+            text = (
+                "{count} {count:object is|objects are} given by four corners, which "
+                "{count:its box encloses|their boxes enclose}"
+            )
             found.append(message("data.note.objects_of_four_corners", text, count=self.oriented))
         return found
 
