@@ -233,6 +233,26 @@ def test_folders_without_meshes_or_camera_are_refused(source: Path, tmp_path: Pa
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.ply", "camera.json"]
 
 
+def test_damaged_photographs_are_left_out_or_refused(source: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "broken.jpg").write_text("no image")
+    with pytest.raises(Refusal, match=r"files of --backgrounds cannot be read \(.*broken\.jpg"):
+        render(source, out=tmp_path / "out", images=1, backgrounds=photos)
+    assert not (tmp_path / "out").exists()
+    Image.new("RGB", (40, 30), (9, 9, 9)).save(photos / "whole.png")
+    assert render(source, out=tmp_path / "out", images=2, backgrounds=photos).images == 2
+
+
+def test_unusable_poses_of_training_images_do_not_count(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "set" / "train" / "000000").mkdir(parents=True)
+    entries = {"0": [{"cam_t_m2c": [0, 0]}, {}, 3, {"cam_t_m2c": [0, 0, 500]}], "1": None}
+    (tmp_path / "set" / "train" / "000000" / "scene_gt.json").write_text(json.dumps(entries))
+    (tmp_path / "set" / "camera.json").write_text(json.dumps(CAMERA))
+    (tmp_path / "set" / "a.ply").write_bytes((source / "models" / "obj_000001.ply").read_bytes())
+    assert render(tmp_path / "set", out=tmp_path / "out", images=1).depth[0] == pytest.approx(0.5)
+
+
 def test_the_command_names_the_next_step(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out"
     assert main(["render", str(source), "--out", str(out), "--images", "2"]) == 0

@@ -9,13 +9,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from danlu.data.image_file import UNREADABLE, reason_of
 from danlu.data.images import decode
+from danlu.message import message
+from danlu.refuse import Refusal
 from danlu.rendering.views import Light
 
 PATTERNED = 0.5  # probability of a pattern on an object whose colours are not known
 STAINED = 0.3  # the same, for an object whose colours are known
 GAIN = 0.15  # standard deviation of the brightness of an object
 TINT = 0.06  # standard deviation of the brightness of each channel
+MAX_DAMAGED = 10  # photographs in a row
 SHADOW = 0.5  # greatest fraction of light that the shadow of objects takes from the background
 
 
@@ -56,7 +60,7 @@ def random_light(rng: np.random.Generator, up: np.ndarray) -> Light:
 def photo_background(rng: np.random.Generator, files: Sequence[Path], size: tuple[int, int]) -> np.ndarray:
     """Cut a random rectangle out of a random photograph, float32 (H, W, 3) in [0, 1]."""
     height, width = size
-    image = decode(files[int(rng.integers(len(files)))], min_side=max(size))
+    image = _some_photograph(rng, files, max(size))
     largest = min(image.width / width, image.height / height)
     scale = largest * rng.uniform(0.5, 1)
     w, h = width * scale, height * scale
@@ -65,6 +69,22 @@ def photo_background(rng: np.random.Generator, files: Sequence[Path], size: tupl
     if rng.random() < 0.5:
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(cut, np.float32) / 255
+
+
+def _some_photograph(rng: np.random.Generator, files: Sequence[Path], side: int) -> Image.Image:
+    """Decode a random file; another one where it is damaged. Raises Refusal after `MAX_DAMAGED` such files."""
+    for attempt in range(1, MAX_DAMAGED + 1):
+        file = files[int(rng.integers(len(files)))]
+        try:
+            return decode(file, min_side=side)
+        except UNREADABLE as error:
+            if attempt == MAX_DAMAGED:
+                text = "{count} files of --backgrounds cannot be read ({file}: {reason})"
+                reason = reason_of(error, file)
+                raise Refusal(
+                    message("rendering.refuse.photographs", text, count=attempt, file=file, reason=reason)
+                ) from None
+    raise AssertionError
 
 
 def drawn_background(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

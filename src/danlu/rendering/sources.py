@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -79,7 +81,7 @@ def read_camera(path: Path, size: tuple[int, int] | None) -> tuple[np.ndarray, t
         raise refusal("DATA", wanted, str(path))
     own = own or size
     if own is None:
-        raise refusal("--size", message("rendering.wanted.size_given", "given: camera.json has none"), NOTHING)
+        raise refusal("--size", message("rendering.wanted.size_given", "given: the camera of DATA has none"), NOTHING)
     size = size or own
     scale = np.array([size[1] / own[1], size[0] / own[0]])
     if abs(scale[0] / scale[1] - 1) > 0.02:
@@ -118,18 +120,23 @@ def _camera_of_scene(path: Path) -> tuple[np.ndarray, tuple[int, int] | None] | 
 
 def depth_range(path: Path, meshes: Meshes, camera: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
     """Range of depths in metres: as in the set's training images; else such that objects are of a usual size."""
-    found = [
-        float(entry["cam_t_m2c"][2]) * MILLIMETRE
-        for file in sorted(path.glob("train*/*/scene_gt.json"))
-        for objects in read_json(file).values()
-        for entry in objects
-    ]
+    found = [depth for file in sorted(path.glob("train*/*/scene_gt.json")) for depth in _depths(file)]
     if found:
         low, high = np.percentile(found, COMMON)
         return float(low), float(max(high, low * 1.05))
     typical = median(mesh.diameter for mesh in meshes.by_number.values())
     near, far = (camera[0, 0] * typical / (share * size[1]) for share in reversed(WIDTH_SHARES))
     return float(near), float(far)
+
+
+def _depths(file: Path) -> list[float]:
+    """Depths in metres of the objects of a scene_gt.json, without unusable entries, which the reader of BOP reports."""
+    found = []
+    for objects in read_json(file).values():
+        for entry in objects if isinstance(objects, list) else ():
+            with suppress(KeyError, TypeError, ValueError, IndexError):
+                found.append(float(entry["cam_t_m2c"][2]) * MILLIMETRE)
+    return [depth for depth in found if 0 < depth < math.inf]
 
 
 def photographs(folder: Path) -> list[Path]:
