@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,17 @@ def test_a_network_of_poses_starts_its_detector_from_a_backbone():
     assert all(name.startswith("detector.backbone.") for level in found[:-1] for name in level)
     assert not any(name.startswith("detector.backbone.") for name in found[-1])
     assert model.get_submodule(find_detector("pose-crop").backbone_at) is model.backbone
+
+
+def test_heads_with_several_rows_per_class_are_copied_where_the_classes_are_the_same():
+    """pose-crop scores each of its anchors for each class."""
+    model, other = (build_with_backbone("pose-crop", "cspnet-nano", classes=2, channels=3, size=64) for _ in range(2))
+    wider = build_with_backbone("pose-crop", "cspnet-nano", classes=3, channels=3, size=64)
+    signature = Signature(task="pose", model="pose-crop", classes=("a", "b"))
+    found = match(Source("run", model.state_dict(), signature), other, wider, signature)
+    assert {"views.scores.weight", "views.corrections.bias"} <= {*found.whole}
+    turned = match(Source("run", model.state_dict(), signature), other, wider, replace(signature, classes=("b", "a")))
+    assert "views.scores.weight" in turned.left
 
 
 def test_muon_with_factors_by_depth_keeps_the_head_apart():

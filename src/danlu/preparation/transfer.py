@@ -115,7 +115,10 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
         if name not in there:
             found.left[name] = message("transfer.absent", "not in the source")
         elif name in classifier and source.signature is not None:
-            _match_outputs(found, name, tensor, there[name], old, name in parameters)
+            if old == new and there[name].shape == tensor.shape and name in parameters:
+                found.whole.append(name)  # also with several rows per class, as of anchors
+            else:
+                _match_outputs(found, name, tensor, there[name], old, name in parameters)
         elif there[name].shape == tensor.shape:
             found.whole.append(name)
         elif how := _colours(there[name], tensor):
