@@ -19,7 +19,9 @@ from danlu.pose.meshes import Mesh, read_mesh
 from danlu.pose.render import render as draw
 from danlu.pose.solids import solids
 from danlu.rendering.arrangement import camera_above
+from danlu.rendering.distractors import distractors
 from danlu.rendering.files import write_ply
+from danlu.rendering.views import Shape
 
 WIDTH, HEIGHT = 96, 64
 CAMERA = {"fx": 120.0, "fy": 118.0, "cx": 47.0, "cy": 31.5, "width": WIDTH, "height": HEIGHT}
@@ -156,12 +158,13 @@ def test_named_colours_are_written_with_the_meshes(source: Path, tmp_path: Path)
 
 def test_on_a_table_the_z_axes_of_standing_objects_agree(source: Path, tmp_path: Path) -> None:
     render(source, out=tmp_path / "out", images=12, poses="table", depth="0.3,0.8")
-    agree = 0
+    agree, from_above = 0, []
     for one in read(tmp_path / "out").targets:
         up = one.rigid.rotations[:, :, 2]
         agree += int((up @ up.T > 0.999).sum()) - len(up)
-        assert (up[:, 2] < 0.5).float().mean() > 0.5  # seen from above
+        from_above += (up[:, 2] < 0).tolist()
     assert agree > 8
+    assert np.mean(from_above) > 0.7  # some objects have fallen
 
 
 def test_the_camera_above_is_turned_as_its_elevation_says() -> None:
@@ -170,6 +173,27 @@ def test_the_camera_above_is_turned_as_its_elevation_says() -> None:
     view = camera_above(0.3, 0.7)
     assert np.linalg.det(view) == pytest.approx(1)
     assert (view @ [0, 0, 1])[2] == pytest.approx(-np.sin(0.3))
+
+
+def test_distractors_are_closed_and_of_the_size_and_often_the_colours_of_the_objects() -> None:
+    """Each edge of a closed surface belongs to two faces that run along it in opposite directions."""
+    shapes = [Shape(Mesh(np.eye(3), np.array([[0, 1, 2]]), np.tile(np.float32([0.1, 0.2, 0.9]), (3, 1))), 1.0)]
+    found = [one for seed in range(12) for one in distractors(np.random.default_rng(seed), shapes, 0.1)]
+    assert len(found) > 40
+    for one in found:
+        points, faces = one.mesh.points, one.mesh.faces
+        assert 0.03 <= one.extent <= 0.15
+        assert one.extent / 2 < one.mesh.diameter <= one.extent + 1e-9
+        _, same = np.unique(points.round(9), axis=0, return_inverse=True)
+        edges = np.concatenate([same.ravel()[faces][:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))])
+        edges = edges[edges[:, 0] != edges[:, 1]]  # at the poles of a sphere
+        assert sorted(map(tuple, edges)) == sorted(map(tuple, edges[:, ::-1]))
+        corners = points[faces]
+        volume = np.einsum("ij,ij->", np.cross(corners[:, 0], corners[:, 1]), corners[:, 2])
+        assert volume > 0  # faces are counter-clockwise seen from outside
+    copied = [one for one in found if one.mesh.colours is not None]
+    assert 0.3 < len(copied) / len(found) < 0.7
+    assert copied[0].mesh.colours == pytest.approx(np.tile([0.1, 0.2, 0.9], (len(copied[0].mesh.points), 1)))
 
 
 def test_meshes_with_other_names_are_numbered(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ PATTERNED = 0.5  # probability of a pattern on an object whose colours are not k
 STAINED = 0.3  # the same, for an object whose colours are known
 GAIN = 0.15  # standard deviation of the brightness of an object
 TINT = 0.06  # standard deviation of the brightness of each channel
+COLLAGE, MAX_PIECES = 0.5, 8  # probability and number of pieces of another photograph in the background
 MAX_DAMAGED = 10  # photographs in a row
 SHADOW = 0.5  # greatest fraction of light that the shadow of objects takes from the background
 
@@ -58,9 +59,19 @@ def random_light(rng: np.random.Generator, up: np.ndarray) -> Light:
 
 
 def photo_background(rng: np.random.Generator, files: Sequence[Path], size: tuple[int, int]) -> np.ndarray:
-    """Cut a random rectangle out of a random photograph, float32 (H, W, 3) in [0, 1]."""
+    """Cut a random rectangle out of a random photograph, and paste pieces of another, float32 (H, W, 3) in [0, 1]."""
+    canvas = _cut(rng, _some_photograph(rng, files, max(size)), size)
+    if rng.random() < COLLAGE:
+        other = _some_photograph(rng, files, max(size))
+        for _ in range(rng.integers(1, MAX_PIECES + 1)):
+            inside = _random_outline(rng, size)
+            canvas[inside] = _cut(rng, other, size)[inside]
+    return canvas
+
+
+def _cut(rng: np.random.Generator, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """Cut a random rectangle out of an image, float32 (H, W, 3) in [0, 1]."""
     height, width = size
-    image = _some_photograph(rng, files, max(size))
     largest = min(image.width / width, image.height / height)
     scale = largest * rng.uniform(0.5, 1)
     w, h = width * scale, height * scale
@@ -68,7 +79,7 @@ def photo_background(rng: np.random.Generator, files: Sequence[Path], size: tupl
     cut = image.resize((width, height), Image.Resampling.BILINEAR, box=(left, top, left + w, top + h))
     if rng.random() < 0.5:
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.asarray(cut, np.float32) / 255
+    return np.array(cut, np.float32) / 255
 
 
 def _some_photograph(rng: np.random.Generator, files: Sequence[Path], side: int) -> Image.Image:
@@ -94,17 +105,23 @@ def drawn_background(rng: np.random.Generator, size: tuple[int, int]) -> np.ndar
     places = np.stack((x, y), -1).reshape(-1, 2) / max(size)
     canvas = _patterned(rng, places, size)
     for _ in range(rng.integers(4, 22)):
-        mask = Image.new("L", (width, height))
-        draw = ImageDraw.Draw(mask)
-        cx, cy, reach = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0.03, 0.3) * width
-        if rng.random() < 0.3:
-            draw.ellipse((cx - reach, cy - reach * 0.7, cx + reach, cy + reach * 0.7), fill=255)
-        else:
-            angles = np.sort(rng.uniform(0, math.tau, rng.integers(3, 7)))
-            draw.polygon([(cx + reach * math.cos(a), cy + reach * math.sin(a)) for a in angles], fill=255)
-        inside = np.asarray(mask) > 0
+        inside = _random_outline(rng, size)
         canvas[inside] = _patterned(rng, places[inside.ravel()])
     return canvas.astype(np.float32)
+
+
+def _random_outline(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Draw the pixels of an ellipse or a polygon, bool (H, W)."""
+    height, width = size
+    mask = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(mask)
+    cx, cy, reach = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0.03, 0.3) * width
+    if rng.random() < 0.3:
+        draw.ellipse((cx - reach, cy - reach * 0.7, cx + reach, cy + reach * 0.7), fill=255)
+    else:
+        angles = np.sort(rng.uniform(0, math.tau, rng.integers(3, 7)))
+        draw.polygon([(cx + reach * math.cos(a), cy + reach * math.sin(a)) for a in angles], fill=255)
+    return np.asarray(mask) > 0
 
 
 def _patterned(rng: np.random.Generator, places: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:

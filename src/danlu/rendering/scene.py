@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from danlu.pose.meshes import Mesh
-from danlu.pose.solids import cube, cylinder, l_prism
 from danlu.rendering.arrangement import Placed, Stage, arrange, chosen_objects
+from danlu.rendering.distractors import distractors
 from danlu.rendering.looks import (
     as_photograph,
     drawn_background,
@@ -22,8 +21,6 @@ from danlu.rendering.looks import (
 )
 from danlu.rendering.views import FINE, Light, Shape, View, draw_view
 
-MAX_DISTRACTORS = 4  # solids without a pose to learn, which hide objects and are hidden by them
-DISTRACTOR_SIZES = (0.4, 1.3)  # of the typical object's diameter
 MIN_PIXELS = 12  # visible; objects with less are no objects of the image
 
 
@@ -56,7 +53,7 @@ def render_image(
     """Render one image. backgrounds: photographs; without any, backgrounds are drawn."""
     present = chosen_objects(rng, len(shapes))
     typical = float(np.median([shape.extent for shape in shapes]))
-    cast = [shapes[k] for k in present] + _distractors(rng, typical)
+    cast = [shapes[k] for k in present] + distractors(rng, shapes, typical)
     placed, up = arrange(rng, cast, stage)
     light = random_light(rng, up)
     views = [(one, _view(rng, cast[one.number], one, stage, light)) for one in placed]
@@ -79,18 +76,6 @@ def render_image(
                 RenderedObject(number, one.rotation, one.translation, view.bounds, mask, max(view.area, seen), seen)
             )
     return RenderedImage(as_photograph(rng, canvas), objects)
-
-
-def _distractors(rng: np.random.Generator, typical: float) -> list[Shape]:
-    """Solids of other proportions. typical: diameter of an object in metres."""
-    found = []
-    for _ in range(rng.integers(0, MAX_DISTRACTORS + 1)):
-        mesh = (l_prism, cube, cylinder)[rng.integers(3)]().mesh
-        points = mesh.points * rng.uniform(0.5, 1.5, 3)
-        extent = typical * rng.uniform(*DISTRACTOR_SIZES)
-        points *= extent / np.linalg.norm(np.ptp(points, axis=0))
-        found.append(Shape(Mesh(points, mesh.faces, None, mesh.closed), float(extent)))
-    return found
 
 
 def _view(rng: np.random.Generator, shape: Shape, one: Placed, stage: Stage, light: Light) -> View | None:
