@@ -156,6 +156,17 @@ def test_named_colours_are_written_with_the_meshes(source: Path, tmp_path: Path)
     assert not np.allclose(own.colours, own.colours[:1])
 
 
+def test_meshes_with_colours_are_preferred_to_those_of_the_evaluation(source: Path, tmp_path: Path) -> None:
+    for name in ("models", "models_eval"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "models_info.json").write_text("{}")
+    (tmp_path / "set" / "camera.json").write_text(json.dumps(CAMERA))
+    for name, k in (("models", 1), ("models_eval", 2)):
+        mesh = (source / "models" / f"obj_{k:06d}.ply").read_bytes()
+        (tmp_path / "set" / name / "obj_000001.ply").write_bytes(mesh)
+    assert render(tmp_path / "set", out=tmp_path / "out", images=1).coloured == ["obj_000001"]
+
+
 def test_on_a_table_the_z_axes_of_standing_objects_agree(source: Path, tmp_path: Path) -> None:
     render(source, out=tmp_path / "out", images=12, poses="table", depth="0.3,0.8")
     agree, from_above = 0, []

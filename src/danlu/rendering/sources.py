@@ -21,6 +21,7 @@ from danlu.pose.meshes import Mesh, read_mesh
 from danlu.refuse import NOTHING, Refusal, refusal
 
 MESH_SUFFIXES = (".ply", ".obj")
+COLOURED_FIRST = ("models", "models_fine", "models_reconst", "models_eval", "models_cad")  # models_eval have no colours
 NUMBERED = re.compile(r"obj_(\d+)")
 WIDTH_SHARES = (0.1, 0.4)  # of the width of the image, by a typical object, where nothing tells its distance
 COMMON = (1, 99)  # percentiles of the distances in training images that are rendered
@@ -38,7 +39,7 @@ def read_meshes(path: Path) -> Meshes:
     """Read the meshes of a folder, of one of its model folders, or beside it. Raises Refusal if there is none."""
     if not path.is_dir():
         raise refusal("DATA", message("rendering.wanted.folder", "a folder with meshes"), str(path))
-    folder = model_folder(path) or _with_meshes(path)
+    folder = model_folder(path, COLOURED_FIRST) or _with_meshes(path)
     files = _mesh_files(folder)
     table = read_json(folder / "models_info.json") if (folder / "models_info.json").is_file() else {}
     numbered = {int(found[1]): file for file in files if (found := NUMBERED.fullmatch(file.stem))}

@@ -176,10 +176,10 @@ def _add_details(one: PosedObject, details: Any) -> None:
         one.fraction = float(details["visib_fract"]) if "visib_fract" in details else None
 
 
-def model_folder(root: Path) -> Path | None:
-    """Folder of the meshes: below the data folder, or beside one of the folders above a scene."""
+def model_folder(root: Path, names: Sequence[str] = MODEL_FOLDERS) -> Path | None:
+    """Folder of the meshes: below the data folder, or beside one of the folders above a scene. names: by preference."""
     for place in (root, *list(root.resolve().parents)[:3]):
-        for name in MODEL_FOLDERS:
+        for name in names:
             if (place / name / "models_info.json").exists():
                 return place / name
     return None
