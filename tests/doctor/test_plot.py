@@ -34,6 +34,13 @@ def test_an_axis_holds_its_values_and_begins_at_zero() -> None:
     assert Axis.over([math.nan, math.inf]).at(0.5) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("values", [[-1e22, -1e22], [1e-3, -1.7e308, 1.7e308], [-3.5e21, 45.0]])
+def test_huge_values_have_ticks(values: list[float]) -> None:
+    axis = Axis.over(values)
+    assert len(axis.ticks(4)) >= 2
+    assert all(math.isfinite(axis.at(tick)) for tick in axis.ticks(4))
+
+
 def test_thinning_keeps_every_spike_and_every_gap() -> None:
     points = [(float(i), 1.0) for i in range(10_000)]
     points[7001] = (7001.0, 50.0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 Point = tuple[float, float]
+LARGEST = 1e300  # absolute value on an axis, so that differences of two are finite
 MAX_POINTS = 240  # of a curve, each the minimum or maximum of its interval
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -23,14 +24,15 @@ class Axis:
     @classmethod
     def over(cls, values: Sequence[float], log: bool = False, zero: bool = False, pad: float = 0.06) -> Axis:
         """Fit an axis to the values with a margin. zero: start at zero where no value is negative."""
-        finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
+        finite = [min(max(v, -LARGEST), LARGEST) for v in values if math.isfinite(v)] or [0.0, 1.0]
         if log:
             finite = [math.log10(max(v, 1e-300)) for v in finite]
         low, high = min(finite), max(finite)
         if zero and low > 0:
             low = 0.0
         if high - low < 1e-12 * max(1.0, abs(high)):
-            low, high = (low - 0.5, high + 0.5) if log or low else (0.0, 1.0)
+            half = max(0.5, 1e-6 * abs(low))  # less would be lost in rounding where values are large
+            low, high = (low - half, high + half) if log or low else (0.0, 1.0)
         room = pad * (high - low)
         return cls(low if zero and low == 0 else low - room, high + room, log)
 

@@ -58,12 +58,15 @@ def _is_sum_of(node: Any, of: Any) -> bool:
     return node.name().startswith("SumBackward") and node.next_functions[0][0] is of
 
 
-def behind(node: Any, *, norms: bool = False, max_pooling: bool = False, limit: int = 24) -> Iterator[Any]:
+def behind(
+    node: Any, *, norms: bool = False, max_pooling: bool = False, constant_products: bool = False, limit: int = 24
+) -> Iterator[Any]:
     """Iterate over `node` and its predecessors up to and including the first operation that is not a rearrangement.
 
     Args:
         norms: continue past batch norms.
         max_pooling: continue past max pooling.
+        constant_products: continue past products with a matrix that is not learned.
         limit: max number of nodes.
     """
     for _ in range(limit):
@@ -72,9 +75,21 @@ def behind(node: Any, *, norms: bool = False, max_pooling: bool = False, limit: 
         yield node
         name = node.name()
         passable = name in REARRANGING or name in SELECTING or name in POOLING or name in SCALING
-        if not (passable or (norms and name in BATCH_NORM) or (max_pooling and name in MAX_POOLING)):
+        passable = passable or (norms and name in BATCH_NORM) or (max_pooling and name in MAX_POOLING)
+        if not passable and not (constant_products and is_constant_product(node)):
             return
         node = _previous(node)
+
+
+def is_constant_product(node: Any) -> bool:
+    """Return whether a tensor is multiplied by a matrix that is not learned, as the adjacency matrix of a graph."""
+    sources = [source for source, _ in node.next_functions if source is not None]
+    if node.name() not in PRODUCTS or len(node.next_functions) != 2 or len(sources) != 1:
+        return False
+    source = sources[0]
+    while source is not None and source.name() in REARRANGING:
+        source = _previous(source)
+    return source is not None and "AccumulateGrad" not in source.name()
 
 
 def consumers(starts: Iterable[Any]) -> dict[Any, int]:

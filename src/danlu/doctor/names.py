@@ -92,6 +92,7 @@ NAMES: dict[str, Name] = {
     "optimizer.early_schedule": Name(
         "event", "group", "", "a torch scheduler changed the learning rate before the first step: its value before that"
     ),
+    "optimizer.alternates": Name("once", "", "0/1", "1: a step of an optimiser whose parameters a later one holds too"),
     "optimizer.replaced": Name(
         "event", "", "tensors", "a new optimiser stepped that holds this many tensors of an earlier one"
     ),
@@ -460,6 +461,7 @@ NAMES: dict[str, Name] = {
         "step", "", "0/1", "a column of the inputs equals the real-valued target in every sample of the batch"
     ),
     "loader.samples": Name("once", "", "samples", "size of the data set of the training DataLoader"),
+    "loader.replacement": Name("once", "", "0/1", "1: the training DataLoader samples with replacement"),
     "input.hashed": Name("epoch", "phase", "samples", "distinct samples seen so far, by a hash of their values"),
     "input.before_repeat": Name("epoch", "", "samples", "training samples read before the first one that came again"),
     "input.repeated": Name(

@@ -6,8 +6,8 @@ gradients stays open until its backward pass, or until a later pass has had one.
 epoch ends when training resumes after validation, or at a call of `doctor.epoch()`.
 
 Not all passes without gradients are for validation: an acting agent or a teacher that labels the next batch runs one
-every few steps. No loss is computed from these auxiliary passes; they do not end an epoch and are not reported to the
-instruments.
+every few steps, of its own or of the model that it teaches. No loss is computed from these auxiliary passes; they do
+not end an epoch and are not reported to the instruments.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class TrainingEvents:
         self._loss_without_grad = False  # a loss was computed from a pass without gradients
         self._last_no_grad_step = 0  # number of steps at the last pass without gradients
         self._auxiliary = False  # that pass was auxiliary
+        self._steps_of_others = 0  # steps of other models since that pass
         self._end_training_sent = False
         self._step_ended: tuple[float, float] | None = None  # time, and time used by the doctor until then
         self._observed_in_block = 0  # consecutive steps
@@ -98,9 +99,24 @@ class TrainingEvents:
     def _is_auxiliary(self) -> bool:
         """Return whether the pass without gradients that starts now is auxiliary (see the module docstring)."""
         done = self.watched.steps_done
+        others, self._steps_of_others = self._steps_of_others, 0
         if done > self._last_no_grad_step:  # the first after a step
             self._auxiliary, self._last_no_grad_step = done - self._last_no_grad_step < MIN_VALIDATION_GAP, done
+        elif 0 < others < MIN_VALIDATION_GAP and not self._loss_without_grad:  # a teacher; so was the pass before
+            for call in self._open:
+                call.auxiliary |= not call.grad
+            return True
         return self._auxiliary and not self._loss_without_grad and self.epochs_by != "epoch()"
+
+    def other_stepped(self) -> None:
+        """Called after each step of an optimizer of another model of the program."""
+        self._steps_of_others += 1
+
+    def drop_single_evaluation(self) -> None:
+        """Count the only pass without gradients as auxiliary if it is one batch: a teacher has begun its work."""
+        call, batch = self.current, self.watched.ledger.last("batch.size", default=0)
+        if call is not None and not call.grad and call.loss is None and not self.forwards["val"] and call.size <= batch:
+            call.auxiliary = True
 
     def _skip_pass(self) -> bool:
         """Return whether to skip this pass to stay within the time budget.

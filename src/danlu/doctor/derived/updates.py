@@ -8,6 +8,8 @@ from statistics import median
 from danlu.doctor.derived.progress import steps_taken
 from danlu.doctor.ledger import Ledger
 
+# Optimisers that add the decay to the gradient and then rescale both together.
+ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
 HEAVY_MOMENTUM = 0.985  # gradients of more than 60 steps add up
 
 
@@ -25,6 +27,12 @@ def updates_oscillate(ledger: Ledger) -> bool:
 def has_line_search(ledger: Ledger) -> bool:
     """Return whether the optimiser chooses its step length by itself (LBFGS)."""
     return "LBFGS" in ledger.facts("optimizer.kind").values()
+
+
+def are_adaptive(ledger: Ledger) -> bool:
+    """Return whether all optimisers divide each gradient by its usual size, so that its scale has no effect."""
+    kinds = ledger.facts("optimizer.kind").values()
+    return bool(kinds) and all(kind in (*ADAPTIVE, "AdamW") for kind in kinds)
 
 
 def initial_gains(ledger: Ledger) -> list[float]:

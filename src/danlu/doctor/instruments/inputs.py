@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.budget import is_scheduled
+from danlu.doctor.graph import SELECTING, behind
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.evaluated import WHOLE_EPOCH_FRACTION, Batch, held_out
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
@@ -36,6 +37,7 @@ class Inputs(Instrument):
         "_epoch_seen",
         "_conflicts",
         "_evaluated",
+        "_evaluated_later",
         "_passes",
         "_sizes",
         "_largest",
@@ -49,6 +51,7 @@ class Inputs(Instrument):
         self._epoch: dict[str, list[int]] = {"train": [0, 0], "val": [0, 0]}  # samples, repeats
         self._epoch_seen: dict[str, dict[float, tuple[int, int]]] = {"train": {}, "val": {}}  # hash -> step, pass
         self._evaluated: dict[int, set[float]] = {}  # position of a pass in an evaluation -> hashes, over all epochs
+        self._evaluated_later: set[float] = set()  # hashes of samples that were evaluated after training had used them
         self._passes = [0, 0]  # training and evaluation passes of this epoch
         self._sizes, self._largest = [0, 0], [0, 0]  # training and evaluated samples: of this epoch, of the largest
         self._conflicts: set[float] = set()
@@ -77,9 +80,12 @@ class Inputs(Instrument):
             is_integer = not targets.is_floating_point()
             if is_integer and targets.shape[0] == call.notes["inputs"][0]:
                 call.notes["labels"] = targets.detach()
+        if "inputs" in call.notes and call.grad and isinstance(outputs, Tensor):
+            call.notes["selected"] = is_selection(outputs, call.notes["inputs"][0])
 
     def settled(self, watched: WatchedModel, call: Pass) -> None:
         noted, labels = call.notes.pop("inputs", None), call.notes.pop("labels", None)
+        selected = call.notes.pop("selected", False)
         if call.kind is not None:
             self._sizes[call.kind == "val"] += call.size
             self._passes[call.kind == "val"] += 1
@@ -88,7 +94,10 @@ class Inputs(Instrument):
         samples, values = noted
         joined = values if labels is None else torch.cat([values, labels.to(values.dtype)])
         phase, at, place = call.kind, (call.step, call.number), self._passes[1]
-        watched.deferred.add(joined, lambda numbers: self._read(phase, at, place, samples, numbers, labels is not None))
+        labelled = labels is not None
+        watched.deferred.add(
+            joined, lambda numbers: self._read(phase, at, place, samples, numbers, labelled, whole=not selected)
+        )
 
     def end_epoch(self, watched: WatchedModel) -> None:
         for phase in ("train", "val"):
@@ -123,7 +132,7 @@ class Inputs(Instrument):
             self._seen[phase] = dict(zip(hashes.tolist(), map(int, labels.tolist())))
 
     def finish(self, watched: WatchedModel) -> None:
-        self._seen, self._evaluated = {"train": {}, "val": {}}, {}
+        self._seen, self._evaluated, self._evaluated_later = {"train": {}, "val": {}}, {}, set()
 
     def _measure(self, first: Tensor) -> Tensor:
         """[min, max, blank, nonfinite, features] + means + stds + one hash per sample, in double precision."""
@@ -159,21 +168,33 @@ class Inputs(Instrument):
         return (mantissas * HASH_STEPS).round() * exponents.to(kind).exp2()
 
     def _read(
-        self, phase: str, at: tuple[int, int], place: int, samples: int, numbers: list[float], labelled: bool
+        self,
+        phase: str,
+        at: tuple[int, int],
+        place: int,
+        samples: int,
+        numbers: list[float],
+        labelled: bool,
+        *,
+        whole: bool,
     ) -> None:
         """Read a batch.
 
         Args:
             at: step and pass; the same sample twice within a step (LBFGS, pairs) is not a repeat.
             place: number of the pass in the evaluation of its epoch.
+            whole: the loss was computed from all samples; else it is not known which of them were trained on.
         """
         features = int(numbers[0])
         self._moments[phase].append((samples, numbers[1 : 5 + 2 * features]))
+        if phase == "train" and not whole:
+            return
         rest = numbers[5 + 2 * features :]
         hashes, labels = rest[:samples], rest[samples:] if labelled else [float(UNLABELLED)] * samples
         seen, epoch = self._seen[phase], self._epoch_seen[phase]
         if phase == "val" and len(seen) < MAX_HASHES:
             self._evaluated.setdefault(place, set()).update(hashes)
+            self._evaluated_later.update(self._seen["train"].keys() & set(hashes))
         for sample, label in zip(hashes, labels):
             step, number = epoch.get(sample, (-1, -1))
             again = step not in (-1, at[0]) or number == at[1]
@@ -202,7 +223,7 @@ class Inputs(Instrument):
             watched.write("input.held_out_passes", [first, last], "", watched.epoch)
         kept = [places[index] for index in chosen]
         held: set[float] = set().union(*(self._evaluated[place] for place in kept))
-        leaked = len(held & trained.keys())
+        leaked = len(held & self._evaluated_later)  # an agent trains on what it has met without gradients before
         watched.write("input.held_out", len(held), "", watched.epoch)
         only_trained = not held and evaluated * WHOLE_EPOCH_FRACTION <= count
         watched.write("input.only_trained", int(only_trained), "", watched.epoch)
@@ -231,6 +252,12 @@ class Inputs(Instrument):
             ("input.feature_stds", stds),
         ):
             watched.write(name, value, phase, watched.epoch)
+
+
+def is_selection(outputs: Tensor, samples: int) -> bool:
+    """Return whether outputs given to a loss are those of some samples, as of the labelled nodes of a graph."""
+    fewer = outputs.dim() > 0 and outputs.shape[0] < samples
+    return fewer and any(node.name() in (*SELECTING, "SliceBackward0") for node in behind(outputs.grad_fn))
 
 
 def stride(samples: int, values: int) -> int:

@@ -21,6 +21,7 @@ class Optimizers(Instrument):
 
     def start(self, watched: WatchedModel) -> None:
         self._held: dict[str, set[int]] = {}
+        self._replaced: dict[str, bool] = {}  # optimizers half of whose parameters a later one holds as well
         self._settings: dict[tuple[str, str], float] = {}
         self._had_state: set[str] = set()
         self._written_held = 0
@@ -37,6 +38,8 @@ class Optimizers(Instrument):
         label = watched.label(optimizer)
         if label not in self._held:
             self._register(watched, optimizer, label)
+        elif self._replaced.get(label) and watched.ledger.last("optimizer.alternates") is None:
+            watched.write("optimizer.alternates", 1, "")
         for index, group in enumerate(optimizer.param_groups):
             where = f"{label}.group{index}"
             self._note(watched, "optimizer.lr", where, group.get("lr"))
@@ -83,7 +86,9 @@ class Optimizers(Instrument):
 
     def _register(self, watched: WatchedModel, optimizer: torch.optim.Optimizer, label: str) -> None:
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        shared = max((len(held & other) for other in self._held.values()), default=0)
+        common = {other: len(held & theirs) for other, theirs in self._held.items()}
+        shared = max(common.values(), default=0)
+        self._replaced |= {other: True for other, count in common.items() if count and count >= len(held) / 2}
         if shared and shared >= len(held) / 2 and watched.steps_done:
             watched.write("optimizer.replaced", shared)
         self._held[label] = held

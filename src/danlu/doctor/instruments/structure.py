@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.budget import FREE_STEPS
-from danlu.doctor.graph import BATCH_NORM, LINEAR, REARRANGING, behind, consumers, last_activation
+from danlu.doctor.graph import BATCH_NORM, LINEAR, REARRANGING, behind, consumers, is_constant_product, last_activation
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.initial_weights import is_initial
 from danlu.doctor.watched_model import Pass, WatchedModel
@@ -230,7 +230,7 @@ class Structure(Instrument):
 
     def _write_linear_input(self, watched: WatchedModel, call: _Call, producers: dict[int, _Call]) -> None:
         via_norm = False
-        for node in behind(call.source, norms=True):
+        for node in behind(call.source, norms=True, constant_products=True):
             if self._shared.get(node, 0) > 1:  # it has other consumers: the two layers are not one linear map
                 break
             maker = producers.get(id(node))
@@ -239,7 +239,7 @@ class Structure(Instrument):
                 watched.write("layer.linear_after", maker.name, call.name)
                 watched.write("layer.linear_via_norm", int(via_norm), call.name)
                 return
-            if node.name() in LINEAR:
+            if node.name() in LINEAR and not is_constant_product(node):
                 watched.write("layer.linear_after", "(functional)", call.name)
                 return
         found = last_activation(call.source)

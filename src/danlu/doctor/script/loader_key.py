@@ -10,7 +10,7 @@ from typing import Any
 class LoaderKey:
     """Identity of a data loader that does not keep it alive.
 
-    kind: its class. batches, samples: of an epoch, 0 for an iterable data set.
+    kind: its class. batches, samples: of an epoch, 0 for an iterable data set. repeats: it samples with replacement.
     """
 
     def __init__(self, loader: Any) -> None:
@@ -18,6 +18,8 @@ class LoaderKey:
         self.kind, self.batches = type(loader).__name__, _length(loader)
         dataset = getattr(loader, "dataset", None)
         self.samples = _length(dataset)
+        sampler = getattr(loader, "sampler", None)
+        self.repeats = getattr(sampler, "replacement", False) is True
         self._data = (self.kind, type(dataset).__name__, self.samples, getattr(loader, "batch_size", None))
 
     def is_same(self, other: LoaderKey) -> bool:

@@ -121,6 +121,9 @@ class Search:
         trainings = [one for one in self.trainings if one.doctor and optimizer in one.doctor._watched.optimizers]
         if not trainings and optimizer in self._optimizers:
             self._optimizer_without_model(optimizer)
+        for one in self.trainings:
+            if one.doctor and one not in trainings:
+                one.doctor._events.other_stepped()
         for key in self._since_step:
             self._votes[key] |= {id(one) for one in trainings}
         self._stepped = True
@@ -152,6 +155,7 @@ class Search:
         for training in self.trainings:
             doctor = training.doctor
             if doctor is not None and training.optimizer_kinds and not list(doctor._watched.optimizers):
+                doctor._events.drop_single_evaluation()
                 training.close()
 
     # Models.

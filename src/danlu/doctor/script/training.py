@@ -150,6 +150,8 @@ class Training:
             self.doctor._events.epochs_by = "epoch()"
             if latest.samples:
                 self.ledger.put("loader.samples", latest.samples, "", 0)
+            if latest.repeats:
+                self.ledger.put("loader.replacement", 1, "", 0)
         self._passes_at_start = self._passes
         if self._loader is None or not self._loader.is_same(loader):
             return False

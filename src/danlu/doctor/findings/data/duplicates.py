@@ -86,7 +86,9 @@ def _is_second_pass(ledger: Ledger) -> bool:
 
 
 def is_drawn_with_replacement(ledger: Ledger) -> bool:
-    """Return whether later epochs hold samples that the first one did not hold, which was checked completely."""
+    """Return whether the sampler says so, or later epochs hold samples that the first, checked completely, did not."""
+    if ledger.last("loader.replacement"):
+        return True
     seen = ledger.values("input.hashed", "train")
     checked, samples = (ledger.first(f"{name}.samples", "train", 0) for name in ("input", "epoch"))
     return len(seen) > 1 and checked >= COMPLETE * samples and seen[-1] > NEW * seen[0]

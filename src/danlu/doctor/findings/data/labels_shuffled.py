@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from danlu.doctor.derived.labels import (
@@ -30,6 +31,7 @@ MAX_EXPLAINED = 0.03  # of the variance of the training targets, without validat
 MIN_RECALL_GAIN = 0.15  # of the mean recall of the classes over that of outputs independent of the inputs
 MIN_SAMPLES = 20  # validation samples; fewer may all be of one class, or wrong by chance
 HASTY_UPDATE = 0.1  # of the weights, by each of the first steps: such steps need not generalise
+IMPROVING_EPOCHS, MIN_FALL = 4, 0.003  # epochs, each of which lowers the validation loss by a fraction
 MEMORISED = 0.5  # of the loss at chance level, which steps of a usual length explain of shuffled labels
 MIN_STEPS_VALIDATED = 60  # training steps, where validation accuracies are known
 
@@ -64,7 +66,13 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
             hasty = first_update(ledger) > HASTY_UPDATE and (skills(ledger, "train") or [0.0])[-1] < MEMORISED
             severity, confidence = ("warning", 0.6) if hasty else ("error", 0.85)
             yield Finding("data.labels_shuffled", severity, confidence, "", facts)
-        elif unrelated and best < chance + 0.06 and len(losses) >= 5 and steps_taken(ledger) >= MIN_STEPS_VALIDATED:
+        elif (
+            unrelated
+            and best < chance + 0.06
+            and len(losses) >= 5
+            and steps_taken(ledger) >= MIN_STEPS_VALIDATED
+            and not _improves(held_losses)
+        ):
             yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
         return
     skill = final_skill(ledger)
@@ -105,6 +113,13 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
     elif unrelated and len(losses) >= 5:
         yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
+
+
+def _improves(losses: list[float]) -> bool:
+    """Return whether the validation loss fell until the end: it is not known yet where it will end."""
+    return len(losses) > IMPROVING_EPOCHS and all(
+        after < before * (1 - MIN_FALL) for before, after in pairwise(losses[-IMPROVING_EPOCHS - 1 :])
+    )
 
 
 def _min_steps(ledger: Ledger) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from danlu.doctor.derived.inputs import input_shift, input_shift_text
 from danlu.doctor.derived.labels import labels_seen, mean_rows
+from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.counts import input_ranges
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.data.not_shuffled import not_shuffled
@@ -16,6 +18,8 @@ from danlu.doctor.phrase import message
 from danlu.doctor.places import INPUTS, LABELS, class_label
 
 MIN_TARGET_SHIFT = 8.0  # standard deviations of the training targets between the means
+GOOD_SKILL = 0.75  # on validation; well predicted although its inputs have moved
+MAX_HARMLESS_SHIFT, MAX_HARMLESS_SCALE = 1.0, 0.35  # of the means, in standard deviations, and of the log of these
 MIN_EXPECTED_LABELS = 10  # of a class; with fewer it may be missing by chance
 
 
@@ -23,7 +27,8 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
     """Validation inputs or labels whose distribution differs from training."""
     apart = input_shift(ledger)
     if apart and apart[0] == "val":
-        yield Finding("data.split_shift", "error", 0.9, INPUTS, {"problem": input_shift_text(apart[1])} | apart[1])
+        severity = "note" if _is_harmless(ledger, apart[1]) else "error"
+        yield Finding("data.split_shift", severity, 0.9, INPUTS, {"problem": input_shift_text(apart[1])} | apart[1])
         return
     moved = target_shift(ledger)
     if moved:
@@ -42,6 +47,14 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
             )
             facts = {"problem": problem, "apart": distance, "classes": missing[:8]}
             yield Finding("data.split_shift", "error", 0.85, LABELS, facts)
+
+
+def _is_harmless(ledger: Ledger, facts: Mapping[str, float]) -> bool:
+    """Return whether inputs moved by little, as the later values of a series with a trend, and are predicted well."""
+    moved = abs(facts["val_mean"] - facts["train_mean"]) / facts["train_std"]
+    scaled = abs(math.log(facts["val_std"] / facts["train_std"]))
+    well = ledger.has("loss.mean", "val") and (final_skill(ledger) or 0.0) >= GOOD_SKILL
+    return well and moved < MAX_HARMLESS_SHIFT and scaled < MAX_HARMLESS_SCALE
 
 
 def target_shift(ledger: Ledger) -> dict[str, Any] | None:
@@ -75,7 +88,10 @@ def _is_sorted_by_class(ledger: Ledger) -> bool:
 SPEC = FindingSpec(
     code="data.split_shift",
     order=70,
-    severities=("error",),
+    severities=(
+        "error",
+        "note",
+    ),
     rule=split_shift,
     words=Words(
         title="Validation {where} differ from training",

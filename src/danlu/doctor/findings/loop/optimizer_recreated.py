@@ -21,6 +21,8 @@ NO_STATE = message(
 def optimizer_recreated(ledger: Ledger) -> Iterable[Finding]:
     """A new optimiser for the same parameters: momentum and the averages of Adam start at zero again."""
     steps, _ = ledger.series("optimizer.replaced")
+    if ledger.last("optimizer.alternates"):
+        steps = []  # both are used on, as for two losses of one model
     lost = [
         s for label in ledger.wheres("optimizer.state_lost") for s in ledger.series("optimizer.state_lost", label)[0]
     ]

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from statistics import median
 
 from danlu.doctor.derived.progress import finite_median
-from danlu.doctor.derived.updates import clip_ratios
+from danlu.doctor.derived.updates import are_adaptive, clip_ratios
 from danlu.doctor.drawings.over_time import pair
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+
+MIN_ADAPTIVE_LIMIT = 1e-3  # norm below which the eps of Adam shortens the steps
 
 
 def clipping_always(ledger: Ledger) -> Iterable[Finding]:
@@ -24,6 +26,8 @@ def clipping_always(ledger: Ledger) -> Iterable[Finding]:
     raw = finite_median([r for r in ledger.values("gradient.raw_norm") if r < 1e20])
     facts = {"clipped": clipped, "share": median(shares), "limit": limit, "raw": raw, "threshold": 0.9}
     facts["above"] = 2 * (raw or 1.0)
+    if are_adaptive(ledger) and (limit or 0.0) > MIN_ADAPTIVE_LIMIT:
+        return  # the length of the steps does not depend on that of the gradients
     if clipped >= 0.9 and median(shares) < 0.5:
         yield Finding("optim.clipping_always", "warning", 0.9, "", facts)
     elif clipped >= 0.7 and median(shares) < 0.7:

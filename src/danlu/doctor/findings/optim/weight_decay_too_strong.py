@@ -8,6 +8,7 @@ from typing import Any
 
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.progress import finite_median
+from danlu.doctor.derived.updates import ADAPTIVE
 from danlu.doctor.drawings.over_time import series
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -15,9 +16,6 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import group_place
 from danlu.message import Message
-
-# Optimisers that add the decay to the gradient and then rescale both together.
-ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
 
 # Where an adaptive optimiser rescales the sum of gradient and decay, and the loss stays high:
 GOOD_SKILL = 0.8  # fraction of the loss at chance level explained; above it the decay does little harm

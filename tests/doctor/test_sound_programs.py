@@ -1,0 +1,218 @@
+"""Sound programs of other kinds: teachers, agents, graphs, samplers with replacement, series with a trend, hard data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_handwriting import found_in, ledger_of
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
+
+from danlu.doctor.findings.data.duplicates import duplicates
+from danlu.doctor.findings.data.labels_shuffled import labels_shuffled
+from danlu.doctor.findings.data.split_shift import split_shift
+from danlu.doctor.findings.optim.clipping_always import clipping_always
+from danlu.doctor.graph import behind, is_constant_product
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.script.loader_key import LoaderKey
+
+
+def net(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, outputs))
+
+
+def data(n: int = 320) -> tuple[Tensor, Tensor]:
+    x = torch.randn(n, 8)
+    return x, x[:, :3].argmax(1)
+
+
+# Passes without gradients over samples that are or will be trained on.
+
+
+def distillation(extra: int = 0) -> None:
+    """A teacher is trained, then labels the batches of a student. extra: trained samples that are validated on as well."""
+    x, y = data()
+    for model, teacher in ((net(8, 3), None), (net(8, 3), "first")):
+        if teacher is None:
+            first = model
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        for _ in range(4):
+            model.train()
+            for i in torch.randperm(256).split(32):
+                if teacher is None:
+                    loss = F.cross_entropy(model(x[i]), y[i])
+                else:
+                    with torch.no_grad():
+                        taught = first(x[i]).softmax(1)
+                    loss = F.kl_div(model(x[i]).log_softmax(1), taught, reduction="batchmean")
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                F.cross_entropy(model(x[256 - extra :]), y[256 - extra :])
+
+
+def test_the_batches_that_a_teacher_labels_are_no_validation() -> None:
+    assert "data.leak" not in found_in(distillation)
+    assert "data.leak" in found_in(lambda: distillation(extra=32))
+
+
+def rollouts(evaluated_again: bool) -> None:
+    """Each update collects states without gradients, then trains on them. evaluated_again: afterwards without gradients."""
+    model = net(4, 2)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for _ in range(6):
+        states = torch.randn(10, 32, 4)
+        with torch.no_grad():
+            for state in states:
+                model(state)
+        for _ in range(2):
+            for i in torch.randperm(320).split(32):
+                batch = states.flatten(0, 1)[i]
+                optimizer.zero_grad()
+                F.mse_loss(model(batch), batch[:, :2]).backward()
+                optimizer.step()
+        if evaluated_again:
+            with torch.no_grad():
+                F.mse_loss(model(states[0]), states[0, :, :2])
+
+
+def test_an_agent_trains_on_states_that_it_met_before() -> None:
+    assert not found_in(lambda: rollouts(evaluated_again=False))
+
+
+# Graphs.
+
+
+def graph_network(labelled: int, activation: Callable[[Tensor], Tensor]) -> None:
+    x, y = data(120)
+    adjacency = (torch.rand(120, 120) < 0.05).float() + torch.eye(120)
+    adjacency /= adjacency.sum(1, keepdim=True)
+
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(8, 16), nn.Linear(16, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(adjacency @ activation(self.first(adjacency @ x)))
+
+    model = Graph()
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    for step in range(60):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x)[:labelled], y[:labelled]).backward()
+        optimizer.step()
+        if step % 10 == 9:
+            with torch.no_grad():
+                F.cross_entropy(model(x)[labelled:] if labelled < 120 else model(x), y[labelled % 120 :])
+
+
+def test_a_graph_is_evaluated_at_its_other_nodes() -> None:
+    assert not found_in(lambda: graph_network(60, F.relu))
+
+
+def test_only_layers_without_an_activation_between_them_are_linear_past_a_graph() -> None:
+    assert "model.no_nonlinearity" not in found_in(lambda: graph_network(60, F.relu))
+    assert "model.no_nonlinearity" in found_in(lambda: graph_network(60, lambda x: x))
+
+
+def test_a_product_with_a_matrix_that_is_not_learned() -> None:
+    layer, x, mix = nn.Linear(4, 4, bias=False), torch.randn(6, 4), torch.randn(6, 6)
+    assert not is_constant_product(layer(x).grad_fn)
+    assert not is_constant_product((x @ layer.weight).grad_fn)
+    mixed = mix @ layer(x).relu()
+    assert is_constant_product(mixed.grad_fn)
+    assert [one.name() for one in behind(mixed.grad_fn, constant_products=True)] == ["MmBackward0", "ReluBackward0"]
+    assert [one.name() for one in behind(mixed.grad_fn)] == ["MmBackward0"]
+
+
+# Loaders.
+
+
+def test_samples_drawn_with_replacement_are_no_copies() -> None:
+    dataset = TensorDataset(torch.zeros(64, 2))
+    drawn = DataLoader(dataset, 8, sampler=WeightedRandomSampler([1.0] * 64, 64))
+    assert LoaderKey(drawn).repeats
+    assert not LoaderKey(DataLoader(dataset, 8, shuffle=True)).repeats
+    repeated = [
+        ("input.repeated", 0.3, "train", 1),
+        ("input.hashed", 200, "train", 1),
+        ("run.epoch_by", "epoch()", "", 0),
+    ]
+    assert [one.severity for one in duplicates(ledger_of(*repeated))] == ["warning"]
+    assert not list(duplicates(ledger_of(*repeated, ("loader.replacement", 1, "", 0))))
+
+
+# Optimisers.
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_two_optimisers_that_take_turns_are_not_recreated(anew: bool) -> None:
+    def program() -> None:
+        x, y = data()
+        model = net(8, 3)
+        turns = [torch.optim.Adam(model.parameters(), 1e-2), torch.optim.Adam(model.parameters(), 1e-3)]
+        for step in range(40):
+            optimizer = torch.optim.Adam(model.parameters(), 1e-2) if anew and step % 10 == 0 else turns[step % 2]
+            turns = [optimizer, optimizer] if anew else turns
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+    assert ("loop.optimizer_recreated" in found_in(program)) is anew
+
+
+# Rules.
+
+
+def series_with_trend(moved: float, val_loss: float) -> Ledger:
+    ledger = ledger_of(("loss.chance", 1.0, "", 1), ("run.finished", 40, "", 40))
+    for name, train, val in (("mean", 0.0, moved), ("std", 1.0, 1.0), ("samples", 800, 200)):
+        ledger.add(f"input.{name}", train, "train", 1)
+        ledger.add(f"input.{name}", val, "val", 1)
+    for step in range(40):
+        ledger.add("loss.step", 0.1, "", step)
+    ledger.add("loss.mean", val_loss, "val", 1)
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("moved", "val_loss", "severity"), [(0.8, 0.15, "note"), (0.8, 0.7, "error"), (3.0, 0.15, "error")]
+)
+def test_inputs_that_moved_a_little_and_are_predicted_well_do_no_harm(
+    moved: float, val_loss: float, severity: str
+) -> None:
+    assert [one.severity for one in split_shift(series_with_trend(moved, val_loss))] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "found"),
+    [("SGD", 0.5, ["warning"]), ("Adam", 0.5, []), ("AdamW", 0.5, []), ("Adam", 1e-4, ["warning"])],
+)
+def test_clipping_does_not_shorten_the_steps_of_adam(kind: str, limit: float, found: list[str]) -> None:
+    ledger = ledger_of(("optimizer.kind", kind, "optimizer0", 0))
+    for step in range(9):
+        ledger.add("gradient.clip_ratio", 0.05, "", step)
+        ledger.add("gradient.norm", limit, "", step)
+        ledger.add("gradient.raw_norm", 20 * limit, "", step)
+    assert [one.severity for one in clipping_always(ledger)] == found
+
+
+@pytest.mark.parametrize(("fall", "found"), [(0.006, []), (0.0, ["data.labels_shuffled"])])
+def test_labels_are_not_judged_while_the_validation_loss_falls(fall: float, found: list[str]) -> None:
+    ledger = ledger_of(("run.finished", 150, "", 150))
+    for epoch in range(15):
+        for phase, loss in (("train", 0.72), ("val", 0.78)):
+            ledger.add("loss.mean", loss * (1 - fall) ** epoch, phase, epoch)
+            ledger.add("accuracy.mean", 0.5, phase, epoch)
+            ledger.add("class.actual", [0.5, 0.5], phase, epoch)
+    for step in range(150):
+        ledger.add("loss.step", 0.7, "", step)
+        ledger.add("label.kinship", 0.0, "", step)
+        ledger.add("label.kinship_chance", 0.05, "", step)
+    assert [one.code for one in labels_shuffled(ledger)] == found
