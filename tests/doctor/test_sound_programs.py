@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.labels_shuffled import labels_shuffled
 from danlu.doctor.findings.data.split_shift import split_shift
+from danlu.doctor.findings.loop.graph_kept import graph_kept
 from danlu.doctor.findings.optim.clipping_always import clipping_always
 from danlu.doctor.graph import behind, is_constant_product
 from danlu.doctor.ledger import Ledger
@@ -83,6 +84,45 @@ def rollouts(evaluated_again: bool) -> None:
 
 def test_an_agent_trains_on_states_that_it_met_before() -> None:
     assert not found_in(lambda: rollouts(evaluated_again=False))
+
+
+def trained_by_slices(evaluated: slice) -> None:
+    """Batches are slices, without a loader, so that no epoch is seen to end; some rows are evaluated at the end."""
+    x, y = data(300)
+    model = net(8, 3)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(10):
+        for start in range(0, 200, 10):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[start : start + 10]), y[start : start + 10]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        model(x[evaluated])
+
+
+def test_the_accuracy_on_the_training_set_is_no_leak() -> None:
+    assert "data.leak" not in found_in(lambda: trained_by_slices(slice(0, 200)))
+    assert "data.leak" in found_in(lambda: trained_by_slices(slice(160, 300)))
+
+
+def test_pseudo_labels_between_two_passes_of_a_step_are_no_validation() -> None:
+    def program() -> None:
+        x, y = data()
+        model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 3))
+        optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+        for _ in range(10):
+            model.train()
+            for i in torch.randperm(256).split(32):
+                known = torch.randint(64, (16,))
+                supervised = F.cross_entropy(model(x[known]), y[known])
+                with torch.no_grad():
+                    guessed = model(x[i]).argmax(1)
+                loss = supervised + 0.1 * F.cross_entropy(model(x[i] + 0.1 * torch.randn(len(i), 8)), guessed)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+    assert not found_in(program)
 
 
 # Graphs.
@@ -201,6 +241,14 @@ def test_clipping_does_not_shorten_the_steps_of_adam(kind: str, limit: float, fo
         ledger.add("gradient.norm", limit, "", step)
         ledger.add("gradient.raw_norm", 20 * limit, "", step)
     assert [one.severity for one in clipping_always(ledger)] == found
+
+
+@pytest.mark.parametrize(("passes", "severity"), [(4, "note"), (200, "warning")])
+def test_few_validation_passes_with_gradients_cost_little(passes: int, severity: str) -> None:
+    ledger = ledger_of(("loop.val_with_grad", 1.0, "", 1), ("run.backwards", 1000, "", 1))
+    ledger.add("run.forwards", passes, "val", 1)
+    ledger.add("run.forwards", 1000, "train", 1)
+    assert [one.severity for one in graph_kept(ledger)] == [severity]
 
 
 @pytest.mark.parametrize(("fall", "found"), [(0.006, []), (0.0, ["data.labels_shuffled"])])

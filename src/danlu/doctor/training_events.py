@@ -313,7 +313,8 @@ class TrainingEvents:
         return hook
 
     def _settle_open(self, final: bool = False) -> None:
-        """Settle, in order, all passes whose phase is known."""
+        """Drop auxiliary passes, and settle in order the others whose phase is known."""
+        self._open = [call for call in self._open if not call.auxiliary]
         last_known = -1
         for index, call in enumerate(self._open):
             if call.backward or not call.grad:
@@ -325,8 +326,6 @@ class TrainingEvents:
             self._settle(call, "train" if call.backward else "val")
 
     def _settle(self, call: Pass, kind: str) -> None:
-        if call.auxiliary:
-            return
         if not call.grad:  # it counted as auxiliary until its loss was seen
             self._end_training()
         call.kind = kind

@@ -22,6 +22,8 @@ MAX_HASHED = 512  # values per sample used for the hash
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 HASH_STEPS = 2.0**34  # of the mantissa of a hash
 CHECKED_EVALUATIONS = 2  # of which passes are measured whatever the time, to find those over the training set
+WHOLE_SET = 0.98  # of the training samples checked; an evaluation that holds them goes over the training set
+MIN_TRAINED = 64  # samples, fewer of which may all be evaluated by chance
 LAST = 1 << 62  # place after all others
 MAX_HASHES = 131_072  # about 16 MB; with augmentation every sample of every epoch is new
 
@@ -38,6 +40,7 @@ class Inputs(Instrument):
         "_conflicts",
         "_evaluated",
         "_evaluated_later",
+        "_recurring",
         "_passes",
         "_sizes",
         "_largest",
@@ -54,6 +57,7 @@ class Inputs(Instrument):
         self._evaluated_later: set[float] = set()  # hashes of samples that were evaluated after training had used them
         self._passes = [0, 0]  # training and evaluation passes of this epoch
         self._sizes, self._largest = [0, 0], [0, 0]  # training and evaluated samples: of this epoch, of the largest
+        self._recurring = 0  # training samples that had occurred in an earlier epoch
         self._conflicts: set[float] = set()
         self._before_repeat = -1  # training samples read before the first one that came again; -1: none yet
         self._weights: Tensor | None = None
@@ -201,6 +205,7 @@ class Inputs(Instrument):
             self._epoch[phase][1] += again
             if again and phase == "train" and self._before_repeat < 0:
                 self._before_repeat = len(epoch)
+            self._recurring += phase == "train" and step == -1 and sample in seen
             epoch[sample] = at
             known = seen.get(sample, int(label))
             if phase == "train" and labelled and known not in (UNLABELLED, int(label)):
@@ -217,13 +222,18 @@ class Inputs(Instrument):
         known = {place: len(self._evaluated[place] & trained.keys()) for place in places}
         batches = [Batch(len(self._evaluated[place]), known[place]) for place in places]
         chosen = held_out(batches, coverage, evaluated, count)
+        met = trained.keys() & set().union(*self._evaluated.values())
+        if len(chosen) == len(places) and len(trained) >= MIN_TRAINED and len(met) >= WHOLE_SET * len(trained):
+            chosen = range(0)
         if 0 < len(chosen) < len(places):
             first = places[chosen.start] if chosen.start else 1
             last = places[chosen.stop - 1] if chosen.stop < len(places) else LAST
             watched.write("input.held_out_passes", [first, last], "", watched.epoch)
         kept = [places[index] for index in chosen]
         held: set[float] = set().union(*(self._evaluated[place] for place in kept))
-        leaked = len(held & self._evaluated_later)  # an agent trains on what it has met without gradients before
+        # Samples that are new in each epoch are those of an agent, which meets them without gradients before.
+        is_new = watched.epoch > 0 and not self._recurring
+        leaked = len(held & (self._evaluated_later if is_new else trained.keys()))
         watched.write("input.held_out", len(held), "", watched.epoch)
         only_trained = not held and evaluated * WHOLE_EPOCH_FRACTION <= count
         watched.write("input.only_trained", int(only_trained), "", watched.epoch)

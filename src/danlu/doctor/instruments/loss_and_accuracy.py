@@ -58,6 +58,7 @@ class LossAndAccuracy(Instrument):
         # Places and outcomes of the first evaluation, until it is known which passes go over the training set.
         self._early: list[tuple[int, dict[str, Any]]] | None = []
         self._label_counts: Tensor | None = None
+        self._label_step = -1
         self._ignored = watched.ignored_label
         self._sums_losses = False  # the loss is summed over the batch
 
@@ -154,6 +155,9 @@ class LossAndAccuracy(Instrument):
                 outcome["outside"],
                 lambda n: watched.ledger.add("target.outside", n[0], "", step) if n[0] else None,
             )
+        if call.step == self._label_step:
+            return  # a second pass of the step, whose labels may be the model's own
+        self._label_step = call.step
         total = counts.sum()
         seen = self._label_counts
         self._label_counts = counts.clone() if seen is None else seen + counts

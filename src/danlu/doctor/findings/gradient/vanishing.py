@@ -134,5 +134,5 @@ SPEC = FindingSpec(
         "data.labels_shuffled",
     ),
     needs=("layer.gradient",),
-    overcome_at=0.6,
+    overcome_at=0.5,
 )

@@ -12,6 +12,8 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import PHASES
 
+FEW_PASSES = 0.04  # of the training passes
+
 KEPT = message(
     "finding.loop.graph_kept.kept",
     "A tensor with a gradient that is stored keeps the graph of its batch, with all activations, so that memory grows with "
@@ -51,7 +53,9 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
         }
         forwards = ledger.values("run.forwards", "val")
         single = bool(forwards) and forwards[-1] <= len(forwards)  # one pass per epoch, whose graph is freed at once
-        yield Finding("loop.graph_kept", "note" if single else "warning", 0.9, PHASES["val"], facts)
+        trained = ledger.last("run.forwards", "train", 0)
+        few = bool(forwards) and forwards[-1] <= FEW_PASSES * trained  # as after the training
+        yield Finding("loop.graph_kept", "note" if single or few else "warning", 0.9, PHASES["val"], facts)
 
 
 SPEC = FindingSpec(
