@@ -3,6 +3,8 @@ and deep networks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from danlu.doctor.findings.data.split_shift import split_shift
 from danlu.doctor.findings.gradient.exploding import exploding
 from danlu.doctor.findings.gradient.vanishing import vanishing
 from danlu.doctor.instruments.inputs import Inputs
-from danlu.doctor.instruments.labels import kinship
+from danlu.doctor.instruments.labels import holds, kinship
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.predictions import top_third_correct
 from danlu.doctor.watch import watch
@@ -252,3 +254,21 @@ def test_a_decay_that_adam_rescales_is_too_strong() -> None:
 
     assert codes(1.0)[0] == "optim.weight_decay_too_strong"
     assert codes(1e-4) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        (lambda y: y.float(), True),
+        (lambda y: (y - 1.0) / 0.8, True),
+        (lambda y: (y > 0).float(), False),
+        (lambda y: y + 0.1 * torch.randn(len(y)), False),
+        (lambda y: torch.zeros(len(y)), False),
+    ],
+)
+def test_a_column_that_holds_the_class_is_found(column: Callable[[Tensor], Tensor], found: bool) -> None:
+    y = torch.arange(48) % 3
+    rows = torch.cat([torch.randn(48, 5), column(y)[:, None]], 1)
+    shuffled = torch.randperm(48)
+    assert bool(holds(rows[shuffled], y[shuffled])) is found
+    assert not holds(rows[:8], y[:8])

@@ -458,7 +458,7 @@ NAMES: dict[str, Name] = {
         "the same labels in the same order",
     ),
     "input.holds_target": Name(
-        "step", "", "0/1", "a column of the inputs equals the real-valued target in every sample of the batch"
+        "step", "", "0/1", "1: a column of the inputs holds the target in every sample of the batch"
     ),
     "loader.samples": Name("once", "", "samples", "size of the data set of the training DataLoader"),
     "loader.replacement": Name("once", "", "0/1", "1: the training DataLoader samples with replacement"),

@@ -18,6 +18,8 @@ from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 MAX_SAMPLES = 64  # per batch
 FEATURES, SIDE = 512, 16  # values per sample and rows per image after striding; less than twice as many are kept
 MAX_VALUES = 64  # of a target
+MIN_ALIKE = 0.5  # of neighbours in the order of the labels, with the same class
+MIN_COMPARED = 16  # samples; in fewer a binary column may agree by chance
 MIN_CHANGE = 1e-3  # change of a projection relative to its norm, above rounding errors
 
 
@@ -41,9 +43,8 @@ class Labels(Instrument):
         labels = targets.detach()[:MAX_SAMPLES].flatten(1) if targets.dim() > 1 else targets.detach()[:MAX_SAMPLES]
         labels = labels.squeeze(1) if labels.dim() > 1 and labels.shape[1] == 1 else labels
         if call.grad:
-            if labels.dim() == 1 and labels.is_floating_point() and rows.shape[1] > 1:
-                same = (rows == labels[:, None].float()).all(0).any() & (labels != labels[0]).any()
-                watched.write_deferred("input.holds_target", same, "", call.step)
+            if labels.dim() == 1 and rows.shape[1] > 1:
+                watched.write_deferred("input.holds_target", holds(rows, labels), "", call.step)
             found, chance = kinship(rows, labels)
             watched.write_deferred("label.kinship", found, "", call.step)
             watched.write_deferred("label.kinship_chance", chance, "", call.step)
@@ -88,6 +89,22 @@ def features(inputs: Tensor) -> Tensor:
         inputs = inputs[(slice(None),) * axis + (slice(None, None, max(1, inputs.shape[axis] // SIDE)),)]
     rows = inputs.flatten(1)
     return rows[:, :: max(1, rows.shape[1] // FEATURES)].float()
+
+
+def holds(rows: Tensor, labels: Tensor) -> Tensor:
+    """Return whether a column equals the labels or, for classes, has one value per class, other than the next class's.
+
+    Args:
+        rows: (N, C).
+        labels: (N,); several samples of a class are needed.
+    """
+    if labels.is_floating_point():
+        return (rows == labels[:, None].float()).all(0).any() & (labels != labels[0]).any()
+    order = labels.argsort()
+    ordered, labels = rows[order], labels[order]
+    alike = labels[1:] == labels[:-1]
+    usual = (alike.float().mean() >= MIN_ALIKE) & ~alike.all() & (len(labels) >= MIN_COMPARED)
+    return ((ordered[1:] == ordered[:-1]) == alike[:, None]).all(0).any() & usual
 
 
 def kinship(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
