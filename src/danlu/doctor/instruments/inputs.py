@@ -195,6 +195,8 @@ class Inputs(Instrument):
             return
         rest = numbers[5 + 2 * features :]
         hashes, labels = rest[:samples], rest[samples:] if labelled else [float(UNLABELLED)] * samples
+        if sorted(labels) == list(range(samples)):  # positions in the batch, as of a contrastive loss
+            labels = [float(UNLABELLED)] * samples
         seen, epoch = self._seen[phase], self._epoch_seen[phase]
         if phase == "val" and len(seen) < MAX_HASHES:
             self._evaluated.setdefault(place, set()).update(hashes)

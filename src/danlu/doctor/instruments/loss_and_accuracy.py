@@ -286,7 +286,7 @@ class LossAndAccuracy(Instrument):
 def given_to_loss(loss: Tensor, outputs: Tensor) -> Any:
     """Node of what a loss of the user gives to a loss function of torch, else that of the outputs."""
     kind, node = kind_and_node(loss)
-    if kind not in ("nll", "bce") or node is None:
+    if kind not in ("nll", "bce", "bce_logits") or node is None:
         return outputs.grad_fn
     return node.next_functions[0][0] or outputs.grad_fn
 

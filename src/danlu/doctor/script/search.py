@@ -42,7 +42,7 @@ QUIET_STEPS = 32  # optimizer steps without a new training after which the searc
 MAX_TENSORS = 32  # in a training without a module
 MAX_TRAININGS = 8  # at the same time
 LOOK_EVERY = 30.0  # seconds between looks for new findings, besides those at the end of each epoch
-Reached = list[tuple[Training, Pass]]
+Reached = list[tuple[Training, Pass | None]]  # None: the pass was not observed, to save time
 
 
 class Search:
@@ -66,6 +66,7 @@ class Search:
         self._quiet = 0  # optimizer steps since the last discovery
         self._leaves: set[int] = set()  # ids of the tensors that the last loss trained
         self._loader: LoaderKey | None = None
+        self._holders_of: tuple[list[int], dict[int, Training]] = [], {}
         self._votes: dict[frozenset[int], set[int]] = defaultdict(set)  # trainings reached -> trainings that stepped
         self._since_step: set[frozenset[int]] = set()
         self._stepped = False
@@ -265,7 +266,8 @@ class Search:
         owners = self._owners(reached)
         for index, (training, call) in enumerate(reached):
             if id(training) not in owners:
-                call.auxiliary = True
+                if call is not None:
+                    call.auxiliary = True
             elif index == 0:
                 training.loss_computed(function, args, kwargs, loss, by, call)
             else:
@@ -294,7 +296,7 @@ class Search:
         for training, call in reached:
             if id(training) in owners:
                 training.backward_called(loss, call)
-            else:
+            elif call is not None:
                 call.auxiliary = True
         if not reached and len(self.trainings) == 1:
             self.trainings[0].backward_called(loss, None)
@@ -324,7 +326,8 @@ class Search:
         """Passes that a loss was computed from, the nearest of each training, found in the autograd graph."""
         live = sum(one.doctor is not None for one in self.trainings)
         limit = MAX_NODES if live > 1 else MAX_NODES_SINGLE
-        found: dict[int, tuple[Training, Pass]] = {}
+        found: dict[int, tuple[Training, Pass | None]] = {}
+        holders = self._holders() if live > 1 else {}
         level, seen = [loss.grad_fn], set()
         while level and len(seen) < limit and len(found) < live:
             following = []
@@ -336,9 +339,20 @@ class Search:
                 training, call = (one() for one in tag) if tag else (None, None)
                 if training is not None and call is not None:
                     found.setdefault(id(training), (training, call))
+                elif holders and (holder := holders.get(id(getattr(node, "variable", None)))) is not None:
+                    found.setdefault(id(holder), (holder, None))
                 following += [source for source, _ in node.next_functions]
             level = following
         return list(found.values())
+
+    def _holders(self) -> dict[int, Training]:
+        """Trainings by the ids of their parameters, through which a loss reaches passes that were not observed."""
+        key = [id(one) for one in self.trainings if one.doctor]
+        if key != self._holders_of[0]:
+            live = [one for one in self.trainings if one.doctor]
+            held = {id(p): one for one in live if one.doctor for p in one.doctor._watched.model.parameters()}
+            self._holders_of = key, held
+        return self._holders_of[1]
 
     def _look(self) -> None:
         started = perf_counter()

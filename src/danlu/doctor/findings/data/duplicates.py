@@ -7,8 +7,9 @@ from statistics import fmean
 from typing import Any
 
 from danlu.doctor.derived.inputs import is_number_of_item, reevaluates_batches
+from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.noise import batch_size
-from danlu.doctor.derived.progress import has_even_epochs, steps_taken
+from danlu.doctor.derived.progress import has_even_epochs, loss_blocks, steps_taken
 from danlu.doctor.drawings.over_time import series
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -21,6 +22,7 @@ MIN_STEPS = 50  # training steps on one batch; fewer may be a test that the mode
 MIN_DISTINCT = 17  # samples; rows of a few binary columns are no more than 16 different ones
 MIN_BATCH, MAX_BATCH = 8, 64  # usual batch sizes; any other one batch may be the whole training set
 CONFLICTS = 0.005  # of the samples, with different labels
+MOST, LEARNT = 0.2, 0.5  # of the samples with several labels, and the skill that is reached nevertheless
 COMPLETE = 0.98  # of the samples of the first epoch
 MIN_SHARE = 0.05  # of the samples of an epoch, which had already occurred in it
 MIN_EXPECTED_REPEATS = 5.0
@@ -67,11 +69,20 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     )
     facts["do"] = DROP
     facts["names"] = names_text(ledger.last("input.copies"))
+    if conflicts > MOST * hashed and _is_learnt(ledger):
+        return  # the labels are numbers of an episode, as in few-shot tasks
     if conflicts >= 2 and conflicts > CONFLICTS * hashed:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
     elif share > MIN_SHARE:
         tokens = "int" in str(ledger.last("input.dtype"))  # windows of a text, which repeats itself
         yield Finding("data.duplicates", "note" if tokens else "warning", 0.75, TRAINING, facts)
+
+
+def _is_learnt(ledger: Ledger) -> bool:
+    """Return whether the training loss fell far below chance level or, where that is not known, its start."""
+    skill, blocks = final_skill(ledger), loss_blocks(ledger)
+    fallen = 1 - blocks[-1] / blocks[0] if blocks and blocks[0] > 0 else 0.0
+    return (fallen if skill is None else skill) >= LEARNT
 
 
 def _is_second_pass(ledger: Ledger) -> bool:

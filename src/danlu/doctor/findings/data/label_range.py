@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -86,6 +87,7 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
         held = mean_rows(ledger.values("class.actual", "val"))
         absent = len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0 and not (held and held[0])
         absent = absent and ledger.last("loss.option", "ignore_index") != 0
+        absent = absent and not predicts_tokens(ledger)  # of which 0 may be a special one, as for padding
         if absent and labels_seen(ledger) >= MIN_LABELS_PER_CLASS * len(shares):
             facts["problem"] = message("finding.data.label_range.from_one", "they are counted from 1")
             facts["seen"] = message(
@@ -95,6 +97,12 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
                 high=len(shares) - 1,
             )
             yield Finding("data.label_range", "error", 0.9, "", facts | {"fix": "from_one"})
+
+
+def predicts_tokens(ledger: Ledger) -> bool:
+    """Return whether inputs are integers, and there are several labels for each of them."""
+    labels = math.prod(ledger.last("target.shape", default=[]) or [1])
+    return "int" in str(ledger.last("input.dtype")) and labels > ledger.last("batch.size", default=0)
 
 
 def has_other_binary_labels(ledger: Ledger) -> bool:

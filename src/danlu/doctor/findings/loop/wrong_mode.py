@@ -13,6 +13,8 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import PHASES, TRAINING, VALIDATION
 
+MAX_RARE = 0.1  # of the validations, which may run in train mode on purpose
+
 IN_EVAL = message(
     "finding.loop.wrong_mode.in_eval",
     "Dropout is off, and batch normalisation uses its running statistics and does not update them.",
@@ -42,7 +44,7 @@ def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("loop.wrong_mode", "error", 0.95 if late[0] > 1 else 0.9, PHASES["train"], facts)
     epochs, shares = ledger.series("loop.val_in_train")
     wrong = [e for e, share in zip(epochs, shares) if share > 0.5]
-    if wrong and has_backward_passes(ledger):
+    if len(wrong) > MAX_RARE * len(epochs) and has_backward_passes(ledger):  # rarely: dropout that samples on purpose
         problem = message("finding.loop.wrong_mode.val_in_train", "Validation runs in train mode")
         facts = {
             "problem": problem,

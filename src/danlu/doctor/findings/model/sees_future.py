@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.counts import against_threshold
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -28,6 +29,7 @@ DROP = message(
     "Remove the column from the inputs; for a series, end the window before the value that is to be predicted.",
 )
 MIN_BATCHES = 3
+SOLVED = 0.8  # fraction of the loss at chance level explained
 SHIFT = message("finding.model.sees_future.shift", "Shift the targets by one: each prediction is of the next item.")
 
 
@@ -54,7 +56,14 @@ def sees_future(ledger: Ledger) -> Iterable[Finding]:
 def holds_target(ledger: Ledger) -> bool:
     """Return whether a column of the inputs equals the target in every batch that was compared."""
     compared = ledger.values("input.holds_target")
+    if ledger.last("target.kind") != "values" and not _is_solved(ledger):
+        return False
     return len(compared) >= MIN_BATCHES and min(compared) == 1
+
+
+def _is_solved(ledger: Ledger) -> bool:
+    """Return whether the only loss is near 0, as it is where a column holds the class; a domain may be known from one."""
+    return ledger.last("loss.terms", default=1) == 1 and (final_skill(ledger) or 0.0) >= SOLVED
 
 
 SPEC = FindingSpec(
