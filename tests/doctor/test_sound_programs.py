@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from danlu.doctor.findings.data.duplicates import duplicates
+from danlu.doctor.findings.data.label_range import label_range
 from danlu.doctor.findings.data.labels_shuffled import labels_shuffled
 from danlu.doctor.findings.data.split_shift import split_shift
+from danlu.doctor.findings.fit.overfitting import overfitting
 from danlu.doctor.findings.loop.graph_kept import graph_kept
+from danlu.doctor.findings.loop.wrong_mode import wrong_mode
 from danlu.doctor.findings.optim.clipping_always import clipping_always
 from danlu.doctor.graph import behind, is_constant_product
 from danlu.doctor.ledger import Ledger
@@ -264,3 +267,95 @@ def test_labels_are_not_judged_while_the_validation_loss_falls(fall: float, foun
         ledger.add("label.kinship", 0.0, "", step)
         ledger.add("label.kinship_chance", 0.05, "", step)
     assert [one.code for one in labels_shuffled(ledger)] == found
+
+
+JUMPING = [1.07, 1.03, 0.81, 0.56, 0.45, 0.42, 0.37, 0.13, 0.13, 0.05, 0.40, 0.43, 0.18, 0.13]
+RISING = [1.07, 0.80, 0.60, 0.42, 0.30, 0.21, 0.13, 0.09, 0.05, 0.10, 0.17, 0.23, 0.30, 0.35]
+
+
+@pytest.mark.parametrize(("val", "severity"), [(JUMPING, "note"), (RISING, "warning")])
+def test_a_validation_loss_that_jumps_has_no_turning_point(val: list[float], severity: str) -> None:
+    ledger = ledger_of(("loss.chance", 1.1, "", 1), ("epoch.samples", 300, "val", 1))
+    for epoch, loss in enumerate(val):
+        ledger.add("loss.mean", 1.0 / (epoch + 1), "train", epoch)
+        ledger.add("loss.mean", loss, "val", epoch)
+        ledger.add("loss.step", 1.0 / (epoch + 1), "", 20 * epoch)
+    assert [one.severity for one in overfitting(ledger)] == [severity]
+
+
+def test_few_shot_labels_are_numbers_of_an_episode() -> None:
+    ledger = ledger_of(
+        ("input.repeated", 0.08, "train", 1), ("input.hashed", 900, "train", 1), ("run.epoch_by", "validation")
+    )
+    ledger.add("input.label_conflicts", 270, "", 1)
+    assert [one.severity for one in duplicates(ledger)] == ["warning"]
+    for step in range(40):
+        ledger.add("loss.step", 1.4 / (1 + step), "", step)
+    assert not list(duplicates(ledger))
+
+
+@pytest.mark.parametrize(("shape", "found"), [([768], False), ([64], True)])
+def test_tokens_that_never_are_0_are_no_classes_counted_from_1(shape: list[int], found: bool) -> None:
+    facts = {"loss.kind": "cross_entropy", "output.count": 6, "input.dtype": "torch.int64", "batch.size": 64}
+    ledger = ledger_of(*((name, value, "", 1) for name, value in facts.items()), ("target.shape", shape, "", 1))
+    ledger.add("class.actual", [0.0, 0.2, 0.2, 0.2, 0.2, 0.2], "train", 1)
+    for name, value in (("samples", 6400), ("measured", 6400), ("batches", 100)):
+        ledger.add(f"epoch.{name}", value, "train", 1)
+    assert bool(list(label_range(ledger))) is found
+
+
+@pytest.mark.parametrize(("wrong", "found"), [([20], False), ([2, 3, 4, 5, 6], True)])
+def test_a_single_validation_in_train_mode_samples_by_dropout(wrong: list[int], found: bool) -> None:
+    ledger = ledger_of(("run.backwards", 400, "", 20), ("run.steps", 400, "", 20))
+    for epoch in range(1, 21):
+        ledger.add("loop.val_in_train", 1.0 if epoch in wrong else 0.0, "", epoch)
+    assert bool(list(wrong_mode(ledger))) is found
+
+
+def conditional_gan() -> None:
+    generator, discriminator = nn.Sequential(net(4, 6), nn.Tanh()), net(6, 1)
+    for_g, for_d = (torch.optim.Adam(one.parameters(), 1e-3) for one in (generator, discriminator))
+    loss_fn = nn.BCEWithLogitsLoss()
+    for _ in range(150):
+        fake = generator(torch.randn(16, 4))
+        for_d.zero_grad()
+        real_loss = loss_fn(discriminator(torch.rand(16, 6) - 0.5), torch.ones(16, 1))
+        (real_loss + loss_fn(discriminator(fake.detach()), torch.zeros(16, 1))).backward()
+        for_d.step()
+        for_g.zero_grad()
+        loss_fn(discriminator(fake), torch.ones(16, 1)).backward()
+        for_g.step()
+
+
+def test_the_loss_of_a_discriminator_is_not_given_the_outputs_of_the_generator() -> None:
+    assert "model.output_mismatch" not in found_in(conditional_gan)
+
+
+def in_batch(temperature: float) -> None:
+    """Two towers, whose labels are positions in the batch."""
+    z = torch.randn(256, 6)
+    a, b = torch.tanh(z @ torch.randn(6, 8)), torch.tanh(z @ torch.randn(6, 8))
+    towers = nn.ModuleList([net(8, 8), net(8, 8)])
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.towers = towers
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return F.normalize(towers[0](a)) @ F.normalize(towers[1](b)).T / temperature
+
+    model = Both()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(12):
+        for i in torch.randperm(192).split(32):
+            scores = model(a[i], b[i])
+            optimizer.zero_grad()
+            F.cross_entropy(scores, torch.arange(32)).backward()
+            optimizer.step()
+        with torch.no_grad():
+            model(a[192:], b[192:])
+
+
+def test_positions_in_a_batch_are_no_classes() -> None:
+    assert not found_in(lambda: in_batch(0.1))

@@ -14,6 +14,7 @@ from danlu.doctor.ledger import Ledger
 
 MIN_STEPS = 20  # training steps; shorter curves are mostly noise
 RISE_BY_CHANCE = 2.5  # of a mean loss over its chance level, for one sample; a few confident mistakes make it
+MIN_BENDS = 4  # epochs for them to be known
 MIN_SAMPLES = 20  # validation samples; the loss of fewer may rise by a single one
 
 
@@ -33,11 +34,19 @@ def overfitting(ledger: Ledger) -> Iterable[Finding]:
     learnt = 1 - train[-1] / chance > 0.5
     samples = ledger.last("epoch.samples", "val")
     by_chance = RISE_BY_CHANCE / samples**0.5 if samples else 0.0
-    rises = share > 1.3 and rise > max(0.1, by_chance) and gained > 0.02 and learnt and gap > 0.1
+    by_noise = bends(val) / chance  # of a loss that jumps up and down, whose lowest value is no turning point
+    rises = share > 1.3 and rise > max(0.1, by_chance, by_noise) and gained > 0.02 and learnt and gap > 0.1
     if rises and (samples or MIN_SAMPLES) >= MIN_SAMPLES:
         yield Finding("fit.overfitting", "warning", min(0.9, 0.6 + rise), "", facts)
     elif learnt and gap > 0.05 and (gap > 0.15 or median(val[-3:]) > 1.05 * val[best]) and not is_best_epoch_late(val):
         yield Finding("fit.overfitting", "note", 0.75, "", facts)
+
+
+def bends(losses: list[float]) -> float:
+    """Median change of the slope from epoch to epoch in the second half; 0 on a line, and for few epochs."""
+    late = losses[len(losses) // 2 :]
+    found = [abs(after - 2 * here + before) for before, here, after in zip(late, late[1:], late[2:])]
+    return median(found) if len(found) >= MIN_BENDS else 0.0
 
 
 def overfitting_of_curves(ledger: Ledger) -> Iterable[Finding]:
