@@ -18,6 +18,7 @@ from danlu.doctor.findings.data.split_shift import split_shift
 from danlu.doctor.findings.fit.overfitting import overfitting
 from danlu.doctor.findings.loop.graph_kept import graph_kept
 from danlu.doctor.findings.loop.wrong_mode import wrong_mode
+from danlu.doctor.findings.model.output_mismatch import output_mismatch
 from danlu.doctor.findings.optim.clipping_always import clipping_always
 from danlu.doctor.graph import behind, is_constant_product
 from danlu.doctor.ledger import Ledger
@@ -359,3 +360,12 @@ def in_batch(temperature: float) -> None:
 
 def test_positions_in_a_batch_are_no_classes() -> None:
     assert not found_in(lambda: in_batch(0.1))
+
+
+@pytest.mark.parametrize(("beyond", "found"), [(0.12, []), (0.5, ["model.output_mismatch"])])
+def test_targets_may_exceed_the_range_of_an_output_by_noise(beyond: float, found: list[str]) -> None:
+    facts = {"loss.kind": "mse", "output.activation": "tanh", "output.scaled": 0, "target.kind": "values"}
+    ledger = ledger_of(*((name, value, "", 1) for name, value in facts.items()))
+    ledger.add("target.min", -1.0, "train", 1)
+    ledger.add("target.max", 1.0 + beyond, "train", 1)
+    assert [one.code for one in output_mismatch(ledger)] == found

@@ -19,6 +19,7 @@ from danlu.doctor.phrase import message
 from danlu.doctor.places import OUTPUT, layer_place
 from danlu.message import Message
 
+NOISE_BEYOND = 0.1  # of the range of an activation, by which targets may exceed it as noise does
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "softmax": (0.0, 1.0)}
 
 MIN_COSINE_CLASSES = 6  # from here cosines as scores leave the right class a probability below 0.6
@@ -149,7 +150,8 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
     if as_it_is and (kind in SQUARED or own) and ledger.last("target.kind") == "values":
         low, high = RANGES[last]
         smallest, largest = ledger.last("target.min", "train"), ledger.last("target.max", "train")
-        if smallest is not None and (smallest < low - 1e-3 or largest > high + 1e-3):
+        slack = max(1e-3, NOISE_BEYOND * (high - low)) if math.isfinite(high) else 1e-3
+        if smallest is not None and (smallest < low - slack or largest > high + slack):
             return (
                 "error",
                 0.95,
