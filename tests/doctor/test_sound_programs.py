@@ -40,18 +40,17 @@ def data(n: int = 320) -> tuple[Tensor, Tensor]:
 def distillation(extra: int = 0) -> None:
     """A teacher is trained, then labels the batches of a student. extra: trained samples that are validated on as well."""
     x, y = data()
-    for model, teacher in ((net(8, 3), None), (net(8, 3), "first")):
-        if teacher is None:
-            first = model
+    teacher = net(8, 3)
+    for model in (teacher, net(8, 3)):
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
         for _ in range(4):
             model.train()
             for i in torch.randperm(256).split(32):
-                if teacher is None:
+                if model is teacher:
                     loss = F.cross_entropy(model(x[i]), y[i])
                 else:
                     with torch.no_grad():
-                        taught = first(x[i]).softmax(1)
+                        taught = teacher(x[i]).softmax(1)
                     loss = F.kl_div(model(x[i]).log_softmax(1), taught, reduction="batchmean")
                 optimizer.zero_grad()
                 loss.backward()
