@@ -34,6 +34,7 @@ from danlu.data.sources import (
     sklearn,
     torchvision,
 )
+from danlu.data.sources.instance_masks import no_pairs
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.sources.unread_labels import advice_on_labels
@@ -105,6 +106,8 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     name, notes, seen = choose_format(data, wanted)
     if task and not FORMATS[name].can_serve(task):
         other = None if wanted else _serving(data, task)
+        if other is None and as_map and wanted is None:
+            raise no_pairs(data)
         if other is None:
             raise _other_task(str(path), either(FORMATS[name].tasks), task)
         notes.append(message(

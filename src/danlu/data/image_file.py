@@ -38,6 +38,7 @@ PLUGINS |= dict.fromkeys((".avif", ".avifs"), ("AVIF", "pillow-avif-plugin")) | 
 }
 GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than 8 bits per channel
+ANIMATED = {"GIF", "TIFF", "WEBP", "PNG"}  # formats whose files may hold several images, of which the first is read
 # Last bytes of a complete file; a file that ends differently is decoded to check it.
 LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b"\x3b"}
 # Exceptions of PIL's plugins for damaged files.
@@ -50,7 +51,8 @@ class ImageInfo(NamedTuple):
 
     height, width: pixels, after EXIF rotation. grey: whether it has one channel. named_right: whether the extension
     matches the content. levels: min, 0.5 % percentile, 99.5 % percentile and max of the pixels, of an image with more
-    than 8 bits per channel. channels: of an image that `data/multichannel.py` reads; None: grey or colour.
+    than 8 bits per channel. channels: of an image that `data/multichannel.py` reads; None: grey or colour. several:
+    whether the file holds further images: pages of a TIFF file, frames of an animation.
     """
 
     height: int
@@ -59,6 +61,7 @@ class ImageInfo(NamedTuple):
     named_right: bool
     levels: tuple[float, float, float, float] | None = None
     channels: int | None = None
+    several: bool = False
 
 
 @cache
@@ -114,7 +117,9 @@ def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
             named = extensions().get(os.path.splitext(path)[1].lower())
             kind = "JPEG" if image.format == "MPO" else image.format
             levels = _levels(np.asarray(image)) if deep else None
-            return ImageInfo(height, width, image.mode in GREY_MODES, named == kind, levels)
+            grey = image.mode in GREY_MODES
+            several = image.format in ANIMATED and bool(getattr(image, "is_animated", False))
+            return ImageInfo(height, width, grey, named == kind, levels, several=several)
     except UNREADABLE as error:
         return reason_of(error, path)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from danlu.data.sources.labelled import Labelled
+from danlu.data.sources.labelled import Labelled, too_many_bad
 from danlu.message import message
 from danlu.refuse import Refusal
 
@@ -39,7 +39,10 @@ def refuse_other_forms(path: Path, found: Sequence[Labelled], sizes: Sequence[tu
         return
     fractions = np.array([own for _, _, own in rows])[finite]
     sides = np.array([size[::-1] for _, size, _ in rows], np.float64)[finite]
-    if not fractions.any() and sides.min() >= MIN_SIDE and are_fractions(boxes):
+    pixels = not fractions.any() and sides.min() >= MIN_SIDE
+    if pixels and (few := _refuse_some_fractions(path, boxes)) is not None:
+        raise few
+    if pixels and (are_fractions(boxes) or are_fractions(_from_one(boxes))):
         raise Refusal(
             message(
                 "data.refuse.all_boxes_lie_between",
@@ -82,6 +85,24 @@ def are_fractions(boxes: np.ndarray) -> bool:
     ends = boxes[:, 2:]
     inside = (boxes >= -FAR).all(axis=1) & (ends <= 1 + FAR).all(axis=1)
     return bool(len(boxes) and inside.mean() >= NEARLY_ALL and (ends[inside] % 1).any())
+
+
+def _from_one(boxes: np.ndarray) -> np.ndarray:
+    """The numbers of boxes whose pixels were counted from 1, as VOC's."""
+    return boxes + np.array([1, 1, 0, 0])
+
+
+def _refuse_some_fractions(path: Path, boxes: np.ndarray) -> Refusal | None:
+    """The refusal of boxes of which more than a few, but not all, are in fractions of the image instead of pixels."""
+    small = (boxes >= 0).all(axis=1) & (boxes <= 1).all(axis=1) & (boxes[:, 2:] % 1).any(axis=1)
+    count = int(small.sum())
+    if not MIN_BOXES <= count < NEARLY_ALL * len(boxes) or not too_many_bad(count, len(boxes)):
+        return None
+    text = (
+        "{path}: {count} of {boxes} boxes lie between 0 and 1, as fractions of the image, the others are in pixels: "
+        "write all in pixels, or use --on-bad skip"
+    )
+    return Refusal(message("data.refuse.some_fractions", text, path=path, count=count, boxes=len(boxes)))
 
 
 def _are_corners(boxes: np.ndarray, bounds: np.ndarray, form: BoxForm) -> bool:

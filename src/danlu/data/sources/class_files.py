@@ -8,7 +8,8 @@ from danlu.config import DataConfig
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.class_lists import class_list, names_of
-from danlu.data.sources.label_entries import Entry, open_entries
+from danlu.data.sources.label_entries import open_entries
+from danlu.data.sources.label_values import Entry
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal

@@ -15,6 +15,7 @@ from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
 NO_LABEL = {"unknown", "unlabelled", "unlabeled", "none", "all", "no_label", *IMAGE_WORDS}  # folders of no class
+RESULTS = {"plots", "figures", "results", "pred", "preds", "predictions", "outputs", "logs", "checkpoints", "runs"}
 NO_CLASS = {*IMAGE_WORDS, "data"}  # names of a folder of all images
 
 
@@ -86,6 +87,7 @@ def class_layout(survey: Survey) -> ClassLayout:
             )
         )
     if not containers:
+        kids = _without_other_folders(layout, kids, own, below, children)
         layout.classes = [(kid, TRAIN) for kid in kids]
         with_images = [kid for kid in kids if below[kid]]
         named = {splits[kid] for kid in with_images if own[kid]} - {UNASSIGNED}
@@ -146,6 +148,34 @@ def class_layout(survey: Survey) -> ClassLayout:
         elif below[kid]:
             _without_class_folders(survey, layout, kid, splits[kid], trained, below[kid])
     return layout
+
+
+def _without_other_folders(
+    layout: ClassLayout,
+    kids: list[Folder],
+    own: Counter[Folder],
+    below: Counter[Folder],
+    children: dict[Folder, list[Folder]],
+) -> list[Folder]:
+    """The class folders without those of results or figures, and those that hold folders of the same classes again."""
+    classes = {kid[-1] for kid in kids if own[kid] and normal(kid[-1]) not in RESULTS}
+    if len(classes) < 2:
+        return kids
+    kept = []
+    for kid in kids:
+        inside = {one[-1] for one in children.get(kid, ()) if below[one]}
+        if own[kid] and normal(kid[-1]) in RESULTS:
+            text = (
+                "the {count} images of {folder}/ are not read: it is called like a folder of results, not like a class"
+            )
+            layout.notes.append(message("data.note.folder_of_results", text, count=below[kid], folder="/".join(kid)))
+        elif not own[kid] and inside and inside <= classes:
+            text = "the {count} images of {folder}/ are not read: it holds folders of the same classes again ({inside})"
+            layout.notes.append(message("data.note.same_classes_again", text, count=below[kid], folder="/".join(kid),
+                                        inside=sorted(inside)))  # fmt: skip
+        else:
+            kept.append(kid)
+    return kept
 
 
 def _without_class_folders(

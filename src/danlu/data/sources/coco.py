@@ -22,6 +22,7 @@ from danlu.data.sources.coco_entry import (
     image_name,
     name_of,
     outline_of,
+    rotation_of,
     short,
     size_of,
     text_of,
@@ -288,7 +289,7 @@ class _File:
     def _add_objects(self, reading: Reading, found: dict[Any, Labelled | None], outlines: bool) -> None:
         seen: Counter[Any] = Counter()
         retyped = False
-        boxed = corners = 0
+        boxed = corners = turned = 0
         for where, entry in self.entries("annotations", reading):
             name = f"annotation {entry['id']}" if "id" in entry else where
             try:
@@ -317,6 +318,7 @@ class _File:
             if fault and outlines:
                 reading.problems.append(Problem(f"{self.name} {name}", fault, "kept"))
             boxed += 1
+            turned += shape is None and bool(rotation_of(entry))
             corners += area_of_corners(entry)
             label = self.categories.get(category)
             wrong = "" if label is not None else f"unknown class: category_id {entry['category_id']!r}"
@@ -336,6 +338,9 @@ class _File:
                     boxed=boxed,
                 )
             )
+        if turned:
+            text = "{rotated} rotated boxes are read as the boxes around them"
+            reading.notes.append(message("data.note.rotated_boxes_read_boxes", text, rotated=turned))
         if retyped:
             reading.notes.append(
                 message(

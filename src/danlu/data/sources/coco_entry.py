@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,24 @@ def corners_of(entry: dict[str, Any], where: str, shape: Shape | None) -> tuple[
         got = short(values) if "bbox" in entry else "no such key"
         raise EntryError(f"{where}.bbox must be four numbers x, y, width, height, got {got!r}")
     x, y, width, height = map(_float, values)
+    if angle := rotation_of(entry):
+        return _around(x, y, width, height, angle)
     return x, y, x + width, y + height
+
+
+def rotation_of(entry: dict[str, Any]) -> float:
+    """Return the angle in degrees of a rotated box (an attribute of CVAT), 0 of others."""
+    attributes = entry.get("attributes")
+    angle = attributes.get("rotation") if isinstance(attributes, dict) else None
+    return float(angle) if isinstance(angle, int | float) and not isinstance(angle, bool) else 0.0
+
+
+def _around(x: float, y: float, width: float, height: float, angle: float) -> tuple[float, float, float, float]:
+    """Return the box around one that is rotated about its centre. angle: degrees."""
+    cos, sin = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
+    half, tall = (width * cos + height * sin) / 2, (width * sin + height * cos) / 2
+    cx, cy = x + width / 2, y + height / 2
+    return cx - half, cy - tall, cx + half, cy + tall
 
 
 def outline_of(entry: dict[str, Any], where: str) -> tuple[Shape | None, str]:

@@ -16,6 +16,7 @@ from danlu.config import DataConfig
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
+from danlu.data.sources.text_tables import without_separator_line
 from danlu.data.survey import Survey
 from danlu.data.text_files import decode_guessed, guessed_note, read_bytes
 from danlu.data.unpacking import gunzip
@@ -114,6 +115,7 @@ def _text(file: Path, notes: list[str]) -> str:
     text, encoding = decode_guessed(data)
     if encoding:
         notes.append(guessed_note(file.name, encoding))
+    text = without_separator_line(text)
     if "\0" in text[:4096]:
         raise refusal(
             str(file), message("data.wanted.text_file", "a text file"), message("data.got.binary_file", "a binary file")
@@ -144,6 +146,9 @@ def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[
         for row in rows:
             if len(row) == len(header):
                 lines.append(rows.line_num)
+            elif any(field.strip() for field in row) and header[0].lstrip().startswith("#"):
+                text = "{file} begins with comments (#): remove them, so that the first line names the columns"
+                raise Refusal(message("data.refuse.table_comments", text, file=file))
             elif any(field.strip() for field in row):
                 raise refusal(
                     f"{file} line {rows.line_num}",

@@ -13,7 +13,8 @@ from pathlib import Path
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.sources.label_entries import Entry, open_entries
+from danlu.data.sources.label_entries import open_entries
+from danlu.data.sources.label_values import Entry
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of_path
 from danlu.data.survey import Survey, as_survey

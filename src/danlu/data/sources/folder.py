@@ -26,6 +26,7 @@ from danlu.data.sources.folder_guards import (
     not_classes,
 )
 from danlu.data.sources.labelled import image_files, of_one_depth, too_many_bad
+from danlu.data.sources.mask_files import only_masks_beside
 from danlu.data.sources.sheets import sheets_in
 from danlu.data.sources.targets import Task
 from danlu.data.sources.unread_labels import unread_labels
@@ -57,7 +58,7 @@ def look(survey: Survey) -> Evidence | None:
         return None
     layout = class_layout(survey)
     if not layout.classes and layout.refuse is None:
-        why = annotated(survey) or unread_labels(survey)
+        why = annotated(survey) or unread_labels(survey) or only_masks_beside(survey)
         seen = message("data.seen.images", "{count} images without class folders", count=len(survey.images))
         tables = [len(survey.lines(file)) for file in survey.of(".csv", ".tsv")]
         # A table of about as many rows as there are images is theirs; beside a few images it stands for itself.

@@ -12,10 +12,11 @@ from danlu.data.dataset import UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.sources.arrow_tables import BOX_KEYS, CATEGORY_KEYS
-from danlu.data.sources.label_entries import Entry, open_entries
+from danlu.data.sources.label_columns import CLASS_COLUMNS
+from danlu.data.sources.label_entries import open_entries
+from danlu.data.sources.label_values import Entry
 from danlu.data.sources.labelled import wanted_task
 from danlu.data.sources.reading import Reading
-from danlu.data.sources.sheets import CLASS_COLUMNS
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of, split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal, surroundings
@@ -41,11 +42,12 @@ class _Row(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """Rows of one file, and lines that are no json."""
+    """Rows of one file, and lines that are no json. is_map: from the names of images to labels."""
 
     file: File
     rows: list[_Row]
     bad: list[Problem]
+    is_map: bool = False
 
     @property
     def split(self) -> int:
@@ -84,9 +86,9 @@ def open_labels(path: Path | Survey, config: DataConfig, task: Task | None = Non
             entries.append(Entry(row.name, row.where, one.file.folder, labels, one.split))
     lists = any(isinstance(row.values.get(key), list) for one in found for row in one.rows)
     several = lists if task is None else TASKS[task].several_labels
-    return open_entries(
-        survey, "json labels", entries, several, config, task, [], [p for one in found for p in one.bad]
-    )
+    bad = [problem for one in found for problem in one.bad]
+    column = "" if all(one.is_map for one in found) else key
+    return open_entries(survey, "json labels", entries, several, config, task, [], bad, column=column)
 
 
 def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
@@ -149,12 +151,14 @@ def _read(file: File, target: str | None) -> _Lines | None:
     """Rows of a file; None if it has another content."""
     keys = LABEL_KEYS if target is None else (target, *LABEL_KEYS)
     bad: list[Problem] = []
+    is_map = False
     try:
         if file.suffix in LINES:
             values = _values_of_lines(file, read_lines(file.path), bad)
         else:
             content = read_json(file.path, str(file.path))
-            values = iter(_values_of_map(content) if isinstance(content, dict) else enumerate(content, 1))
+            is_map = isinstance(content, dict)
+            values = iter(_values_of_map(content) if is_map else enumerate(content, 1))
     except (Refusal, OSError, UnicodeDecodeError):
         return None
     rows = []
@@ -166,7 +170,7 @@ def _read(file: File, target: str | None) -> _Lines | None:
         if not name or not (isinstance(row.get(OBJECTS), dict | list) or any(_labels(row.get(k)) for k in keys)):
             return None
         rows.append(_Row(f"{file.relative} {word} {number}", name, row))
-    return _Lines(file, rows, bad) if rows and len(bad) < len(rows) else None
+    return _Lines(file, rows, bad, is_map) if rows and len(bad) < len(rows) else None
 
 
 def _values_of_lines(file: File, lines: list[str], bad: list[Problem]) -> Iterator[tuple[int, Any]]:
@@ -209,9 +213,9 @@ def _label_key(found: list[_Lines], config: DataConfig) -> str:
 
 
 def _labels(value: Any) -> tuple[str, ...]:
-    """Labels of a value as text; none of a value that is no text, number, or list of them."""
+    """Labels of a value as text; none of a value that is no text, number, or list of texts and integers."""
     values = value if isinstance(value, list) else [value]
-    if any(isinstance(one, dict | list | float) for one in values):
+    if any(isinstance(one, dict | list) or (isinstance(one, float) and len(values) > 1) for one in values):
         return ()
     return tuple(dict.fromkeys(str(one).strip() for one in values if one is not None and str(one).strip()))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from danlu.config import DataConfig
@@ -15,26 +15,16 @@ from danlu.data.image_file import ImageInfo
 from danlu.data.image_index import ImageIndex
 from danlu.data.image_workers import check_images
 from danlu.data.sources.label_sets import label_matrix
+from danlu.data.sources.label_values import Entry, values_and_task, without_placeholders
 from danlu.data.sources.labelled import image_files, of_one_depth
 from danlu.data.sources.reading import one_form, stop_if_many_bad
-from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
-from danlu.data.sources.text_tables import numbers
+from danlu.data.sources.targets import Task, to_classes, to_numbers
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of, splits_of_folders
 from danlu.data.survey import Survey, surroundings
 from danlu.message import message
 from danlu.refuse import Refusal
-from danlu.task_spec import TASKS, label_task, targets_of
-
-
-class Entry(NamedTuple):
-    """One image with its labels. image: its name in the file. where: file and line. near: folders of the file."""
-
-    image: str
-    where: str
-    near: tuple[str, ...]
-    labels: tuple[str, ...]
-    split: int = UNASSIGNED
+from danlu.task_spec import TASKS, label_task
 
 
 class _Labelling(NamedTuple):
@@ -56,15 +46,19 @@ def open_entries(
     problems: Iterable[Problem] = (),
     label_names: Iterable[str] = (),
     class_names: Sequence[str] | None = None,
+    column: str | None = None,
 ) -> Dataset:
     """Find the images of the entries and create the Dataset.
 
     several: an image can have several labels. problems: entries that could not be read. label_names: further labels
     that no image may have. class_names: of labels that are class numbers, None where labels stay as they are written.
+    column: name of that of the labels, as for `values_and_task`.
+
     Raises Refusal for an image with two labels unless `several`, and when more than 5 % of the entries are bad.
     """
     index = ImageIndex.of(surroundings(data))
     problems = list(problems)
+    entries, unlabelled = (entries, ()) if several else without_placeholders(entries, notes)
     bad, total = len(problems), len(problems) + len(entries)
     found: dict[Path, _Labelling] = {}
     for one in entries:
@@ -109,9 +103,10 @@ def open_entries(
     if class_names is not None:
         found = _with_class_names(found, class_names, notes)
     classes = {*map(one_form, label_names), *(label for one in found.values() for label in one.labels)}
-    return _dataset(
-        data, form, found, sorted(classes) if several else None, config, task, problems, notes + index.notes()
+    dataset = _dataset(
+        data, form, found, sorted(classes) if several else None, config, task, problems, notes + index.notes(), column
     )
+    return replace(dataset, unlabelled=unlabelled)
 
 
 def _with_class_names(
@@ -145,6 +140,7 @@ def _dataset(
     task: Task | None,
     problems: list[Problem],
     notes: list[str],
+    column: str | None,
 ) -> Dataset:
     """label_names: of all labels, where an image can have several; else None."""
     paths = list(found)
@@ -166,7 +162,7 @@ def _dataset(
     if label_names is not None:
         decided, classes, targets = label_task(True), tuple(label_names), label_matrix(labels, label_names)
     else:
-        values, decided = _values([one[0] for one in labels], task, f"label of {data.path}")
+        values, decided = values_and_task([one[0] for one in labels], task, str(data.path), column, notes)
         targets, classes = to_classes(values) if TASKS[decided].has_classes else (to_numbers(values, "label"), ())
     return Dataset(
         path=str(data.path),
@@ -181,15 +177,6 @@ def _dataset(
         problems=[*problems, *broken],
         notes=notes,
     )
-
-
-def _values(words: list[str], task: Task | None, where: str) -> tuple[np.ndarray, Task]:
-    """Labels as text, or as numbers for regression, and the task."""
-    text = np.array(words, dtype=object)
-    found = numbers(words)
-    if targets_of(task) == "class" or found is None or (task is None and np.all(found == np.round(found))):
-        return text, label_task(False)
-    return found, decide(found, task, where)[0]
 
 
 def _relative(path: Path, data: Survey) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from danlu.data.sources.mask_files import (
     masks_beside_images,
     other_masks,
 )
+from danlu.data.sources.mask_palettes import refuse_other_palettes
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.split_lists import split_lists
@@ -45,6 +47,7 @@ from danlu.refuse import Refusal
 FORM = "label masks"
 OBJECT_FOLDER = "segmentationobject"
 MAX_CLASSES = 255  # class numbers are bytes, and 255 marks ignored pixels
+MIN_GREY_GAP = 40  # between the values of masks whose classes are grey levels
 MAX_COLOURS = 64  # of masks without a list of colours; more come from a lossy file
 VOID = {"void", "ignore", "__ignore__", "unlabeled", "unlabelled", "unknown"}  # names of classes that are left out
 CITYSCAPES_MASK = re.compile(r"(.+)_gt(?:Fine|Coarse)_label(Train)?Ids$", re.I)
@@ -154,6 +157,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     pairs = _in_lists(survey, pairs, notes)
     infos = check_images([pair.image.path for pair in pairs], workers=config.workers)
     values, coloured, bad = _values(pairs, infos)
+    if not coloured:
+        refuse_other_palettes(survey.path, [(pair.mask, values[i]) for i, pair in enumerate(pairs) if i in values])
     counted = len(pairs)
     pairs = [pair for i, pair in enumerate(pairs) if i in values]
     classes = _classes(survey, pairs, [values[i] for i in sorted(values)], coloured, config, notes)
@@ -316,6 +321,10 @@ def _classes(  # noqa: PLR0911
         return _Classes(names if len(names) == 2 else ["background", "object"], two)
     if names:
         return _Classes(names, list(range(len(names))))
+    if config.ignore is None and _are_grey_levels(occur):
+        text = "the values {values} are taken as classes, 255 too; --data.ignore 255 leaves its pixels out"
+        notes.append(message("data.note.grey_levels", text, values=occur))
+        return _Classes([str(v) for v in occur], occur)
     ignored = _ignored(dict(enumerate(values)), config, set())
     kept = [v for v in occur if v not in ignored]
     if len(kept) > MAX_CLASSES:
@@ -329,6 +338,12 @@ def _classes(  # noqa: PLR0911
             )
         )
     return _Classes([str(v) for v in kept], kept)
+
+
+def _are_grey_levels(values: Sequence[int]) -> bool:
+    """Return whether values are spread over the grey levels, as 0, 128, 255, so that 255 is one of the classes."""
+    gaps = [b - a for a, b in pairwise(values)]
+    return len(values) > 2 and values[-1] == IGNORE and min(gaps) >= MIN_GREY_GAP
 
 
 def _ignored(values: dict[int, np.ndarray], config: DataConfig, known: set[int]) -> set[int]:

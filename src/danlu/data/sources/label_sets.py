@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 STRONG_SEPARATORS = (";", "|", ",")
+LIST_SEPARATORS = (";", "|")  # hardly inside names: one label in two combinations is enough
 SEPARATORS = (*STRONG_SEPARATORS, " ")
 LIST_COLUMNS = ("tags", "keywords", "attributes", "attribute_ids", "concepts")  # names of columns of lists
 MIN_SHARED = 0.5  # fraction of the labels that occur in two different texts or more, where texts are lists of labels
@@ -34,6 +35,8 @@ def are_lists(texts: Sequence[str], separator: str, column: str = "") -> bool:
     if not seen or max(map(len, combinations)) < 2:
         return False
     shared = sum(count > 1 for count in seen.values()) / len(seen)
+    if separator in LIST_SEPARATORS and any(seen[label] > 1 for one in combinations if len(one) > 1 for label in one):
+        return True
     if separator in STRONG_SEPARATORS:
         return shared >= MIN_SHARED
     if column.strip().lower() in LIST_COLUMNS:

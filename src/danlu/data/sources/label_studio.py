@@ -21,7 +21,8 @@ from danlu.data.annotations import Polygons
 from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_index import ImageIndex, name_parts
-from danlu.data.sources.label_entries import Entry, open_entries
+from danlu.data.sources.label_entries import open_entries
+from danlu.data.sources.label_values import Entry
 from danlu.data.sources.labelled import Labelled, wanted_task
 from danlu.data.sources.labelme import ellipse, rectangle
 from danlu.data.sources.reading import Reading, box_of, corners

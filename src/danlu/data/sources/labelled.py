@@ -86,6 +86,12 @@ def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataC
                 how=how,
             )
         )
+    if several := [path for path, info in zip(paths, infos) if info.several]:
+        text = (
+            "{count} files hold several images, as pages or frames (first: {name}): only the first of each is read; "
+            "save the others as files of their own where they are needed"
+        )
+        notes.append(message("data.note.several_images", text, count=len(several), name=several[0].name))
     sizes = tuple((info.height, info.width) for info in infos)
     return ImageFiles(
         tuple(paths),

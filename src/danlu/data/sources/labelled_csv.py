@@ -5,10 +5,8 @@ The columns are recognised by their names and values (`sheets.py`); a table with
 
 from __future__ import annotations
 
-import ast
 import csv
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +18,16 @@ from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_index import AMBIGUOUS, OUTSIDE, ImageIndex
-from danlu.data.sources.box_forms import are_fractions
 from danlu.data.sources.class_layout import class_layout
 from danlu.data.sources.class_lists import class_list
-from danlu.data.sources.label_entries import Entry, open_entries
+from danlu.data.sources.label_entries import open_entries
 from danlu.data.sources.label_sets import are_lists, has_shared_words, separator_in, split_labels
+from danlu.data.sources.label_values import Entry
 from danlu.data.sources.labelled import wanted_task
 from danlu.data.sources.outline_columns import outline_of
 from danlu.data.sources.reading import Reading, box_of
+from danlu.data.sources.sheet_boxes import box_of_row, has_fractions, size_of
 from danlu.data.sources.sheets import (
-    SIZE_COLUMNS,
     Sheet,
     is_hot,
     names_images,
@@ -39,7 +37,7 @@ from danlu.data.sources.sheets import (
 )
 from danlu.data.sources.split_columns import fold_column
 from danlu.data.sources.targets import Task
-from danlu.data.sources.text_tables import DECIMAL_COMMA, numbers, with_decimal_points
+from danlu.data.sources.text_tables import with_decimal_points
 from danlu.data.survey import Survey, as_survey, surroundings
 from danlu.data.text_files import guessed_note, read_text
 from danlu.message import Message, message
@@ -72,6 +70,14 @@ def look_images(data: Survey) -> Evidence | None:
         )  # fmt: skip
         return _undecided(data, runs[0], why, Fit.LAYOUT)
     unclear = sheets_of(data, "unclear")
+    if unclear and not sheets_of(data, "images") and unclear[0].further:
+        why = message(
+            "data.refuse.csv_pairs",
+            "{file} names several images in each row (also in {further}), as pairs, which are not read: keep one "
+            "column of images, or use --format csv-images --target COLUMN, which reads those of the column {image}",
+            file=unclear[0].file.relative, further=unclear[0].further, image=unclear[0].header[unclear[0].image],
+        )  # fmt: skip
+        return _undecided(data, unclear[0], why, Fit.LAYOUT)
     if unclear and not sheets_of(data, "images"):
         why = message(
             "data.refuse.csv_unclear",
@@ -165,7 +171,7 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
                 "{file} has no column called like a class: every box is of the class object; --target COLUMN names it"
             )
             reading.notes.append(message("data.note.boxes_without_class", text, file=sheet.file.relative))
-        fractions = _are_fractions(sheet)
+        fractions = has_fractions(sheet)
         for line in sheet.ragged:
             reading.skip(
                 f"{sheet.file.relative} line {line}",
@@ -186,7 +192,7 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
             where = f"{sheet.file.relative} line {line}"
             one = reading.image(
                 row[sheet.image], where, near=sheet.file.folder, split=sheet.split_of_row(row),
-                size=_size_of(sheet, row),
+                size=size_of(sheet, row),
                 fractions=fractions,
             )  # fmt: skip
             if one is None:
@@ -197,7 +203,7 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
             if not any(row[i].strip() for i in numbers_of):
                 continue  # a row that only names the image: it has no objects
             shape = None if sheet.outline is None else outline_of(row[sheet.outline])
-            box = _box(sheet, row) if shape is None else box_of(shape)
+            box = box_of_row(sheet, row) if shape is None else box_of(shape)
             reading.entries += 1
             crowd = "isgroupof" in sheet.header and row[sheet.header.index("isgroupof")].strip() == "1"
             fault = (
@@ -233,6 +239,7 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     notes = [guessed_note(one.file.relative, one.encoding) for one in sheets if one.encoding]
     read = _hot_columns if kind == "classes" else _label_texts
     notes += fold_notes(sheets)
+    notes += _rival_notes(sheets) if config.target is None else []
     several, entries = read(sheets, config.target, task, notes)
     ragged = [
         Problem(
@@ -255,9 +262,11 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     columns = {sheet.header[i] for sheet in sheets for i in sheet.columns}
     around = surroundings(data)
     class_names = class_list(around, {sheet.file.path for sheet in sheets}) if lists else None
-    dataset = open_entries(around, form, entries, several, config, task, notes, ragged, columns, class_names)
+    name = "" if kind == "classes" else sheets[0].header[_label_column(sheets[0], config.target)]
+    dataset = open_entries(around, form, entries, several, config, task, notes, ragged, columns, class_names, name)
     dataset = replace(dataset, problems=[*dataset.problems, *without_images(data, kind)])
-    return replace(dataset, unlabelled=tuple({sheet.split for sheet in unlabelled} - {TRAIN, UNASSIGNED}))
+    left = {sheet.split for sheet in unlabelled} - {TRAIN, UNASSIGNED}
+    return replace(dataset, unlabelled=tuple(sorted({*dataset.unlabelled, *left})))
 
 
 def fold_notes(sheets: Sequence[Sheet]) -> list[str]:
@@ -268,6 +277,16 @@ def fold_notes(sheets: Sequence[Sheet]) -> list[str]:
         message("data.note.fold_column", text, column=column, file=sheet.file.relative, count=count)
         for sheet, (column, count) in found
     ]
+
+
+def _rival_notes(sheets: Sequence[Sheet]) -> list[str]:
+    """A note on the columns that are called like labels and are not read."""
+    text = "the labels are those of the column {label} of {file}; --target {other} reads others"
+    return [
+        str(message("data.note.rival_columns", text, label=one.header[one.label], file=one.file.relative,
+                    other=one.rivals[0]))
+        for one in sheets if one.rivals and one.label is not None
+    ]  # fmt: skip
 
 
 def _entry(sheet: Sheet, row: Sequence[str], line: int, labels: tuple[str, ...]) -> Entry:
@@ -353,42 +372,6 @@ def _label_column(sheet: Sheet, target: str | None) -> int:
             near=sheet.header,
         )
     return names.index(target.lower())
-
-
-def _box(sheet: Sheet, row: Sequence[str]) -> tuple[float, float, float, float] | None:
-    values = [row[i] for i in sheet.box]
-    if not values:
-        return None
-    if len(values) == 1:
-        try:
-            found = ast.literal_eval(values[0].strip() or "()")
-            values = [str(value) for value in found]
-        except (ValueError, SyntaxError, TypeError):
-            values = values[0].split()
-    values = [value.replace(",", ".") if DECIMAL_COMMA.fullmatch(value.strip()) else value for value in values]
-    found = numbers(values) if len(values) == 4 else None
-    if found is None:
-        return None
-    a, b, c, d = found.tolist()
-    if sheet.form == "centred":
-        return a - c / 2, b - d / 2, a + c / 2, b + d / 2
-    return (a, b, a + c, b + d) if sheet.form == "sized" else (a, b, c, d)
-
-
-def _are_fractions(sheet: Sheet) -> bool:
-    """Return whether the coordinates are fractions of the images."""
-    return are_fractions(np.array([box for row in sheet.rows if (box := _box(sheet, row)) is not None]).reshape(-1, 4))
-
-
-def _size_of(sheet: Sheet, row: Sequence[str]) -> tuple[int, int] | None:
-    for height, width in SIZE_COLUMNS:
-        if height in sheet.header and width in sheet.header:
-            i, j = sheet.header.index(height), sheet.header.index(width)
-            if not {i, j} & set(sheet.box):
-                found = numbers([row[i], row[j]])
-                if found is not None and found.min() > 0 and math.isfinite(found.sum()):
-                    return int(found[0]), int(found[1])
-    return None
 
 
 def _open_images_names(data: Survey) -> dict[str, str]:

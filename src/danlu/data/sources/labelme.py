@@ -63,8 +63,15 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     survey = as_survey(path)
     reading = Reading(survey, config, "labelme")
     left_out: Counter[str] = Counter()
+    embedded: list[str] = []
     for file in _files(survey):
-        _read(file, reading, left_out)
+        _read(file, reading, left_out, embedded)
+    if embedded and not reading.found:
+        text = (
+            "{path}: the images are missing, but lie in the json files (imageData of {file}): write each to the file "
+            "of its imagePath first, as `labelme_export_json` does"
+        )
+        raise Refusal(message("data.refuse.labelme_embedded", text, path=survey.path, file=embedded[0]))
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
         reading.notes.append(
@@ -93,7 +100,8 @@ def _files(survey: Survey) -> list[File]:
     return sorted([*found, *cut], key=lambda file: file.parts)
 
 
-def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
+def _read(file: File, reading: Reading, left_out: Counter[str], embedded: list[str]) -> None:
+    """Add the image of one file. embedded: gets the files whose image is missing, but inside of them."""
     try:
         content = read_json(file.path, file.relative)
     except Refusal as error:
@@ -113,6 +121,7 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
         own = file.stem  # the image was renamed: use the name of the json file
     one = reading.own_image(own, file.relative, near=file.folder, split=split, size=_size(content))
     if one is None:
+        embedded.append(file.relative) if content.get("imageData") else None
         return
     groups: dict[Any, list[np.ndarray]] = {}
     for i, shape in enumerate(content["shapes"], 1):

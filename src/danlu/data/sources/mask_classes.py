@@ -16,6 +16,7 @@ from danlu.refuse import refusal
 
 CVAT_LIST = "labelmap.txt"  # of "name:r,g,b:parts:actions"
 ADE_LIST = "objectinfo150.txt"
+CLASS_DICT = "class_dict"  # in the names of tables of names and colours
 CLASS_FILES = ("class_dict.csv", "_classes.csv", "label_colors.txt", "class_names.txt", "codes.txt", CVAT_LIST)
 
 
@@ -32,7 +33,8 @@ def listed_classes(survey: Survey) -> tuple[list[str], list[int]]:
     """Names, and colours where they have any, of a list of classes beside the images."""
     for wanted in CLASS_FILES:
         for file in survey.files:
-            if file.name.lower() == wanted:
+            name = file.name.lower()
+            if name == wanted or (wanted == "class_dict.csv" and CLASS_DICT in name and file.suffix == ".csv"):
                 names, colours = _rows(file.path)
                 return (names[1:], colours) if names[:1] == ["__ignore__"] else (names, colours)
     names = class_list(survey)

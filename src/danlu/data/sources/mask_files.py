@@ -58,6 +58,7 @@ MASK_ENDING = re.compile(
 )
 MASK_BESIDE = re.compile(r"[ _.-](masks?|seg|segmentation|gt|labels?|instances?)(_?\d+)?$")  # of stems beside images
 MIN_SAME_STEM = 0.8  # fraction of a folder's photos with a file of the same stem, and of these that look like masks
+MIN_PAIRED = 0.65  # fraction of the images that are masks or images with one, where nothing else is there
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jpg", ".jpeg")
 JPEG_SUFFIXES = (".jpg", ".jpeg")  # of a format that changes values
 MIN_SMOOTHED = 8  # values of a mask that may be smoothed
@@ -211,6 +212,19 @@ def masks_beside_images(survey: Survey) -> list[tuple[File, File]]:
             if plain != normal(file.stem) and image is not None and file.suffix in extensions():
                 found.append((image, file))
     return found or _masks_by_suffix(survey)
+
+
+def only_masks_beside(survey: Survey) -> Message | None:
+    """Why images of no class folder are not read: half of them are masks of the others."""
+    beside = masks_beside_images(survey)
+    if len(beside) < 3 or 2 * len(beside) < MIN_PAIRED * len(survey.images):
+        return None
+    image, mask = beside[0]
+    text = (
+        "{count} masks lie beside their images ({mask} beside {image}): use --task semantic where their values are "
+        "classes, or move them to a folder masks/ beside one of the images where they number objects"
+    )
+    return message("data.refuse.only_masks_beside", text, count=len(beside), mask=mask.relative, image=image.name)
 
 
 def _masks_by_suffix(survey: Survey) -> list[tuple[File, File]]:

@@ -12,10 +12,11 @@ from danlu.data.dataset import SPLITS, TEST, VAL, Dataset
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.arrow_tables import SUFFIXES, ImageTable, Row, installed, tables
 from danlu.data.sources.json_labels import objects_of
-from danlu.data.sources.label_entries import Entry, open_entries
+from danlu.data.sources.label_columns import CLASS_COLUMNS
+from danlu.data.sources.label_entries import open_entries
+from danlu.data.sources.label_values import Entry
 from danlu.data.sources.labelled import wanted_task
 from danlu.data.sources.reading import Reading
-from danlu.data.sources.sheets import CLASS_COLUMNS
 from danlu.data.sources.targets import Task
 from danlu.data.survey import File, Survey, as_survey
 from danlu.message import Message, message

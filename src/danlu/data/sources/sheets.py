@@ -7,11 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from danlu.data.dataset import TRAIN, UNASSIGNED, Problem
+from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, Problem
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import AMBIGUOUS, ImageIndex, name_parts
 from danlu.data.sources.box_columns import BOX_COLUMN, GEOMETRY, MAKE_SENSE, MIN_GEOMETRY, box_columns, plain
 from danlu.data.sources.box_forms import BoxForm
+from danlu.data.sources.label_columns import (
+    MASK_COLUMN,
+    PLAIN_NAMES,
+    TEXT_COLUMNS,
+    are_equal_rivals,
+    further_images,
+    label_column,
+    rivals,
+)
 from danlu.data.sources.outline_columns import are_outlines
 from danlu.data.sources.run_length_columns import are_runs
 from danlu.data.sources.split_columns import split_column, split_of_value
@@ -19,6 +28,7 @@ from danlu.data.sources.text_tables import (
     MAX_LOOKED,
     is_attributes,
     is_list,
+    is_table,
     numbers,
     read_attributes,
     read_list,
@@ -52,22 +62,6 @@ IMAGE_COLUMNS += (
     "fname",
     "images",
 )
-CLASS_COLUMNS = ("class", "label", "labelname", "class_name", "classname", "label_name", "category", "category_name")
-CLASS_COLUMNS += ("name", "target", "object", "labels", "classes", "species", "breed", "diagnosis", "tag", "y")
-CLASS_COLUMNS += ("class_id", "classid", "label_id", "category_id", "cls")
-CLASS_WORDS = ("label", "labels", "class", "classes", "category", "tag", "tags", "diagnosis", "species", "breed")
-CLASS_WORDS += (
-    "klasse",
-    "kategorie",
-    "classe",
-    "catégorie",
-    "étiquette",
-    "clase",
-    "categoría",
-    "etiqueta",
-    "categoria",
-)
-LAST_WORD = re.compile(r"[^\W_]+")  # of a column's name: "Finding Labels"
 HOT = ("0", "1", "0.0", "1.0", "true", "false")  # values in the column of one class
 SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w"), ("img_height", "img_width"))
 LIST_WORDS = {"label", "labels", "list", "annotation", "annotations", "classes", "gt"}  # in names of lists of labels
@@ -109,6 +103,8 @@ class Sheet:
     ragged: tuple[int, ...] = ()  # lines with another number of fields than the header
     encoding: str = ""  # where it was guessed
     separator: str = ""  # of its fields
+    rivals: tuple[str, ...] = ()  # columns that are called like labels, too, and are not read
+    further: tuple[str, ...] = ()  # columns that name other images than `image`
 
     @property
     def split(self) -> int:
@@ -154,14 +150,17 @@ def sheets_in(data: Survey) -> list[Sheet]:
         texts = [file for file in data.of(".txt") if normal(file.stem) not in data.image_stems
                  and not {word.lower() for word in WORD.findall(file.stem)} & NO_LABEL_WORDS]  # fmt: skip
         files = [file for file in files if file.suffix != ".txt"]
-        texts = [file for file in texts if data.is_file or split_of(file.stem) != UNASSIGNED or _names_labels(file)]
         texts = texts if len(texts) <= MAX_SHEETS else []
+        tables = [file for file in texts if is_table(data.lines(file), STRONG_COLUMNS)]
+        texts = [file for file in texts if data.is_file or split_of(file.stem) != UNASSIGNED or _names_labels(file)]
         files += [file for file in texts if is_list(data.lines(file)) or is_attributes(data.lines(file))]
+        files += [file for file in tables if file not in files]
         files = [file for file in files if _may_name_images(data.lines(file), data)] if len(files) <= MAX_SHEETS else []
         index = ImageIndex.of(surroundings(data)) if files else None
         found = [_sheet(file, index) for file in files if index is not None]
         sheets = [sheet for sheet in found if sheet is not None]
-        data.memo["sheets"] = [_like_others(sheet, sheets, index) for sheet in sheets if index is not None]
+        sheets = [_like_others(sheet, sheets, index) for sheet in sheets if index is not None]
+        data.memo["sheets"] = [replace(one, kind="unlabelled") if _lacks_labels(one, sheets) else one for one in sheets]
     return data.memo["sheets"]
 
 
@@ -175,6 +174,18 @@ def _like_others(sheet: Sheet, sheets: Sequence[Sheet], index: ImageIndex) -> Sh
             )
             return replace(own, found=_found(own, index))
     return sheet
+
+
+def _lacks_labels(sheet: Sheet, sheets: Sequence[Sheet]) -> bool:
+    """Return whether a sheet of test images has the columns of another one without that of the labels."""
+    if sheet.kind not in ("images", "classes", "unclear") or sheet.split != TEST:
+        return False
+    own = {name.lower() for name in sheet.header}
+    others = [one for one in sheets if one.kind in ("images", "unclear") and one.split in (TRAIN, UNASSIGNED)]
+    return any(
+        own < {name.lower() for name in one.header} and (one.label is None or one.header[one.label].lower() not in own)
+        for one in others
+    )
 
 
 def _may_name_images(lines: Sequence[str], data: Survey) -> bool:
@@ -195,7 +206,8 @@ def _names_labels(file: File) -> bool:
 
 
 def _sheet(file: File, index: ImageIndex) -> Sheet | None:
-    read = (read_list(file) or read_attributes(file)) if file.suffix == ".txt" else read_table(file)
+    read = (read_list(file) or read_attributes(file)) if file.suffix == ".txt" else None
+    read = read or read_table(file)
     if read is None:
         return None
     header, rows, lines = read.header, read.rows, read.lines
@@ -213,7 +225,7 @@ def _sheet(file: File, index: ImageIndex) -> Sheet | None:
     sheet = replace(bare, image=image)
     sheet = replace(sheet, found=_found(sheet, index))
     named = sheet.found > 0 or names_images(sheet) or _found(sheet, index, ambiguous=True) > 0.5
-    return _with_boxes(sheet, lower) or _with_labels(sheet, lower, named)
+    return _with_boxes(sheet, lower) or _with_labels(sheet, lower, named, index)
 
 
 def _with_boxes(sheet: Sheet, lower: tuple[str, ...]) -> Sheet | None:
@@ -231,20 +243,14 @@ def _with_boxes(sheet: Sheet, lower: tuple[str, ...]) -> Sheet | None:
 
 
 def _label_of(sheet: Sheet, lower: tuple[str, ...]) -> int | None:
-    taken = (sheet.image, sheet.split_column)
-    named = [lower.index(name) for name in CLASS_COLUMNS if name in lower and lower.index(name) not in taken]
-    if named:
-        return named[0]
-    ending = [i for i, name in enumerate(lower) if i not in taken and LAST_WORD.findall(name)[-1:] and
-              LAST_WORD.findall(name)[-1] in CLASS_WORDS]  # fmt: skip
-    return ending[0] if len(ending) == 1 else None
+    return label_column(lower, (sheet.image, sheet.split_column))
 
 
-def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sheet:  # noqa: PLR0911
+def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool, index: ImageIndex) -> Sheet:  # noqa: PLR0911
     """The sheet with its column of labels, or its column per class. named_images: its values are names of images."""
     taken = {sheet.image, sheet.split_column, *(i for i, name in enumerate(lower) if plain(name) in NO_LABEL_WORDS)}
     others = tuple(i for i in range(len(lower)) if i not in taken)
-    if len(others) >= 2 and _are_hot(sheet.rows, others):
+    if len(others) >= 2 and _are_hot(sheet.rows, others) and not any(lower[i] in PLAIN_NAMES for i in others):
         return replace(sheet, kind="classes", columns=others)
     if not named_images:
         return replace(sheet, image=0)  # a column called "name" or "id" of a plain table
@@ -258,9 +264,23 @@ def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sh
         return replace(sheet, kind="runs", columns=(runs[0],), label=_label_of(sheet, lower))
     if sum(bool(GEOMETRY.match(plain(lower[i]))) for i in others) >= MIN_GEOMETRY:
         return replace(sheet, kind="unread")
-    named = _label_of(sheet, lower)
-    label = named if named is not None else others[0] if len(others) == 1 else None
-    return replace(sheet, kind="images" if label is not None else "unclear", label=label)
+    return _with_label_column(sheet, lower, others, index)
+
+
+def _with_label_column(sheet: Sheet, lower: tuple[str, ...], others: tuple[int, ...], index: ImageIndex) -> Sheet:
+    """The sheet with its column of labels, or as unclear. others: the columns that may hold them."""
+    images = further_images(lower, sheet.rows, sheet.image, others, index)
+    label = label_column(lower, (sheet.image, sheet.split_column, *images))
+    if images and (label is None or not all(MASK_COLUMN.search(lower[i]) for i in images)):
+        return replace(sheet, kind="unclear", further=tuple(lower[i] for i in images))
+    if label is None and len(others) == 1 and lower[others[0]] not in TEXT_COLUMNS:
+        label = others[0]
+    if label is None:
+        return replace(sheet, kind="unclear")
+    found = rivals(lower, sheet.rows, label, (sheet.image, sheet.split_column, *images))
+    if are_equal_rivals(lower, label, found):
+        return replace(sheet, kind="unclear")
+    return replace(sheet, kind="images", label=label, rivals=tuple(lower[i] for i in found))
 
 
 def _are_texts_of_boxes(values: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from danlu.data.text_files import decode_guessed, read_bytes
 
 MAX_LOOKED = 200  # rows by which the content of a table is recognised
 LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
+FIELDS = re.compile(r"[,;\t]")
+SEPARATOR_LINE = re.compile(r"\A\ufeff?\"?sep=[^\n]{0,3}?(?=\r?\n)", re.I)
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 LISTED_BOX = re.compile(r"-?[\d.]+([,;]-?[\d.]+){3}[,;][^,;]+$")  # Keras-YOLO's box: four numbers and the class
 
@@ -98,6 +100,13 @@ def read_attributes(file: File) -> Table | None:
     return Table(header, tuple(row for _, row in good), tuple(number for number, _ in good), ragged, encoding)
 
 
+def is_table(lines: Sequence[str], names: Collection[str]) -> bool:
+    """Return whether the first lines are a header with one of the names of columns, and rows of as many fields."""
+    header = [name.strip(" \"'\ufeff").lower() for name in FIELDS.split(lines[0])] if lines else []
+    named = len(header) > 1 and any(name in names for name in header)
+    return named and len(lines) > 1 and all(len(FIELDS.split(one)) >= len(header) for one in lines[1:5] if one.strip())
+
+
 def read_table(file: File) -> Table | None:
     """A csv or tsv file; None if it is no table of text."""
     try:
@@ -105,6 +114,7 @@ def read_table(file: File) -> Table | None:
     except OSError:
         return None  # the reader of tables names it
     text, encoding = decode_guessed(data)
+    text = without_separator_line(text)
     first = text.lstrip().split("\n", 1)[0]
     separator = "\t" if file.suffix == ".tsv" else max(",;\t", key=first.count)
     rows, lines, ragged = [], [], []
@@ -123,6 +133,11 @@ def read_table(file: File) -> Table | None:
         return None
     found = Table(header, tuple(rows), tuple(lines), tuple(ragged), encoding, separator)
     return found if header and (rows or len(header) > 1) else None
+
+
+def without_separator_line(text: str) -> str:
+    """The text of a table without the words of a first line "sep=;" (Excel), which is left empty."""
+    return SEPARATOR_LINE.sub("", text, count=1)
 
 
 def with_decimal_points(words: Sequence[str], separator: str) -> list[str] | None:

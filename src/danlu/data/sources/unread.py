@@ -58,7 +58,12 @@ BINARY = {
     ".p": PICKLED,
     ".pt": "a file of PyTorch, which is not read, for it could run code",
     ".nii.gz": "NIfTI volumes",
-    ".xlsx": "a spreadsheet",
+    ".xlsx": "a spreadsheet, to be saved as csv",
+    ".arff": "a table of Weka, to be saved as csv",
+    ".libsvm": "a table of LIBSVM, to be saved as csv",
+    ".svmlight": "a table of LIBSVM, to be saved as csv",
+    ".sav": "a table of SPSS, to be saved as csv",
+    ".dta": "a table of Stata, to be saved as csv",
     ".npy": "a NumPy array, which is read from one .npz file with the arrays x and y",
 }
 JSON = {

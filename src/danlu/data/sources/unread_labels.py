@@ -18,6 +18,7 @@ FORMS = {
     ".xls": "a spreadsheet",
     ".ods": "a spreadsheet",
     ".manifest": "the manifest of SageMaker Ground Truth",
+    ".lst": "a list of MXNet (number, label, path)",
     ".odgt": "CrowdHuman's list of boxes",
     ".ndjson": WITHOUT_LABEL,
     ".jsonl": WITHOUT_LABEL,

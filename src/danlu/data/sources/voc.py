@@ -57,15 +57,23 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     reading = Reading(survey, config, "voc")
     bad: list[Problem] = []
     named = _files(survey)
+    others: list[tuple[str, str]] = []
     right = {file.folder for file in named if survey.xml_root(file) == "annotation"}
     xmls = [file for file in named if file.folder in right]
     listed = _listed(xmls, survey, reading)
     for file, split in listed:
         try:
-            _read(file, split, reading)
+            _read(file, split, reading, others)
         except Refusal as error:
             bad.append(Problem(file.relative, str(error).removeprefix(f"{file.path}").strip(" :")))
     reading.problems += bad
+    if others:
+        text = (
+            "{count} xml files name an image of another name, which is there too (first: {file} names {name}): each "
+            "goes to the image that it is called like"
+        )
+        file, name = others[0]
+        reading.notes.append(message("data.note.voc_other_name", text, count=len(others), file=file, name=name))
     stop_if_many_bad(survey.path, len(bad), len(listed), bad, config)
     return reading.finish(task)
 
@@ -184,8 +192,8 @@ def _names(file: Path, known: dict[str, File]) -> list[str]:
     return list(found)
 
 
-def _read(file: File, split: int, reading: Reading) -> None:
-    """Add the image of one file with its objects."""
+def _read(file: File, split: int, reading: Reading, others: list[tuple[str, str]]) -> None:
+    """Add the image of one file with its objects. others: gets the files that name another image than their own."""
     xml = file.path
     try:
         tree = parse_xml(read_bytes(xml))
@@ -207,7 +215,10 @@ def _read(file: File, split: int, reading: Reading) -> None:
     if sides is not None and (sides.findtext("width") or "").strip():
         height, width = (_number(sides, key, f"{xml}: size") for key in ("height", "width"))
         size = (int(height), int(width)) if math.isfinite(height) and math.isfinite(width) else (0, 0)
-    name = _image_name(file, (tree.findtext("filename") or "").strip(), tree.findtext("folder") or "", reading)
+    given = (tree.findtext("filename") or "").strip()
+    name = _image_name(file, given, reading)
+    if name == stem_of(file) and given and not isinstance(reading.index.find(given, _near(file), split), str):
+        others.append((file.relative, given))
     one = reading.own_image(name, file.relative, near=_near(file), split=split, size=size)
     if one is None:
         return
@@ -228,7 +239,7 @@ def _near(file: File) -> tuple[str, ...]:
     return tuple(part for part in file.folder if not normal(part).startswith(("annot", "xml", "label")))
 
 
-def _image_name(file: File, given: str, folder: str, reading: Reading) -> str:
+def _image_name(file: File, given: str, reading: Reading) -> str:
     """Return the name of the image: that of the annotation file if such an image exists, else the one given in it."""
     stem = stem_of(file)
     if normal(stem) in {normal(name) for name in (given, given.rpartition(".")[0])} or not given:
