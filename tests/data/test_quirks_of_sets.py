@@ -306,3 +306,79 @@ def test_files_of_several_images_are_counted(tmp_path, suffix):
         pages[0].save(tmp_path / kind / f"stack{suffix}", save_all=True, append_images=pages[1:])
     data = read(tmp_path)
     assert said(data, f"2 files hold several images, as pages or frames (first: stack{suffix})")
+
+
+# --- a second look: splits, several sets, forms of boxes, colours of objects -----------------------------------------
+
+
+def test_splits_that_are_numbers_are_said(tmp_path):
+    images(tmp_path / "images", NAMES)
+    rows(tmp_path / "l.csv", "image,label,partition", *(f"{n}.jpg,{KINDS[i % 2]},{i % 3}" for i, n in enumerate(NAMES)))
+    data = read(tmp_path)
+    assert data.given is None
+    assert said(data, "the column partition of l.csv is not used: 0, 1, 2 do not name the splits")
+
+
+def test_folders_of_a_single_image_are_no_classes(tmp_path):
+    for i in range(9):
+        image(tmp_path / f"train/patient{i}/view.jpg")
+    lines = (f"train/patient{i}/view.jpg,{'MF'[i % 2]},{40 + i},{i % 2}" for i in range(9))
+    rows(tmp_path / "train.csv", "Path,Sex,Age,Edema", *lines)
+    why = refused(tmp_path)
+    assert "which of its columns (Path, Sex, Age, Edema) is the label" in why
+    assert "9 of 9 folders hold a single image, as those of patients or persons" in why
+    assert read(tmp_path, target="Edema").classes == ("0", "1")
+
+
+def test_a_table_of_videos_is_named(tmp_path):
+    for i in range(4):
+        images(tmp_path / f"frames/video{i}", ["1", "2", "3"])
+    rows(tmp_path / "videos.csv", "video,label", *(f"video{i},{KINDS[i % 2]}" for i in range(4)))
+    assert "videos.csv annotates whole folders of images (video0/)" in refused(tmp_path)
+
+
+def test_two_yolo_sets_with_other_classes_are_named(tmp_path):
+    for folder, names in (("a", "[cat, dog]"), ("b", "[dog, cat]")):
+        images(tmp_path / folder / "train/images", [f"{folder}{n}" for n in NAMES])
+        for n in NAMES:
+            rows(tmp_path / folder / f"train/labels/{folder}{n}.txt", "0 0.5 0.5 0.25 0.5")
+        text(tmp_path / folder / "data.yaml", f"train: train/images\nval: train/images\nnames: {names}\n")
+    assert "a/data.yaml and b/data.yaml list different classes, as of two data sets" in refused(tmp_path)
+
+
+def test_coco_keypoints_without_boxes_are_no_labels(tmp_path):
+    images(tmp_path / "images", ["a"])
+    objects = [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": [5, 5, 2], "num_keypoints": 1}]
+    entries = [{"id": 1, "file_name": "a.jpg"}]
+    text(tmp_path / "a.json", {"images": entries, "annotations": objects, "categories": [{"id": 1, "name": "cat"}]})
+    assert "keypoints without boxes" in refused(tmp_path)
+
+
+def test_centres_called_like_corners_are_refused(tmp_path):
+    images(tmp_path / "images", NAMES)
+    lines = (f"{n}.jpg,{KINDS[i % 2]},0.7,0.6,0.5,0.7" for i, n in enumerate(NAMES))
+    rows(tmp_path / "b.csv", "image,class,x,y,w,h", *lines)
+    assert "the boxes fit their images as the centre, width, height but not as the corner" in refused(tmp_path)
+
+
+def test_colours_of_objects_are_no_classes(tmp_path):
+    def coloured(i):
+        colours = np.random.default_rng(i).integers(30, 255, (3, 3)).astype(np.uint8)
+        colours[0] = 0
+        return colours[regions()]
+
+    masks(tmp_path, coloured)
+    assert "colours occur in one mask only, as of objects and not of classes" in refused(tmp_path, "semantic")
+
+
+def test_spellings_of_a_class_in_a_table_are_said(tmp_path):
+    rows(tmp_path / "t.csv", "a,b,label", *(f"{i},{i % 7},{('Yes', 'yes', 'No')[i % 3]}" for i in range(60)))
+    assert said(read(tmp_path / "t.csv"), "classes 'Yes' and 'yes' differ only in spelling")
+
+
+def test_bars_separate_fields(tmp_path):
+    images(tmp_path / "images", NAMES)
+    rows(tmp_path / "l.csv", "image|label", *(f"{n}.jpg|{KINDS[i % 2]}" for i, n in enumerate(NAMES)))
+    assert labels(read(tmp_path))["p1.jpg"] == "dog"
+    rows(tmp_path / "table/t.csv", "a|b|label", *(f"{i}|{i % 7}|{KINDS[i % 2]}" for i in range(40)))
+    assert read(tmp_path / "table/t.csv").classes == KINDS

@@ -34,6 +34,7 @@ from danlu.data.sources import (
     sklearn,
     torchvision,
 )
+from danlu.data.sources.audit import similar_names
 from danlu.data.sources.instance_masks import no_pairs
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
@@ -137,6 +138,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     unread = [Problem(one.where, one.reason) for one in data.unread]
     if not FORMATS[name].lists_every_image:
         notes = [*notes, *left_out_images(data, dataset, FORMATS[name].mask_files)]
+    notes += [note for note in similar_names(dataset.classes) if note not in dataset.notes]
     return replace(dataset, notes=[*dataset.notes, *notes], problems=[*unread, *dataset.problems], seen=seen)
 
 

@@ -126,5 +126,6 @@ def _kind_of_coco(content: dict[str, Any]) -> str:
     if "caption" in first and "bbox" not in first:
         return "coco captions"
     if first and all("bbox" not in row and "segmentation" not in row for row in rows if isinstance(row, dict)):
-        return "coco labels" if any("category_id" in row for row in rows if isinstance(row, dict)) else "coco"
+        kind = "coco keypoints" if "keypoints" in first else "coco labels"
+        return kind if any("category_id" in row for row in rows if isinstance(row, dict)) else "coco"
     return "coco"

@@ -18,6 +18,8 @@ MIN_BOXES = 3  # fewer are no evidence
 NEARLY_ALL = 0.9  # of the boxes; the others may be faulty
 FAR = 0.02  # of the image's side, beyond which a box does not leave its image by rounding
 MIN_PIXELS = 4.0  # a coordinate beyond it is no fraction of a faulty box
+MIN_BEYOND = 0.2  # fraction of the boxes that leave their images where the form is another
+MIN_CENTRED = 6  # boxes that leave their images; fewer may be at their edges by chance
 MIN_SIDE = 8  # pixels of an image, in which no object is as small as a pixel
 
 
@@ -53,6 +55,12 @@ def refuse_other_forms(path: Path, found: Sequence[Labelled], sizes: Sequence[tu
             )
         )
     bounds = np.where(fractions[:, None], 1.0, sides)
+    if form == "sized" and _are_centred(boxes, bounds):
+        text = (
+            "{path}: the boxes fit their images as the centre, width, height but not as the corner, width, height: "
+            "convert them, or call the columns of a table x_center and y_center, or use --on-bad skip"
+        )
+        raise Refusal(message("data.refuse.boxes_of_centres", text, path=path))
     if form != "corners" and _are_corners(boxes, bounds, form):
         raise Refusal(
             message(
@@ -103,6 +111,16 @@ def _refuse_some_fractions(path: Path, boxes: np.ndarray) -> Refusal | None:
         "write all in pixels, or use --on-bad skip"
     )
     return Refusal(message("data.refuse.some_fractions", text, path=path, count=count, boxes=len(boxes)))
+
+
+def _are_centred(boxes: np.ndarray, bounds: np.ndarray) -> bool:
+    """Return whether boxes of a corner and a size leave their images, and lie inside if the corner is their centre."""
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    starts, ends = boxes[:, :2] - half, boxes[:, :2] + half
+    slack = FAR * bounds
+    inside = (starts >= -slack).all(axis=1) & (ends <= bounds + slack).all(axis=1)
+    beyond = (boxes[:, 2:] - bounds > FAR * bounds).any(axis=1)
+    return bool(inside.mean() >= NEARLY_ALL and beyond.mean() > MIN_BEYOND and beyond.sum() >= MIN_CENTRED)
 
 
 def _are_corners(boxes: np.ndarray, bounds: np.ndarray, form: BoxForm) -> bool:

@@ -40,6 +40,7 @@ from danlu.task_spec import TASKS
 
 OTHERS = {  # other kinds of COCO files -> their content
     "coco captions": "captions",
+    "coco keypoints": "keypoints without boxes",
     "coco panoptic": "panoptic segments",
     "coco images": "image names without annotations",
     "coco results": "detections of a model",

@@ -134,7 +134,7 @@ def _separator(file: Path, text: str) -> str:
     header = text.lstrip().split("\n", 1)[0]
     if ".tsv" in file.name.lower():
         return "\t"
-    return max(",;\t", key=header.count)
+    return max(",;\t|", key=header.count)
 
 
 def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[int]]:

@@ -9,6 +9,7 @@ from itertools import combinations, permutations
 
 from danlu.data.dataset import TRAIN, UNASSIGNED
 from danlu.data.image_index import is_derived
+from danlu.data.sources.folder_groups import annotated_folders, single_images
 from danlu.data.sources.mask_files import IMAGE_WORDS, MASK_WORDS, looks_like_mask, mask_pairs, masks_beside_images
 from danlu.data.split_names import WORD, split_of
 from danlu.data.survey import File, Survey, normal
@@ -18,8 +19,6 @@ SHARED_STEMS = 0.9  # fraction of file names that images and their masks share
 MAX_COMPARED = 12  # class folders whose contents are compared with one another
 SIDECARS = (".json", ".xml", ".txt", ".mat", ".npy", ".csv", ".yaml", ".pts")  # annotations named like their image
 MAX_AFFIX = 16  # characters before or behind the name of an image in that of its annotation
-FOLDER_SIDECARS = (".xml", ".json", ".mat", ".vbb", ".pts")  # annotations named like a folder of images
-PATH = re.compile(r"[,;\t ]")  # what ends a path at the start of a line
 CHANNEL_WORDS = {
     "rgb",
     "depth",
@@ -95,7 +94,7 @@ def not_classes(survey: Survey, folders: list[Folder], labels_read: bool = False
     return (
         masks_not_classes(survey) or (None if labels_read else annotated(survey)) or _too_high(survey, folders)
         or _parts(survey, folders) or _channels(survey, folders) or _hidden_masks(survey, folders)
-        or _copies(survey, folders) or _pairs(survey, folders)
+        or _copies(survey, folders) or _pairs(survey, folders) or single_images(survey, folders)
     )  # fmt: skip
 
 
@@ -160,33 +159,7 @@ def annotated(survey: Survey) -> Message | None:
                 "xmax, ymax and label; where they are none, use --format folder",
                 count=len(files), suffix=suffix, first=files[0].relative, images=images,
             )  # fmt: skip
-    return _listed_in_json(survey) or _listed_in_text(survey) or _of_folders(survey)
-
-
-def _of_folders(survey: Survey) -> Message | None:
-    """Files that label or annotate folders of images instead of images: MVI_20011.xml, a table of study1/ and 0."""
-    folders = {file.folder for file in survey.images}
-    names = {folder[-1] for folder in folders if folder}
-    for suffix in FOLDER_SIDECARS:
-        files = [file for file in survey.of(suffix) if file.stem in names]
-        if len(files) > 1 and len(files) > 0.5 * len(folders):
-            return _annotates(files[0], f"{files[0].stem}/")
-    for file in survey.of(".csv", ".tsv", ".txt"):
-        cells = [PATH.split(line.strip(" \"'"))[0].rstrip("/").split("/") for line in survey.lines(file)]
-        found = [tuple(parts) for parts in cells if len(parts) > 1 and parts[-1] in names]
-        listed = [parts for parts in found if any(folder[-2:] == parts[-2:] for folder in folders)]
-        if len(listed) > 1 and len(listed) > 0.5 * len(cells):
-            return _annotates(file, "/".join(listed[0]) + "/")
-    return None
-
-
-def _annotates(file: File, folder: str) -> Message:
-    return message(
-        "data.refuse.of_folders",
-        "{file} annotates whole folders of images ({folder}), which is not read: write a csv with a row for each "
-        "image, or use --format folder where each folder is a class",
-        file=file.relative, folder=folder,
-    )  # fmt: skip
+    return _listed_in_json(survey) or _listed_in_text(survey) or annotated_folders(survey)
 
 
 def _nearly_named(survey: Survey, files: list[File]) -> list[File]:

@@ -33,7 +33,7 @@ from danlu.data.sources.mask_files import (
     masks_beside_images,
     other_masks,
 )
-from danlu.data.sources.mask_palettes import refuse_other_palettes
+from danlu.data.sources.mask_palettes import refuse_colours_of_objects, refuse_other_palettes
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.split_lists import split_lists
@@ -309,6 +309,7 @@ def _classes(  # noqa: PLR0911
                     count=len(occur),
                 )
             )
+        refuse_colours_of_objects(survey.path, values)
         notes.append(
             message(
                 "data.note.classes_named_colours_class",

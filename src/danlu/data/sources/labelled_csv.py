@@ -35,7 +35,7 @@ from danlu.data.sources.sheets import (
     sheets_of,
     without_images,
 )
-from danlu.data.sources.split_columns import fold_column
+from danlu.data.sources.split_columns import fold_column, numbered_splits
 from danlu.data.sources.targets import Task
 from danlu.data.sources.text_tables import with_decimal_points
 from danlu.data.survey import Survey, as_survey, surroundings
@@ -269,14 +269,20 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     return replace(dataset, unlabelled=tuple(sorted({*dataset.unlabelled, *left})))
 
 
-def fold_notes(sheets: Sequence[Sheet]) -> list[str]:
-    """A note on each column of folds, which is not used."""
+def fold_notes(sheets: Sequence[Sheet]) -> Sequence[str]:
+    """A note on each column of folds, and of splits that are numbers, which are not used."""
     text = "the column {column} of {file} numbers folds and is not used: --folds {count} makes folds of its own"
     found = [(sheet, fold) for sheet in sheets if (fold := fold_column(sheet.header, sheet.rows)) is not None]
-    return [
+    notes = [
         message("data.note.fold_column", text, column=column, file=sheet.file.relative, count=count)
         for sheet, (column, count) in found
     ]
+    text = "the column {column} of {file} is not used: {values} do not name the splits; write train, val and test"
+    for sheet in sheets:
+        if sheet.split_column is None and (other := numbered_splits(sheet.header, sheet.rows)) is not None:
+            values = {"column": other[0], "file": sheet.file.relative, "values": other[1]}
+            notes.append(message("data.note.numbered_splits", text, **values))
+    return notes
 
 
 def _rival_notes(sheets: Sequence[Sheet]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from danlu.data.survey import File, sample
 from danlu.message import message
 from danlu.refuse import Refusal
 
+MIN_MASKS = 4  # fewer say nothing about colours that do not recur
+MOST_ALONE = 0.7  # of the colours, where they are those of objects
 Colour = tuple[int, int, int]
 
 
@@ -38,6 +41,23 @@ def refuse_other_palettes(path: Path, masks: Sequence[tuple[File, np.ndarray]]) 
                     )
                 )  # fmt: skip
             numbers.setdefault(colour, value)
+
+
+def refuse_colours_of_objects(path: Path, values: Sequence[np.ndarray]) -> None:
+    """Raise Refusal if most colours occur in one mask only, as where each object has a random colour.
+
+    values: distinct colours of each mask.
+    """
+    seen = Counter(value for own in values for value in own.tolist())
+    alone = sum(count == 1 for count in seen.values())
+    if len(values) < MIN_MASKS or alone <= MOST_ALONE * len(seen):
+        return
+    text = (
+        "{path}: {alone} of {colours} colours occur in one mask only, as of objects and not of classes: write masks "
+        "that number the objects (--format instance-masks), or name the colours of classes in class_dict.csv "
+        "(name,r,g,b)"
+    )
+    raise Refusal(message("data.refuse.colours_of_objects", text, path=path, alone=alone, colours=len(seen)))
 
 
 def _palette(path: Path, values: np.ndarray) -> dict[int, Colour]:

@@ -36,9 +36,11 @@ def box_of_row(sheet: Sheet, row: Sequence[str]) -> tuple[float, float, float, f
 
 def has_fractions(sheet: Sheet) -> bool:
     """Return whether the coordinates are fractions of the images."""
-    return are_fractions(
-        np.array([box for row in sheet.rows if (box := box_of_row(sheet, row)) is not None]).reshape(-1, 4)
-    )
+    found = [box for row in sheet.rows if (box := box_of_row(sheet, row)) is not None]
+    boxes = np.array(found).reshape(-1, 4)
+    if sheet.form == "sized":  # of sizes the far corners may lie beyond 1, where x and y are those of the centre
+        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    return are_fractions(boxes)
 
 
 def size_of(sheet: Sheet, row: Sequence[str]) -> tuple[int, int] | None:

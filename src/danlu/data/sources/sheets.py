@@ -190,9 +190,9 @@ def _lacks_labels(sheet: Sheet, sheets: Sequence[Sheet]) -> bool:
 
 def _may_name_images(lines: Sequence[str], data: Survey) -> bool:
     """Return whether a table may have a column of images, by its header or an image's extension in its first lines."""
-    header = {name.strip(" \"'\ufeff").lower() for name in re.split(r"[,;\t]", lines[0])} if lines else set()
+    header = {name.strip(" \"'\ufeff").lower() for name in re.split(r"[,;\t|]", lines[0])} if lines else set()
     named = header & (set(IMAGE_COLUMNS) if data.images else STRONG_COLUMNS)
-    cells = {normal(cell.strip(" \"'")) for line in lines[1:MAX_LOOKED] for cell in re.split(r"[,;\t]", line)}
+    cells = {normal(cell.strip(" \"'")) for line in lines[1:MAX_LOOKED] for cell in re.split(r"[,;\t|]", line)}
     return (
         bool(named)
         or bool(cells & data.image_stems.keys())

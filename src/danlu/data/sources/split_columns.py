@@ -16,6 +16,7 @@ FLAGS = {
     **dict.fromkeys(("istest", "istesting", "istestset"), (TEST, TRAIN)),
     **dict.fromkeys(("istrain", "istraining", "istrainset"), (TRAIN, TEST)),
 }
+MOST_SPLITS = (TRAIN, VAL, TEST, UNASSIGNED)
 TRUE, FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no")
 
 
@@ -36,6 +37,15 @@ def split_of_value(column: str, value: str) -> int:
     if flagged := FLAGS.get(plain(column)):
         return flagged[value.strip().lower() not in TRUE]
     return split_of(value)
+
+
+def numbered_splits(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
+    """The name and values of a column of splits that are numbers, whose meaning is not written anywhere; else None."""
+    for i, name in enumerate(header):
+        values = {row[i].strip() for row in rows} if plain(name) in SPLIT_COLUMNS - FOLD_COLUMNS else set()
+        if 1 < len(values) <= len(MOST_SPLITS) and all(value.isdecimal() for value in values):
+            return name, ", ".join(sorted(values))
+    return None
 
 
 def fold_column(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, int] | None:

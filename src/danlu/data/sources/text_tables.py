@@ -15,7 +15,7 @@ from danlu.data.text_files import decode_guessed, read_bytes
 
 MAX_LOOKED = 200  # rows by which the content of a table is recognised
 LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
-FIELDS = re.compile(r"[,;\t]")
+FIELDS = re.compile(r"[,;\t|]")
 SEPARATOR_LINE = re.compile(r"\A\ufeff?\"?sep=[^\n]{0,3}?(?=\r?\n)", re.I)
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 LISTED_BOX = re.compile(r"-?[\d.]+([,;]-?[\d.]+){3}[,;][^,;]+$")  # Keras-YOLO's box: four numbers and the class
@@ -116,7 +116,7 @@ def read_table(file: File) -> Table | None:
     text, encoding = decode_guessed(data)
     text = without_separator_line(text)
     first = text.lstrip().split("\n", 1)[0]
-    separator = "\t" if file.suffix == ".tsv" else max(",;\t", key=first.count)
+    separator = "\t" if file.suffix == ".tsv" else max(",;\t|", key=first.count)
     rows, lines, ragged = [], [], []
     reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
     header: tuple[str, ...] = ()

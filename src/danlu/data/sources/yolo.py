@@ -37,6 +37,7 @@ from danlu.data.sources.yolo_files import (
     listed_images,
     load_yaml,
     read_darknet,
+    refuse_several_sets,
     unread_keys,
 )
 from danlu.data.sources.yolo_labels import OTHER_TEXTS, LabelFiles
@@ -341,6 +342,7 @@ def _orphans(images: Iterable[Path], labels: LabelFiles) -> list[Path]:
 
 def _listed(survey: Survey, labels: LabelFiles) -> list[tuple[Path, int]]:
     """List images and their split: of folders with labelled images, and of other splits beside these folders."""
+    refuse_several_sets(survey)
     folders = {}
     for folder, files in survey.by_folder.items():
         images = [file for file in files if file.suffix in extensions()]

@@ -63,6 +63,20 @@ def find_yaml(survey: Survey) -> File | None:
     return next(iter(top or (files if len(files) == 1 else [])), None)
 
 
+def refuse_several_sets(survey: Survey) -> None:
+    """Raise Refusal if folders below hold descriptions with other classes, so that their numbers mean other things."""
+    files = [file for file in survey.of(".yaml", ".yml") if file.folder and is_yaml(file.path)]
+    if survey.is_file or len(files) < 2 or find_yaml(survey) is not None:
+        return
+    first, *others = files
+    classes = classes_of(first.path, load_yaml(first.path))
+    for other in others:
+        if classes_of(other.path, load_yaml(other.path)) != classes:
+            text = "{path}: {first} and {other} list different classes, as of two data sets: give the folder of one"
+            values = {"path": survey.path, "first": first.relative, "other": other.relative}
+            raise Refusal(message("data.refuse.yamls_of_sets", text, **values))
+
+
 def check_other_yamls(survey: Survey, chosen: Path, classes: list[str]) -> list[str]:
     """Notes on the other descriptions beside the chosen one, where a folder was given.
 
