@@ -382,3 +382,18 @@ def test_bars_separate_fields(tmp_path):
     assert labels(read(tmp_path))["p1.jpg"] == "dog"
     rows(tmp_path / "table/t.csv", "a|b|label", *(f"{i}|{i % 7}|{KINDS[i % 2]}" for i in range(40)))
     assert read(tmp_path / "table/t.csv").classes == KINDS
+
+
+def test_rotated_boxes_of_voc_are_the_boxes_around_them(tmp_path):
+    image(tmp_path / "images/a.jpg")
+    angle = "<attributes><attribute><name>rotation</name><value>90.0</value></attribute></attributes></object>"
+    text(tmp_path / "annotations/a.xml", xml("a.jpg", "cat", (11, 11, 30, 20)).replace("</object>", angle))
+    data = read(tmp_path)
+    assert boxes(data)["a.jpg"] == [("cat", 15, 5, 25, 25)]
+    assert said(data, "1 rotated boxes are read as the boxes around them")
+
+
+def test_fractions_in_a_column_called_like_classes_are_numbers(tmp_path):
+    images(tmp_path / "images", NAMES)
+    rows(tmp_path / "t.csv", "file,y", *(f"{n}.jpg,{-1.5 * i:.3e}" for i, n in enumerate(NAMES)))
+    assert (read(tmp_path).task, float(read(tmp_path).targets[2])) == ("regress", -3)

@@ -15,7 +15,7 @@ from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
 NO_LABEL = {"unknown", "unlabelled", "unlabeled", "none", "all", "no_label", *IMAGE_WORDS}  # folders of no class
-RESULTS = {"plots", "figures", "results", "pred", "preds", "predictions", "outputs", "logs", "checkpoints", "runs"}
+RESULTS = {"plots", "figures", "pred", "preds", "predictions", "outputs", "checkpoints", "runs"}  # of no class
 NO_CLASS = {*IMAGE_WORDS, "data"}  # names of a folder of all images
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from danlu.data.annotations import MAX_MASK_PIXELS, Polygons, RunLengths, Shape, decode_runs, parse_runs
-from danlu.data.sources.reading import box_of
+from danlu.data.sources.reading import around_rotated, box_of
 
 
 class EntryError(ValueError):
@@ -67,7 +66,7 @@ def corners_of(entry: dict[str, Any], where: str, shape: Shape | None) -> tuple[
         raise EntryError(f"{where}.bbox must be four numbers x, y, width, height, got {got!r}")
     x, y, width, height = map(_float, values)
     if angle := rotation_of(entry):
-        return _around(x, y, width, height, angle)
+        return around_rotated((x, y, x + width, y + height), angle)
     return x, y, x + width, y + height
 
 
@@ -76,14 +75,6 @@ def rotation_of(entry: dict[str, Any]) -> float:
     attributes = entry.get("attributes")
     angle = attributes.get("rotation") if isinstance(attributes, dict) else None
     return float(angle) if isinstance(angle, int | float) and not isinstance(angle, bool) else 0.0
-
-
-def _around(x: float, y: float, width: float, height: float, angle: float) -> tuple[float, float, float, float]:
-    """Return the box around one that is rotated about its centre. angle: degrees."""
-    cos, sin = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
-    half, tall = (width * cos + height * sin) / 2, (width * sin + height * cos) / 2
-    cx, cy = x + width / 2, y + height / 2
-    return cx - half, cy - tall, cx + half, cy + tall
 
 
 def outline_of(entry: dict[str, Any], where: str) -> tuple[Shape | None, str]:

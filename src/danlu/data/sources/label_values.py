@@ -18,6 +18,7 @@ from danlu.task_spec import TASKS, label_task, targets_of
 MIN_IMAGES = 10  # fewer say nothing about labels that hardly recur
 ALONE = 0.8  # fraction of the images with a label of its own where the labels are texts and no classes
 NUMBERS = {"age", "ages", "count", "counts", "weight", "price", "temperature", "angle", "speed", "distance", "years"}
+ANY_TARGET = {"target", "y"}  # names of columns of labels, of numbers as often as of classes
 PER_CLASS = 2  # images of each integer, on average, where the numbers are classes
 
 
@@ -71,11 +72,12 @@ def values_and_task(
     """
     text = np.array(words, dtype=object)
     found = numbers(words)
-    if task is None and column is not None and (found is None or is_class_column(column)):
+    integers = found is not None and not _has_fractions(found)
+    if task is None and column is not None and (found is None or (integers and is_class_column(column))):
         _refuse_own_labels(words, path, found is not None)
     if targets_of(task) == "class" or found is None:
         return text, label_task(False)
-    if task is None and np.all(found == np.round(found)):
+    if task is None and integers:
         distinct = len(set(found.tolist()))
         if column is None or is_class_column(column) or _are_few(distinct, len(words), column):
             if distinct > 2 and column and not is_class_column(column):
@@ -90,7 +92,7 @@ def values_and_task(
 def is_class_column(name: str) -> bool:
     """Return whether a column is called like classes or their numbers."""
     lower = name.strip().lower()
-    return lower in CLASS_COLUMNS or is_class_name(lower) or lower.endswith("id")
+    return lower in set(CLASS_COLUMNS) - ANY_TARGET or is_class_name(lower) or lower.endswith("id")
 
 
 def _has_fractions(values: np.ndarray) -> bool:

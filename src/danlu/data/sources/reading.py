@@ -5,6 +5,7 @@ A bad entry is skipped; more than 5 % of them stop the run unless --on-bad skip.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -221,6 +222,15 @@ def box_of(shape: Polygons) -> tuple[float, float, float, float]:
         return 0.0, 0.0, 0.0, 0.0
     low, high = points.min(axis=0), points.max(axis=0)
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def around_rotated(box: Sequence[float], angle: float) -> tuple[float, float, float, float]:
+    """Compute the box around one that is rotated about its centre. box: x1, y1, x2, y2. angle: degrees."""
+    x1, y1, x2, y2 = box
+    cos, sin = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
+    width, height, cx, cy = x2 - x1, y2 - y1, (x1 + x2) / 2, (y1 + y2) / 2
+    half, tall = (width * cos + height * sin) / 2, (width * sin + height * cos) / 2
+    return cx - half, cy - tall, cx + half, cy + tall
 
 
 def corners(points: object) -> np.ndarray:

@@ -7,7 +7,7 @@ Format: Everingham & Winn, The PASCAL Visual Object Classes Challenge 2012 Devel
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,8 +16,9 @@ from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_index import name_parts
 from danlu.data.sources.labelled import wanted_task
-from danlu.data.sources.reading import Reading, stop_if_many_bad
+from danlu.data.sources.reading import Reading, around_rotated, stop_if_many_bad
 from danlu.data.sources.targets import Task
+from danlu.data.sources.text_tables import numbers
 from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal, sample
 from danlu.data.text_files import read_bytes, read_lines
@@ -27,6 +28,14 @@ from danlu.refuse import NOTHING, Refusal, blame, refusal
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  # under ImageSets/Main
+
+
+@dataclass
+class _Seen:
+    """Unusual things in the files. others: files that name another image than their own. turned: rotated boxes."""
+
+    others: list[tuple[str, str]] = field(default_factory=list)
+    turned: int = 0
 
 
 def look(survey: Survey) -> Evidence | None:
@@ -57,23 +66,26 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     reading = Reading(survey, config, "voc")
     bad: list[Problem] = []
     named = _files(survey)
-    others: list[tuple[str, str]] = []
+    seen = _Seen()
     right = {file.folder for file in named if survey.xml_root(file) == "annotation"}
     xmls = [file for file in named if file.folder in right]
     listed = _listed(xmls, survey, reading)
     for file, split in listed:
         try:
-            _read(file, split, reading, others)
+            _read(file, split, reading, seen)
         except Refusal as error:
             bad.append(Problem(file.relative, str(error).removeprefix(f"{file.path}").strip(" :")))
     reading.problems += bad
-    if others:
+    if seen.turned:
+        text = "{rotated} rotated boxes are read as the boxes around them"
+        reading.notes.append(message("data.note.rotated_boxes_read_boxes", text, rotated=seen.turned))
+    if seen.others:
         text = (
             "{count} xml files name an image of another name, which is there too (first: {file} names {name}): each "
             "goes to the image that it is called like"
         )
-        file, name = others[0]
-        reading.notes.append(message("data.note.voc_other_name", text, count=len(others), file=file, name=name))
+        file, name = seen.others[0]
+        reading.notes.append(message("data.note.voc_other_name", text, count=len(seen.others), file=file, name=name))
     stop_if_many_bad(survey.path, len(bad), len(listed), bad, config)
     return reading.finish(task)
 
@@ -192,8 +204,8 @@ def _names(file: Path, known: dict[str, File]) -> list[str]:
     return list(found)
 
 
-def _read(file: File, split: int, reading: Reading, others: list[tuple[str, str]]) -> None:
-    """Add the image of one file with its objects. others: gets the files that name another image than their own."""
+def _read(file: File, split: int, reading: Reading, seen: _Seen) -> None:
+    """Add the image of one file with its objects, and to `seen` what is unusual in it."""
     xml = file.path
     try:
         tree = parse_xml(read_bytes(xml))
@@ -218,7 +230,7 @@ def _read(file: File, split: int, reading: Reading, others: list[tuple[str, str]
     given = (tree.findtext("filename") or "").strip()
     name = _image_name(file, given, reading)
     if name == stem_of(file) and given and not isinstance(reading.index.find(given, _near(file), split), str):
-        others.append((file.relative, given))
+        seen.others.append((file.relative, given))
     one = reading.own_image(name, file.relative, near=_near(file), split=split, size=size)
     if one is None:
         return
@@ -230,8 +242,20 @@ def _read(file: File, split: int, reading: Reading, others: list[tuple[str, str]
         except Refusal as error:
             reading.skip(f"{file.relative} object {i}", str(error).removeprefix(f"{xml}: "))
             continue
+        if angle := _rotation(entry):
+            box = around_rotated(box, angle)
+            seen.turned += 1
         reading.entries += 1
         reading.add(one, f"object {i}", label, box, ignore=difficult, fault=fault)
+
+
+def _rotation(entry: ElementTree.Element) -> float:
+    """The angle in degrees of a rotated box, which CVAT writes among the attributes; 0 of others."""
+    for one in entry.findall("attributes/attribute"):
+        if (one.findtext("name") or "").strip() == "rotation":
+            found = numbers([one.findtext("value") or "0"])
+            return 0.0 if found is None else float(found[0])
+    return 0.0
 
 
 def _near(file: File) -> tuple[str, ...]:
