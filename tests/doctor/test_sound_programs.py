@@ -291,6 +291,9 @@ def test_few_shot_labels_are_numbers_of_an_episode() -> None:
     assert [one.severity for one in duplicates(ledger)] == ["warning"]
     for step in range(40):
         ledger.add("loss.step", 1.4 / (1 + step), "", step)
+    ledger.add("input.label_changes", 0.25, "", 1)  # as of copies with other labels
+    assert [one.severity for one in duplicates(ledger)] == ["warning"]
+    ledger.add("input.label_changes", 0.75, "", 2)
     assert not list(duplicates(ledger))
 
 

@@ -481,6 +481,7 @@ NAMES: dict[str, Name] = {
     ),
     "input.leaked": Name("epoch", "", "samples", "validation samples that also occurred in training, so far"),
     "input.leaked_share": Name("epoch", "", "", "their fraction among the held-out samples"),
+    "input.label_changes": Name("epoch", "", "", "fraction of the training samples that came again with another label"),
     "input.label_conflicts": Name(
         "epoch", "", "samples", "identical training samples that came with different labels, so far"
     ),

@@ -41,6 +41,7 @@ class Inputs(Instrument):
         "_evaluated",
         "_evaluated_later",
         "_recurring",
+        "_again",
         "_passes",
         "_sizes",
         "_largest",
@@ -58,6 +59,10 @@ class Inputs(Instrument):
         self._passes = [0, 0]  # training and evaluation passes of this epoch
         self._sizes, self._largest = [0, 0], [0, 0]  # training and evaluated samples: of this epoch, of the largest
         self._recurring = 0  # training samples that had occurred in an earlier epoch
+        self._again = [
+            0,
+            0,
+        ]  # labelled training samples that had come before, and those whose label was another one then
         self._conflicts: set[float] = set()
         self._before_repeat = -1  # training samples read before the first one that came again; -1: none yet
         self._weights: Tensor | None = None
@@ -122,6 +127,7 @@ class Inputs(Instrument):
         if self._seen["val"]:
             self._write_leaks(watched)
             watched.write("input.label_conflicts", len(self._conflicts), "", watched.epoch)
+            watched.write("input.label_changes", self._again[1] / max(1, self._again[0]), "", watched.epoch)
 
     def state(self, watched: WatchedModel) -> dict[str, Any]:
         seen = {  # as tensors, which are written faster than single numbers
@@ -210,8 +216,11 @@ class Inputs(Instrument):
             self._recurring += phase == "train" and step == -1 and sample in seen
             epoch[sample] = at
             known = seen.get(sample, int(label))
-            if phase == "train" and labelled and known not in (UNLABELLED, int(label)):
-                self._conflicts.add(sample)
+            if phase == "train" and labelled and known != UNLABELLED and sample in seen:
+                self._again[0] += 1
+                self._again[1] += known != int(label)
+                if known != int(label):
+                    self._conflicts.add(sample)
             if len(seen) < MAX_HASHES:
                 seen[sample] = int(label) if labelled else known
         self._epoch[phase][0] += samples
