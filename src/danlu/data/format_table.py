@@ -439,7 +439,7 @@ FORMATS = {
         csv.look,
         csv.open,
         ("classify", "regress"),
-        "one file with a header; the target is the last column or --target",
+        "one file with a header; the target is the column target, label, class or y, or --target",
         "sources/test_csv.py",
         reader="pandas",
         sets="California housing",
