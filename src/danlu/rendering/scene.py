@@ -68,8 +68,8 @@ def render_image(
     for order, (one, view) in enumerate(drawn):
         if one.number >= len(present):
             continue
-        share = _reduced((item == order).astype(np.float32))
-        mask, seen = share >= 0.5, float(share.sum())
+        visible = _reduced((item == order).astype(np.float32))
+        mask, seen = visible >= 0.5, float(visible.sum())
         if mask.sum() >= MIN_PIXELS:
             number = int(present[one.number])
             objects.append(

@@ -23,7 +23,7 @@ from danlu.refuse import NOTHING, Refusal, refusal
 MESH_SUFFIXES = (".ply", ".obj")
 COLOURED_FIRST = ("models", "models_fine", "models_reconst", "models_eval", "models_cad")  # models_eval have no colours
 NUMBERED = re.compile(r"obj_(\d+)")
-WIDTH_SHARES = (0.1, 0.4)  # of the width of the image, by a typical object, where nothing tells its distance
+WIDTH_FRACTIONS = (0.1, 0.4)  # of the width of the image, by a typical object, where nothing tells its distance
 COMMON = (1, 99)  # percentiles of the distances in training images that are rendered
 
 
@@ -126,7 +126,7 @@ def depth_range(path: Path, meshes: Meshes, camera: np.ndarray, size: tuple[int,
         low, high = np.percentile(found, COMMON)
         return float(low), float(max(high, low * 1.05))
     typical = median(mesh.diameter for mesh in meshes.by_number.values())
-    near, far = (camera[0, 0] * typical / (share * size[1]) for share in reversed(WIDTH_SHARES))
+    near, far = (camera[0, 0] * typical / (fraction * size[1]) for fraction in reversed(WIDTH_FRACTIONS))
     return float(near), float(far)
 
 
