@@ -142,9 +142,9 @@ def restate(change: Callable[[dict], object]) -> None:
 # --- verbs and flags ---------------------------------------------------------------------------------------------
 
 case("verb misspelt", "trian digits", "unknown verb 'trian'", "'train'")
-case("verb unknown", "fly", "unknown verb 'fly'", "evaluate, predict, describe, convert, export, share, serve, diagnose, inspect, formats, networks, watch, report")
+case("verb unknown", "fly", "unknown verb 'fly'", "evaluate, predict, describe, convert, render, export, share, serve, diagnose, inspect, formats, networks, watch, report")
 case("verb missing before a flag", "--epochs 3", "a verb must come before '--epochs'",
-    "evaluate, predict, describe, convert, export, share, serve, diagnose, inspect, formats, networks, watch, report")
+    "evaluate, predict, describe, convert, render, export, share, serve, diagnose, inspect, formats, networks, watch, report")
 case("nothing to inspect", "inspect", "MODEL must be a network, or --compare with several")
 case("one network compared", "inspect --compare lenet", "--compare must be two networks or more")
 case("compared network misspelt", "inspect --compare lenet alexnte", "did you mean 'alexnet'?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import os
 import unicodedata
 from collections.abc import Callable
@@ -129,13 +130,15 @@ def test_every_text_file_of_a_run_is_utf8(run: Path) -> None:
 
 
 COMMANDS = ["predict RUN DATA", "eval RUN", "report RUN", "doctor RUN", "data DATA --out SHEET", "runs RUNS"]
-COMMANDS += ["predict RUN DATA --csv TABLE", "compare RUN RUN --out PAGE", "share RUN --out ZIP"]
+COMMANDS += ["predict RUN DATA --csv TABLE", "compare RUN OTHER --out PAGE", "share RUN --out ZIP"]
 
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_commands(words: str, images: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = {"RUN": str(run), "DATA": str(images), "SHEET": str(tmp_path / "sheet.png"), "RUNS": str(run.parent)}
     places |= {"PAGE": str(tmp_path / "page.html"), "ZIP": str(tmp_path / "a.zip"), "TABLE": str(tmp_path / "a.csv")}
+    if "OTHER" in words:
+        places["OTHER"] = str(shutil.copytree(run, tmp_path / run.name))
     given = [places.get(word, word) for word in words.split()]
     for flags in ([], ["--json"]):
         assert main([*given, *flags]) == 0
