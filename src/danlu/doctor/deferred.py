@@ -1,7 +1,8 @@
 """Asynchronous reads of values on the device, many at a time.
 
 Reading one number makes the host wait for the device. Tensors are queued, concatenated, copied to pinned memory without
-blocking, and read once the copy has finished.
+blocking, and read once the copy has finished. On the CPU nothing waits, and values are copied at once: a small tensor
+that is kept among the activations of a pass holds the memory around it.
 """
 
 from __future__ import annotations
@@ -19,22 +20,26 @@ class Deferred:
     """Queue of (tensor, callback for its values), read in order."""
 
     def __init__(self) -> None:
-        self._queue: list[tuple[Tensor, Reader]] = []
-        self._copying: list[tuple[Any, Tensor, list[tuple[int, Reader]]]] = []
+        self._queue: list[tuple[Tensor | list[float], Reader]] = []
+        self._copying: list[tuple[Any, Tensor | list[float], list[tuple[int, Reader]]]] = []
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def add(self, tensor: Tensor, reader: Reader) -> None:
         """Queue `tensor` (any shape, not to be modified afterwards); `reader` gets its values as a flat list."""
-        self._queue.append((tensor.detach(), reader))
+        tensor = tensor.detach()
+        self._queue.append((_numbers(tensor) if tensor.device.type == "cpu" else tensor, reader))
 
     def send(self) -> None:
         """Start copies of all queued tensors and read those that have finished. Does not wait for the device."""
         queue, self._queue = self._queue, []
         by_device: dict[torch.device, list[tuple[Tensor, Reader]]] = {}
-        for tensor, reader in queue:
-            by_device.setdefault(tensor.device, []).append((tensor, reader))
+        for values, reader in queue:
+            if isinstance(values, list):
+                self._copying.append((None, values, [(len(values), reader)]))
+            else:
+                by_device.setdefault(values.device, []).append((values, reader))
         for device, pairs in by_device.items():
             self._send(device, pairs)
         self._read_arrived(wait=False)
@@ -66,7 +71,11 @@ class Deferred:
                     return
                 event.synchronize()
             self._copying.pop(0)
-            numbers, start = joined.tolist(), 0
+            numbers, start = joined if isinstance(joined, list) else joined.tolist(), 0
             for count, reader in readers:
                 reader(numbers[start : start + count])
                 start += count
+
+
+def _numbers(tensor: Tensor) -> list[float]:
+    return tensor.reshape(-1).to(torch.float64).tolist()
