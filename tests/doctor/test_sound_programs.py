@@ -364,6 +364,25 @@ def test_positions_in_a_batch_are_no_classes() -> None:
     assert not found_in(lambda: in_batch(0.1))
 
 
+def small_batches() -> None:
+    """Batches of four samples, whose four classes are positions in the batch by chance."""
+    y = torch.arange(208) % 4
+    x = F.one_hot(y, 6) * 2.0 + torch.randn(208, 6)
+    model = net(6, 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    for _ in range(6):
+        for i in torch.randperm(192).split(4):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[i]), y[i]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            model(x[192:])
+
+
+def test_classes_that_are_positions_by_chance_are_no_other_labels() -> None:
+    assert "data.duplicates" not in found_in(small_batches)
+
+
 @pytest.mark.parametrize(("beyond", "found"), [(0.12, []), (0.5, ["model.output_mismatch"])])
 def test_targets_may_exceed_the_range_of_an_output_by_noise(beyond: float, found: list[str]) -> None:
     facts = {"loss.kind": "mse", "output.activation": "tanh", "output.scaled": 0, "target.kind": "values"}

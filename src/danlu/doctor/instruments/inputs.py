@@ -216,13 +216,14 @@ class Inputs(Instrument):
             self._recurring += phase == "train" and step == -1 and sample in seen
             epoch[sample] = at
             known = seen.get(sample, int(label))
-            if phase == "train" and labelled and known != UNLABELLED and sample in seen:
+            told = labelled and int(label) != UNLABELLED
+            if phase == "train" and told and known != UNLABELLED and sample in seen:
                 self._again[0] += 1
                 self._again[1] += known != int(label)
                 if known != int(label):
                     self._conflicts.add(sample)
             if len(seen) < MAX_HASHES:
-                seen[sample] = int(label) if labelled else known
+                seen[sample] = int(label) if told else known
         self._epoch[phase][0] += samples
 
     def _write_leaks(self, watched: WatchedModel) -> None:
