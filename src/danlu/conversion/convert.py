@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from danlu.data.sources.outlines import IGNORED
 from danlu.message import message, translated
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing, stage
-from danlu.refuse import Refusal, blame, either, one_of, refusal
+from danlu.refuse import Refusal, either, one_of, refusal
 from danlu.run.names import split_key
+from danlu.run.new_folder import filled, new_folder
 from danlu.run.result import Result
 from danlu.task_spec import TASKS, TaskName, object_task
 
@@ -88,31 +88,17 @@ def convert(
     target = TARGETS[one_of("--to", to, TARGETS, either([*TARGETS]))]
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
     config = with_values(Config(), {"data.path": str(data), "task": task} | values)
-    if out is not None and not str(out):
-        raise refusal("--out", message("conversion.wanted.new_empty_folder", "a new or empty folder"), "")
-    folder = Path(out) if out is not None else Path(f"{Path(data).expanduser().resolve().stem}-{to}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise refusal("--out", message("conversion.wanted.new_empty_folder", "a new or empty folder"), str(folder))
+    folder = new_folder(out, Path(f"{Path(data).expanduser().resolve().stem}-{to}"))
     dataset = _opened(config.data, config.task)
     _check_target(dataset, to, target)
     samples = samples_of(dataset)
     notes = _lost(dataset, samples, to, target)
-    part = folder.with_name(f".{folder.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
+    with filled(folder, "; without --link images are copied" if link else "") as part:
         target.write(part, samples, dataset.classes, lambda sample: target.place(sample, dataset.classes))
         text = translated("stage.writing_images", "writing images")
         with showing(StageLines(console)) if console else nullcontext(), stage(text, len(samples)) as writing:
             for sample in writing.each(samples):
                 write_image(sample.source, part / target.place(sample, dataset.classes), link)
-        with suppress(FileNotFoundError):
-            folder.rmdir()  # it is empty
-        part.rename(folder)
-    except OSError as error:
-        hint = "; without --link images are copied" if link else ""
-        raise blame(error, f"--out {folder}{hint}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return _described(folder, to, dataset, samples, notes)
 
 

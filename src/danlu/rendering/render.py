@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-import shutil
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,12 +17,13 @@ from rich.console import Console
 from danlu.message import message, translated
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing, stage
-from danlu.refuse import blame, one_of, refusal
+from danlu.refuse import one_of, refusal
 from danlu.rendering.arrangement import Stage
 from danlu.rendering.files import SceneWriter, write_camera, write_models
 from danlu.rendering.scene import render_image
 from danlu.rendering.sources import Meshes, depth_range, photographs, read_camera, read_meshes
 from danlu.rendering.views import Shape
+from danlu.run.new_folder import filled, new_folder
 from danlu.run.result import Result
 
 POSES = ("any", "table")
@@ -101,24 +102,14 @@ def render(
     one_of("--poses", poses, POSES, message("rendering.wanted.poses", "any or table"))
     count, number = _whole("--images", images, 1), _whole("--seed", seed, 0)
     source = Path(data).expanduser()
-    folder = _new_folder(out, source)
+    folder = new_folder(out if out is None else os.path.expanduser(out), Path(f"{source.resolve().name}-rendered"))
     meshes = _painted(read_meshes(source), colours)
     camera, sides = read_camera(source, _size(size))
     depths = _depths(depth) or depth_range(source, meshes, camera, sides)
     files = photographs(Path(backgrounds).expanduser()) if backgrounds is not None else []
-    part = folder.with_name(f".{folder.name}.part")
     world = Stage(camera, sides, depths, poses == "table")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        with showing(StageLines(console)) if console else nullcontext():
-            objects = _write(part, meshes, world, files, count, number)
-        with suppress(FileNotFoundError):
-            folder.rmdir()  # it is empty
-        part.rename(folder)
-    except OSError as error:
-        raise blame(error, f"--out {folder}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with filled(folder) as part, showing(StageLines(console)) if console else nullcontext():
+        objects = _write(part, meshes, world, files, count, number)
     names = {number: f"obj_{number:06d}" for number in meshes.by_number}
     coloured = [names[number] for number, mesh in meshes.by_number.items() if mesh.colours is not None]
     return Rendering(
@@ -140,17 +131,6 @@ def _write(part: Path, meshes: Meshes, world: Stage, files: list[Path], count: i
     write_models(part / "models", meshes)
     write_camera(part / "camera.json", world.camera, world.size)
     return objects
-
-
-def _new_folder(out: str | Path | None, source: Path) -> Path:
-    """Place of the new folder. Raises Refusal if it has content."""
-    wanted = message("conversion.wanted.new_empty_folder", "a new or empty folder")
-    if out is not None and not str(out):
-        raise refusal("--out", wanted, "")
-    folder = Path(out).expanduser() if out is not None else Path(f"{source.resolve().name}-rendered")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise refusal("--out", wanted, str(folder))
-    return folder
 
 
 def _whole(flag: str, value: int | str, least: int) -> int:
