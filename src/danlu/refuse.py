@@ -160,6 +160,22 @@ def one_of(thing: str, name: str, table: Iterable[str], what: str) -> str:
     raise refusal(thing, what, name, near=names)
 
 
+def whole_number(thing: str, value: object, least: int, most: int | None = None) -> int:
+    """Return an integer given as a number or as text. Raises Refusal for anything else, or one out of the range.
+
+    >>> whole_number("--images", "20", 1)
+    20
+    """
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = least - 1
+    if number < least or (most is not None and number > most):
+        wanted = message("refuse.integer_least", "an integer of at least {least}", least=least)
+        raise refusal(thing, wanted, value)
+    return number
+
+
 choose = one_of  # the former name, for scripts outside
 
 

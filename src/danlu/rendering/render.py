@@ -17,7 +17,7 @@ from rich.console import Console
 from danlu.message import message, translated
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing, stage
-from danlu.refuse import one_of, refusal
+from danlu.refuse import one_of, refusal, whole_number
 from danlu.rendering.arrangement import Stage
 from danlu.rendering.files import SceneWriter, write_camera, write_models
 from danlu.rendering.scene import render_image
@@ -100,7 +100,7 @@ def render(
         Refusal: There are no meshes or no camera, a value is wrong, or `out` exists with content.
     """
     one_of("--poses", poses, POSES, message("rendering.wanted.poses", "any or table"))
-    count, number = _whole("--images", images, 1), _whole("--seed", seed, 0)
+    count, number = whole_number("--images", images, 1), whole_number("--seed", seed, 0)
     source = Path(data).expanduser()
     folder = new_folder(out if out is None else os.path.expanduser(out), Path(f"{source.resolve().name}-rendered"))
     meshes = _painted(read_meshes(source), colours)
@@ -131,17 +131,6 @@ def _write(part: Path, meshes: Meshes, world: Stage, files: list[Path], count: i
     write_models(part / "models", meshes)
     write_camera(part / "camera.json", world.camera, world.size)
     return objects
-
-
-def _whole(flag: str, value: int | str, least: int) -> int:
-    wanted = message("rendering.wanted.whole", "an integer of at least {least}", least=least)
-    try:
-        number = int(value)
-    except ValueError:
-        raise refusal(flag, wanted, value) from None
-    if number < least:
-        raise refusal(flag, wanted, value)
-    return number
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

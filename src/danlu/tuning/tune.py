@@ -19,7 +19,7 @@ from danlu.own.collect import collect, with_data
 from danlu.own.recognition import WANTED, is_data
 from danlu.preparation.prepare import prepare
 from danlu.printing.lines import print_line
-from danlu.refuse import one_of, refusal
+from danlu.refuse import one_of, refusal, whole_number
 from danlu.report.markup import is_percentage, metric_value
 from danlu.run.atomic import write_atomically
 from danlu.task_spec import targets_of
@@ -35,6 +35,7 @@ from danlu.tuning.study import StudyFolder, StudySettings, check_new
 from danlu.user_objects import using
 
 TRIALS, TOP, SEEDS = 30, 3, 3  # trials without a budget; best trials trained again; seeds of each
+MAX_COUNT = 100_000  # of trials, of best trials and of seeds
 ALPHA = 0.05  # probability of calling settings better that are not
 
 
@@ -87,9 +88,9 @@ def tune(
         Interrupted: A signal stopped it; it can be resumed.
     """
     check_installed()
-    limit = None if trials is None else _count("--trials", trials, 1)
+    limit = None if trials is None else whole_number("--trials", trials, 1, MAX_COUNT)
     minutes = None if budget is None else _minutes(budget)
-    counts = (_count("--top", top, 1), _count("--seeds", seeds, 2))
+    counts = (whole_number("--top", top, 1, MAX_COUNT), whole_number("--seeds", seeds, 2, MAX_COUNT))
     one_of("--prune", prune, PRUNERS, message("tuning.wanted.tune", "one of {pruners}", pruners=[*PRUNERS]))
     console = console or Console()
     plain, objects = collect({name: value for name, value in settings.items() if value is not None})
@@ -326,18 +327,6 @@ def _opening(study: StudyFolder) -> str:
     space = "; ".join(f"{dimension.name} {dimension.describe()}" for dimension in one.space)
     text = "search in {folder} by {method}, {epochs} {epochs:epoch|epochs} a trial: {space}"
     return translated("tuning.opening", text, folder=study.folder, method=one.method, epochs=one.epochs, space=space)
-
-
-def _count(flag: str, value: Any, least: int) -> int:
-    try:
-        count = int(str(value))
-    except ValueError:
-        count = 0
-    if not least <= count <= 100_000:
-        raise refusal(
-            flag, message("tuning.wanted.integer_least", "an integer of at least {least}", least=least), value
-        )
-    return count
 
 
 def _minutes(budget: Any) -> float:
