@@ -16,18 +16,9 @@ CLASS_COLUMNS = ("class", "label", "labelname", "class_name", "classname", "labe
 CLASS_COLUMNS += ("name", "target", "object", "labels", "classes", "species", "breed", "diagnosis", "tag", "y")
 CLASS_COLUMNS += ("class_id", "classid", "label_id", "category_id", "cls")
 CLASS_WORDS = ("label", "labels", "class", "classes", "category", "tag", "tags", "diagnosis", "species", "breed")
-CLASS_WORDS += (
-    "klasse",
-    "kategorie",
-    "classe",
-    "catégorie",
-    "étiquette",
-    "clase",
-    "categoría",
-    "etiqueta",
-    "categoria",
-)
-LAST_WORD = re.compile(r"[^\W_]+")  # of a column's name: "Finding Labels"
+CLASS_WORDS += ("klasse", "kategorie", "classe", "catégorie", "étiquette")
+CLASS_WORDS += ("clase", "categoría", "etiqueta", "categoria")
+WORDS = re.compile(r"[^\W_]+")  # of a column's name: "Finding Labels"
 PLAIN_NAMES = {"label", "labels", "class", "classes", "target"}  # of the label itself, whatever it is about
 NO_RIVALS = {"name", "object", "tag", "y"}  # names of labels, but of other columns as often
 TEXT_COLUMNS = {"caption", "captions", "text", "texts", "description", "transcription", "transcript", "sentence"}
@@ -50,7 +41,12 @@ def label_column(lower: Sequence[str], taken: Collection[int | None]) -> int | N
 
 def is_class_name(name: str) -> bool:
     """Return whether a column's name ends with a word for classes."""
-    return LAST_WORD.findall(name)[-1:] != [] and LAST_WORD.findall(name)[-1] in CLASS_WORDS
+    return last_word(name) in CLASS_WORDS
+
+
+def last_word(name: str) -> str:
+    """Return the last word of a column's name, "" of one without any."""
+    return (WORDS.findall(name) or [""])[-1]
 
 
 def rivals(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
-from danlu.data.sources.label_columns import CLASS_COLUMNS, LAST_WORD, is_class_name
+from danlu.data.sources.label_columns import CLASS_COLUMNS, is_class_name, last_word
 from danlu.data.sources.targets import MAX_INTEGER_CLASSES, Task, decide
 from danlu.data.sources.text_tables import numbers
 from danlu.message import Message, message
@@ -102,7 +102,7 @@ def _has_fractions(values: np.ndarray) -> bool:
 def _are_few(distinct: int, count: int, column: str) -> bool:
     """Return whether integers recur as classes do. column: its name, which is not one of classes, or empty."""
     most = MAX_INTEGER_CLASSES if column else max(MAX_INTEGER_CLASSES, count // 10)
-    if distinct > 2 and LAST_WORD.findall(column.lower())[-1:] and LAST_WORD.findall(column.lower())[-1] in NUMBERS:
+    if distinct > 2 and last_word(column.lower()) in NUMBERS:
         return False
     return distinct <= 2 or (distinct <= most and distinct * PER_CLASS <= count)
 

@@ -121,7 +121,8 @@ def _read(file: File, reading: Reading, left_out: Counter[str], embedded: list[s
         own = file.stem  # the image was renamed: use the name of the json file
     one = reading.own_image(own, file.relative, near=file.folder, split=split, size=_size(content))
     if one is None:
-        embedded.append(file.relative) if content.get("imageData") else None
+        if content.get("imageData"):
+            embedded.append(file.relative)
         return
     groups: dict[Any, list[np.ndarray]] = {}
     for i, shape in enumerate(content["shapes"], 1):
