@@ -243,12 +243,16 @@ def test_alignment_is_used_where_it_improves_poses_of_training_images() -> None:
     assert not model.aligns.any()
 
 
-def test_detections_with_a_low_score_keep_their_pose() -> None:
-    scenes = Scenes(2)
-    start = scenes.shifted(10, 1.6, 0.05)
+def aligning_model() -> PoseDetector:
     model = PoseDetector(3, SIDE)
     model.set_models(solids(), CAMERA)
     model.aligns.fill_(True)
+    return model
+
+
+def test_detections_with_a_low_score_keep_their_pose() -> None:
+    scenes, model = Scenes(2), aligning_model()
+    start = scenes.shifted(10, 1.6, 0.05)
     found = []
     for i in range(2):
         own, labels = start[scenes.image == i], scenes.labels[scenes.image == i]
@@ -269,11 +273,8 @@ def test_detections_with_a_low_score_keep_their_pose() -> None:
 
 
 def test_unsure_detections_keep_their_pose_in_the_validations_of_a_training() -> None:
-    scenes = Scenes(2)
+    scenes, model = Scenes(2), aligning_model()
     start = scenes.shifted(10, 1.6, 0.05)
-    model = PoseDetector(3, SIDE)
-    model.set_models(solids(), CAMERA)
-    model.aligns.fill_(True)
     model.effort = QUICK
     for score, moves in ((QUICK.min_score / 2, False), (2 * QUICK.min_score, True)):
         found = []

@@ -1,4 +1,4 @@
-"""Whether a network fits a task; needs no data."""
+"""Refusal of a network that is for another task; needs no data."""
 
 from __future__ import annotations
 

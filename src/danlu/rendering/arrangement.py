@@ -47,7 +47,7 @@ class Stage:
     table: bool
 
     def holds(self, place: np.ndarray) -> bool:
-        """Whether a centre (3,) in metres is in the range of depths and well inside the image."""
+        """Return whether a centre (3,) in metres is in the range of depths and well inside the image."""
         if not self.depth[0] <= place[2] <= self.depth[1]:
             return False
         u, v = (self.camera @ place)[:2] / place[2]

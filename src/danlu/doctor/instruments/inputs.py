@@ -59,10 +59,7 @@ class Inputs(Instrument):
         self._passes = [0, 0]  # training and evaluation passes of this epoch
         self._sizes, self._largest = [0, 0], [0, 0]  # training and evaluated samples: of this epoch, of the largest
         self._recurring = 0  # training samples that had occurred in an earlier epoch
-        self._again = [
-            0,
-            0,
-        ]  # labelled training samples that had come before, and those whose label was another one then
+        self._again = [0, 0]  # labelled training samples that had come before, and those of them with another label
         self._conflicts: set[float] = set()
         self._before_repeat = -1  # training samples read before the first one that came again; -1: none yet
         self._weights: Tensor | None = None

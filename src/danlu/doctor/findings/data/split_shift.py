@@ -88,10 +88,7 @@ def _is_sorted_by_class(ledger: Ledger) -> bool:
 SPEC = FindingSpec(
     code="data.split_shift",
     order=70,
-    severities=(
-        "error",
-        "note",
-    ),
+    severities=("error", "note"),
     rule=split_shift,
     words=Words(
         title="Validation {where} differ from training",
