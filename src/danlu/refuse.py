@@ -160,7 +160,7 @@ def one_of(thing: str, name: str, table: Iterable[str], what: str) -> str:
     raise refusal(thing, what, name, near=names)
 
 
-def whole_number(thing: str, value: object, least: int, most: int | None = None) -> int:
+def whole_number(thing: str, value: object, min_value: int, max_value: int | None = None) -> int:
     """Return an integer given as a number or as text. Raises Refusal for anything else, or one out of the range.
 
     >>> whole_number("--images", "20", 1)
@@ -169,9 +169,9 @@ def whole_number(thing: str, value: object, least: int, most: int | None = None)
     try:
         number = int(str(value))
     except ValueError:
-        number = least - 1
-    if number < least or (most is not None and number > most):
-        wanted = message("refuse.integer_least", "an integer of at least {least}", least=least)
+        number = min_value - 1
+    if number < min_value or (max_value is not None and number > max_value):
+        wanted = message("refuse.integer_least", "an integer of at least {least}", least=min_value)
         raise refusal(thing, wanted, value)
     return number
 

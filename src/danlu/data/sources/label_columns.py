@@ -24,7 +24,7 @@ NO_RIVALS = {"name", "object", "tag", "y"}  # names of labels, but of other colu
 TEXT_COLUMNS = {"caption", "captions", "text", "texts", "description", "transcription", "transcript", "sentence"}
 TEXT_COLUMNS |= {"comment", "prompt", "words", "title"}  # of texts about the image, of which each is another one
 MASK_COLUMN = re.compile(r"mask|seg|annot|label|truth|gt|roi", re.I)  # of the path of an image's mask
-MOST = 0.5  # of the values of a column
+MAJORITY = 0.5  # of the values of a column
 
 
 def label_column(lower: Sequence[str], taken: Collection[int | None]) -> int | None:
@@ -75,17 +75,17 @@ def further_images(
     for i in others:
         stems = [_stem(row[i]) for row in looked]
         same = sum(_is_same(row[image], row[i], index) for row in looked)
-        if same <= MOST * len(looked) and _are_images([row[i] for row in looked], stems, index):
+        if same <= MAJORITY * len(looked) and _are_images([row[i] for row in looked], stems, index):
             found.append(i)
     return tuple(found)
 
 
 def _are_images(values: Sequence[str], stems: Sequence[str], index: ImageIndex) -> bool:
     ending = sum(Path(value.strip()).suffix.lower() in IMAGE_SUFFIXES for value in values)
-    if ending > MOST * len(values):
+    if ending > MAJORITY * len(values):
         return True
     there = sum(stem in index.stems for stem in stems)
-    return there > MOST * len(values) and numbers(set(values)) is None and len(set(values)) > MOST * len(values)
+    return there > MAJORITY * len(values) and numbers(set(values)) is None and len(set(values)) > MAJORITY * len(values)
 
 
 def _is_same(one: str, other: str, index: ImageIndex) -> bool:

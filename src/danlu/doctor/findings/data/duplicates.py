@@ -22,7 +22,7 @@ MIN_STEPS = 50  # training steps on one batch; fewer may be a test that the mode
 MIN_DISTINCT = 17  # samples; rows of a few binary columns are no more than 16 different ones
 MIN_BATCH, MAX_BATCH = 8, 64  # usual batch sizes; any other one batch may be the whole training set
 CONFLICTS = 0.005  # of the samples, with different labels
-MOST, LEARNT = 0.45, 0.5  # of the repeats with another label, and the skill that is reached nevertheless
+EPISODE_LABEL_CHANGES, LEARNT_SKILL = 0.45, 0.5  # fraction of repeats with another label, and the skill nevertheless
 COMPLETE = 0.98  # of the samples of the first epoch
 MIN_SHARE = 0.05  # of the samples of an epoch, which had already occurred in it
 MIN_EXPECTED_REPEATS = 5.0
@@ -69,7 +69,7 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     )
     facts["do"] = DROP
     facts["names"] = names_text(ledger.last("input.copies"))
-    if ledger.last("input.label_changes", default=0.0) > MOST and _is_learnt(ledger):
+    if ledger.last("input.label_changes", default=0.0) > EPISODE_LABEL_CHANGES and _is_learnt(ledger):
         return  # the labels are numbers of an episode, as in few-shot tasks
     if conflicts >= 2 and conflicts > CONFLICTS * hashed:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
@@ -82,7 +82,7 @@ def _is_learnt(ledger: Ledger) -> bool:
     """Return whether the training loss fell far below chance level or, where that is not known, its start."""
     skill, blocks = final_skill(ledger), loss_blocks(ledger)
     fallen = 1 - blocks[-1] / blocks[0] if blocks and blocks[0] > 0 else 0.0
-    return (fallen if skill is None else skill) >= LEARNT
+    return (fallen if skill is None else skill) >= LEARNT_SKILL
 
 
 def _is_second_pass(ledger: Ledger) -> bool:
