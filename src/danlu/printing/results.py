@@ -224,7 +224,10 @@ def print_log_findings(console: Console, diagnosis: Mapping[str, Any]) -> None:
 
 def print_features(console: Console, found: Mapping[str, Any]) -> None:
     """Print the layer, the variance that the two principal components keep, and how pure the neighbours are."""
-    text = "features of layer {layer}: {width} numbers of {samples} samples of the {split} set; PCA shows {share}"
+    text = (
+        "features of layer {layer}: {width} numbers of {samples} {samples:sample|samples} of the {split} set; "
+        "PCA shows {share}"
+    )
     share = percent(sum(found["explained"]), 1)
     facts = {"layer": found["layer"], "width": found["width"], "samples": found["samples"]}
     split = SPLIT_WORDS[found["part"]]

@@ -90,7 +90,7 @@ def _some_photograph(rng: np.random.Generator, files: Sequence[Path], side: int)
             return decode(file, min_side=side)
         except UNREADABLE as error:
             if attempt == MAX_DAMAGED:
-                text = "{count} files of --backgrounds cannot be read ({file}: {reason})"
+                text = "{count} {count:file|files} of --backgrounds cannot be read ({file}: {reason})"
                 reason = reason_of(error, file)
                 raise Refusal(
                     message("rendering.refuse.photographs", text, count=attempt, file=file, reason=reason)

@@ -54,7 +54,8 @@ def assemble(
         raise Refusal(
             message(
                 "data.refuse.define_least_class_objects",
-                "{path} must define at least one class of objects, got none in the annotations of {images} images; "
+                "{path} must define at least one class of objects, got none in the annotations of {images} "
+                "{images:image|images}; "
                 "labels of whole images are read from a csv of image and label",
                 path=path,
                 images=len(found),
@@ -140,7 +141,7 @@ def _one_part_each(found: Sequence[Labelled], root: Path, problems: list[Problem
         notes.append(
             message(
                 "data.note.images_in_two_splits",
-                "{count} images are in two splits (first: {name}); kept in {which} only",
+                "{count} {count:image is|images are} in two splits (first: {name}); kept in {which} only",
                 count=len(shared),
                 name=min(shared).name,
                 which=which,
@@ -280,7 +281,10 @@ def _nearly_repeated(
         problems.append(Problem(where_of(found[owner[i]], things[i]), reason, "kept", "nearly repeated"))
     if not near:
         return []
-    text = "{count} boxes in {images} images are nearly those of another object of their class (IoU above {least:g})"
+    text = (
+        "{count} {count:box|boxes} in {images} images {count:is|are} nearly those of another object of their "
+        "class (IoU above {least:g})"
+    )
     images = len({int(owner[i]) for i, *_ in near})
     return [message("data.note.boxes_nearly_repeated", text, count=len(near), images=images, least=MIN_IOU)]
 
@@ -303,7 +307,8 @@ def _counted(counts: Counter[str], bad: np.ndarray, beyond: np.ndarray) -> list[
         notes.append(
             message(
                 "data.note.boxes_reach_beyond_image",
-                "{count} boxes reach beyond their image and are clipped to it",
+                "{count} {count:box reaches|boxes reach} beyond {count:its|their} image and {count:is|are} "
+                "clipped to it",
                 count=far,
             )
         )
@@ -311,7 +316,8 @@ def _counted(counts: Counter[str], bad: np.ndarray, beyond: np.ndarray) -> list[
         notes.append(
             message(
                 "data.note.boxes_reach_up_px",
-                "{count} boxes reach up to {limit:g} px beyond their image and are clipped to it",
+                "{count} {count:box reaches|boxes reach} up to {limit:g} px beyond {count:its|their} image and "
+                "{count:is|are} clipped to it",
                 count=near,
                 limit=ROUNDING,
             )

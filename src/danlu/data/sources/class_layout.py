@@ -45,7 +45,8 @@ def class_layout(survey: Survey) -> ClassLayout:
         layout.notes.append(
             message(
                 "data.note.images_read_small_copies",
-                "the {count} images of {folder}/ are not read: small copies or drawings of others",
+                "the {count} {count:image|images} of {folder}/ {count:is|are} not read: small copies or drawings "
+                "of others",
                 count=below[folder],
                 folder="/".join(folder),
             )
@@ -70,7 +71,8 @@ def class_layout(survey: Survey) -> ClassLayout:
         layout.notes.append(
             message(
                 "data.note.images_read_copies",
-                "the {count} images of {folder}/ are not read: copies of those in {originals}/",
+                "the {count} {count:image|images} of {folder}/ {count:is|are} not read: copies of those in "
+                "{originals}/",
                 count=below[kid],
                 folder="/".join(kid),
                 originals="/".join(whole),
@@ -82,7 +84,7 @@ def class_layout(survey: Survey) -> ClassLayout:
         layout.notes.append(
             message(
                 "data.note.images_outside_class_folders",
-                "{count} images outside the class folders are not read",
+                "{count} {count:image|images} outside the class folders {count:is|are} not read",
                 count=loose,
             )
         )
@@ -127,7 +129,8 @@ def class_layout(survey: Survey) -> ClassLayout:
                 layout.notes.append(
                     message(
                         "data.note.folder_of_no_class",
-                        "the {count} images of {folder}/ lie in {outer}/, which is no class of the "
+                        "the {count} {count:image|images} of {folder}/ {count:lies|lie} in {outer}/, which is no "
+                        "class of the "
                         "training set: used for prediction, not read",
                         count=below[kid],
                         folder="/".join(kid),
@@ -140,7 +143,7 @@ def class_layout(survey: Survey) -> ClassLayout:
                 layout.notes.append(
                     message(
                         "data.note.images_outside_of",
-                        "{count} images of {folder}/ outside the class folders are not read",
+                        "{count} {count:image|images} of {folder}/ outside the class folders {count:is|are} not read",
                         count=own[inner],
                         folder="/".join(inner),
                     )
@@ -166,11 +169,15 @@ def _without_other_folders(
         inside = {one[-1] for one in children.get(kid, ()) if below[one]}
         if own[kid] and normal(kid[-1]) in RESULTS:
             text = (
-                "the {count} images of {folder}/ are not read: it is called like a folder of results, not like a class"
+                "the {count} {count:image|images} of {folder}/ {count:is|are} not read: it is called like a "
+                "folder of results, not like a class"
             )
             layout.notes.append(message("data.note.folder_of_results", text, count=below[kid], folder="/".join(kid)))
         elif not own[kid] and inside and inside <= classes:
-            text = "the {count} images of {folder}/ are not read: it holds folders of the same classes again ({inside})"
+            text = (
+                "the {count} {count:image|images} of {folder}/ {count:is|are} not read: it holds folders of the "
+                "same classes again ({inside})"
+            )
             layout.notes.append(message("data.note.same_classes_again", text, count=below[kid], folder="/".join(kid),
                                         inside=sorted(inside)))  # fmt: skip
         else:
@@ -188,7 +195,10 @@ def _without_class_folders(
     layout.refuse_list = layout.refuse_list or found.refuse
     if not found.classes:
         layout.unlabelled += (split,)
-        text = "the {count} images of {folder}/ have no class folder: used for prediction, not read"
+        text = (
+            "the {count} {count:image|images} of {folder}/ {count:has|have} no class folder: used for "
+            "prediction, not read"
+        )
         layout.notes.append(message("data.note.without_class_folder", text, count=count, folder="/".join(folder)))
 
 

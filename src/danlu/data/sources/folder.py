@@ -59,7 +59,9 @@ def look(survey: Survey) -> Evidence | None:
     layout = class_layout(survey)
     if not layout.classes and layout.refuse is None:
         why = annotated(survey) or unread_labels(survey) or only_masks_beside(survey)
-        seen = message("data.seen.images", "{count} images without class folders", count=len(survey.images))
+        seen = message(
+            "data.seen.images", "{count} {count:image|images} without class folders", count=len(survey.images)
+        )
         tables = [len(survey.lines(file)) for file in survey.of(".csv", ".tsv")]
         # A table of about as many rows as there are images is theirs; beside a few images it stands for itself.
         fit = Fit.LAYOUT if len(survey.images) >= IMAGES_PER_ROW * max(tables, default=0) else Fit.POSSIBLE

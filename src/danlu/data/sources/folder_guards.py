@@ -119,7 +119,8 @@ def masks_not_classes(survey: Survey) -> Message | None:
         image, mask = beside[0]
         return message(
             "data.refuse.masks_beside",
-            "{count} masks lie beside their images ({mask} beside {image}) and would be taken for samples "
+            "{count} {count:mask lies|masks lie} beside {count:its image|their images} ({mask} beside {image}) "
+            "and would be taken for samples "
             "of the class: move them to a folder masks/ beside one of the images, use --task semantic where their "
             "values are classes, or --format folder",
             count=len(beside), mask=mask.relative, image=image.name,

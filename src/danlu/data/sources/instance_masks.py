@@ -219,7 +219,7 @@ def look_objects(survey: Survey) -> Evidence | None:
     if len(groups) < 2 or count + len(groups) < 0.5 * len(survey.images):
         return None
     seen = message(
-        "data.seen.object_masks", "{images} images with a folder of {masks} mask files, one per object",
+        "data.seen.object_masks", "{images} {images:image|images} with a folder of {masks} mask files, one per object",
         images=len(groups), masks=count,
     )  # fmt: skip
     return Evidence(Fit.LAYOUT, seen)

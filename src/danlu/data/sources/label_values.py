@@ -52,10 +52,11 @@ def without_placeholders(entries: Sequence[Entry], notes: list[str]) -> tuple[Se
 
 def _placeholder_note(file: str, count: int, label: tuple[str, ...]) -> Message:
     if not label:
-        text = "the {count} images of {file} have no label: used for prediction, not read"
+        text = "the {count} {count:image|images} of {file} {count:has|have} no label: used for prediction, not read"
         return message("data.note.split_without_labels", text, count=count, file=file)
     text = (
-        "the {count} images of {file} all have the label {label}, which the training set has not: used for prediction, "
+        "the {count} {count:image|images} of {file} all {count:has|have} the label {label}, which the training "
+        "set has not: used for prediction, "
         "not read"
     )
     return message("data.note.placeholder", text, count=count, file=file, label=repr(label[0]))

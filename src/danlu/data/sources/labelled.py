@@ -88,7 +88,8 @@ def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataC
         )
     if several := [path for path, info in zip(paths, infos) if info.several]:
         text = (
-            "{count} files hold several images, as pages or frames (first: {name}): only the first of each is read; "
+            "{count} {count:file holds|files hold} several images, as pages or frames (first: {name}): only the "
+            "first of each is read; "
             "save the others as files of their own where they are needed"
         )
         notes.append(message("data.note.several_images", text, count=len(several), name=several[0].name))

@@ -221,7 +221,8 @@ def only_masks_beside(survey: Survey) -> Message | None:
         return None
     image, mask = beside[0]
     text = (
-        "{count} masks lie beside their images ({mask} beside {image}): use --task semantic where their values are "
+        "{count} {count:mask lies|masks lie} beside {count:its image|their images} ({mask} beside {image}): use "
+        "--task semantic where their values are "
         "classes, or move them to a folder masks/ beside one of the images where they number objects"
     )
     return message("data.refuse.only_masks_beside", text, count=len(beside), mask=mask.relative, image=image.name)

@@ -53,7 +53,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool =
             raise Refusal(
                 message(
                     "data.refuse.samples",
-                    "{path}: {x} has {count} samples but {y} {count2}",
+                    "{path}: {x} has {count} {count:sample|samples} but {y} {count2}",
                     path=path,
                     x=x,
                     count=len(arrays[x]),

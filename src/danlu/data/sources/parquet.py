@@ -88,7 +88,7 @@ def open_labels(path: Path | Survey, config: DataConfig, task: Task | None = Non
             where = f"{table.file.relative} row {row.number + 1}"
             entries.append(Entry(images.add(table, row), where, (), _labels(value, names), table.split))
     several = lists if task is None else TASKS[task].several_labels
-    text = "the {count} images of the {split} split have no label: for prediction, not read"
+    text = "the {count} {count:image|images} of the {split} split {count:has|have} no label: for prediction, not read"
     notes = [message("data.note.images_split_label_prediction", text, count=n, split=SPLITS[split])
              for split, n in left.items()]  # fmt: skip
     around, notes = images.survey(), notes + images.notes()

@@ -136,7 +136,7 @@ def look_single(survey: Survey) -> Evidence | None:
         return None
     return Evidence(
         Fit.POSSIBLE,
-        message("data.seen.single", "{count} files that are read one by one", count=len(files)),
+        message("data.seen.single", "{count} {count:file|files} that {count:is|are} read one by one", count=len(files)),
         message("data.refuse.single", "give one file, such as {file}; --test PATH gives another",
                 file=shlex.quote(str(files[0].path))),
     )  # fmt: skip
@@ -148,7 +148,7 @@ def look_json(survey: Survey) -> Evidence | None:
         if files := survey.json_kinds.get(kind):
             return Evidence(
                 Fit.MARKED,
-                message("data.seen.json_of", "{count} files of {what}", count=len(files), what=what),
+                message("data.seen.json_of", "{count} {count:file|files} of {what}", count=len(files), what=what),
                 message(
                     "data.refuse.json_of", "{file} is {what}, which is not read: export it as COCO, VOC or YOLO",
                     file=files[0].relative, what=what,
