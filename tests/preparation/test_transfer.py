@@ -357,6 +357,8 @@ def test_equal_content_in_several_formats(start, tmp_path):
 @pytest.fixture
 def here(start, tmp_path, monkeypatch):
     """A folder with RUN, DATA and weights that will not do."""
+    import danlu.console.commands  # noqa: F401  # else a slow first import prints that danlu starts
+
     monkeypatch.chdir(tmp_path)
     shutil.copytree(start.folder, "RUN")
     images(Path("DATA.npz"), [0, 1, 7])

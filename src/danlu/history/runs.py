@@ -11,7 +11,7 @@ from typing import Any
 
 from danlu.config import SHORT_FLAGS, get, keys
 from danlu.message import message
-from danlu.refuse import Refusal, one_of, refusal
+from danlu.refuse import Refusal, one_of, refusal, whole_number
 from danlu.run.folder import Run
 from danlu.run.result import Result
 from danlu.task_spec import TASKS
@@ -86,7 +86,7 @@ def runs(
         known = [row for row in found if row.get(column) is not None]
         known.sort(key=lambda row: row[column], reverse=sort.startswith("-"))
         found = known + [row for row in found if row.get(column) is None]
-    count = len(found) if limit is None else _count(limit)
+    count = len(found) if limit is None else whole_number("--limit", limit, 1)
     return RunsTable(str(root), found[:count], _best(found))
 
 
@@ -188,9 +188,3 @@ def _holds(condition: tuple[str, str, str], row: Mapping[str, Any], run: Run) ->
         "<=": number <= bound,
         ">=": number >= bound,
     }[sign]
-
-
-def _count(limit: int | str) -> int:
-    if not str(limit).isdecimal() or int(limit) < 1:
-        raise refusal("--limit", message("history.wanted.integer_least", "an integer of at least 1"), limit)
-    return int(limit)

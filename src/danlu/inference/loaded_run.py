@@ -32,7 +32,7 @@ from danlu.inference.sample_images import image_uri
 from danlu.inference.segment import segment_images
 from danlu.inference.trained_network import Member, TrainedNetwork
 from danlu.message import message
-from danlu.refuse import NOTHING, Refusal, one_of, refusal
+from danlu.refuse import NOTHING, Refusal, one_of, refusal, whole_number
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
 from danlu.run.summary import SplitMetrics
@@ -197,8 +197,7 @@ class LoadedRun(Run):
         if (other := self._with(weights)) is not self:
             return other.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score, camera=camera)
         config = self._with_settings({"device": device, "tta": tta, "detect.score": score, "detect.camera": camera})
-        if not str(top).isdecimal() or int(top) < 1:
-            raise refusal("--top", message("inference.wanted.integer_least", "an integer of at least 1"), top)
+        top = whole_number("--top", top, 1)
         if not inputs:
             raise refusal(
                 "PATH",
@@ -224,7 +223,7 @@ class LoadedRun(Run):
             return segment_images(self.network, place, inputs, config, folder)
         predictions: list[Prediction] = []
         with using(self.objects), with_distances(self.training_features, self.network.networks_on(place), predictions):
-            predictions += self._predict(place, inputs, config, int(top), folder)
+            predictions += self._predict(place, inputs, config, top, folder)
         return predictions
 
     def need_outputs(self, verb: str) -> None:
