@@ -255,7 +255,9 @@ class _File:
                 continue
             absolute += name.startswith("/") or name[1:3] in (":\\", ":/")
             names[number] = name
-            one = reading.image(name, self.name, near=self._near(name), split=self.split, size=size_of(entry))
+            one = reading.image(
+                name, self.name, near=self._near(name), split=self.split, size=size_of(entry), source=self.name
+            )
             if one is not None and id(one) in taken:
                 reading.problems.append(
                     Problem(

@@ -54,7 +54,9 @@ def _read(file: File, reading: Reading) -> None:
             )
             continue
         name = entry.get("image") or entry.get("imagefilename")
-        one = reading.image(str(name or ""), f"{file.relative} [{k}]", near=file.folder, split=split)
+        one = reading.image(
+            str(name or ""), f"{file.relative} [{k}]", near=file.folder, split=split, source=file.relative
+        )
         annotations = entry.get("annotations") or entry.get("annotation") or []
         for i, annotation in enumerate(annotations if one is not None else (), 1):
             where = f"{file.relative} {name} annotation {i}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -66,22 +65,13 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     """Read `ImageFiles` and annotations, with classes sorted by name; a rotated box becomes its bounding box."""
     survey = as_survey(path)
     reading = Reading(survey, config, "cvat")
-    left_out: Counter[str] = Counter()
-    for file in xml_files(survey):
-        _read(file, reading, left_out)
-    if rotated := left_out.pop("rotated", 0):
+    rotated = sum(_read(file, reading) for file in xml_files(survey))
+    if rotated:
         reading.notes.append(
             message(
                 "data.note.rotated_boxes_read_boxes",
                 "{rotated} rotated boxes are read as the boxes around them",
                 rotated=rotated,
-            )
-        )
-    if left_out:
-        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        reading.notes.append(
-            message(
-                "data.note.shapes_without_area_read", "shapes without an area are not read: {listed}", listed=listed
             )
         )
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
@@ -117,18 +107,24 @@ def split_of_image(image: ElementTree.Element, file: File) -> int:
     return next((split for split in found if split != UNASSIGNED), UNASSIGNED)
 
 
-def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
+def _read(file: File, reading: Reading) -> int:
+    """Add the images of a file; returns the number of rotated boxes."""
+    rotated = 0
     for entry in images_of(file):
         name = entry.get("name", "")
         where = f"{file.relative} image {entry.get('id', '')}"
         split = split_of_image(entry, file)
-        one = reading.image(name, where, near=file.folder, split=split, size=_size(entry))
+        one = reading.image(name, where, near=file.folder, split=split, size=_size(entry), source=file.relative)
         for i, shape in enumerate(entry if one is not None else (), 1):
-            if shape.tag in NO_AREA:
-                left_out[shape.tag] += 1
-                continue
+            assert one is not None
             label = (shape.get("label") or "").strip()
             try:
+                if shape.tag == "tag":  # of the image
+                    reading.left_out[shape.tag] += 1
+                    continue
+                if shape.tag in NO_AREA and not _is_outline(shape, reading):
+                    reading.leave_out(shape.tag, one)
+                    continue
                 outline, box = _shape(shape)
             except (ValueError, KeyError, TypeError) as error:
                 reading.skip(
@@ -136,11 +132,15 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
                     message("data.problem.cannot_read", "cannot be read: {error}", error=error),
                 )
                 continue
-            left_out["rotated"] += shape.tag == "box" and float(shape.get("rotation", 0)) != 0
+            rotated += shape.tag == "box" and float(shape.get("rotation", 0)) != 0
             reading.entries += 1
-            assert one is not None
             reading.add(one, f"{shape.tag} {i}", label, box, outline, fault="" if label else "no label")
-    left_out += Counter()
+    return rotated
+
+
+def _is_outline(shape: ElementTree.Element, reading: Reading) -> bool:
+    """Return whether a line ends where it begins. Raises ValueError or KeyError."""
+    return shape.tag == "polyline" and reading.is_outline(_ring(shape.attrib["points"]))
 
 
 def _shape(shape: ElementTree.Element) -> tuple[Shape | None, tuple[float, float, float, float]]:
@@ -152,7 +152,7 @@ def _shape(shape: ElementTree.Element) -> tuple[Shape | None, tuple[float, float
             return None, (x1, y1, x2, y2)
         ring = _rotated(rectangle(x1, y1, x2, y2), angle)
         return Polygons((ring,)), box_of(Polygons((ring,)))
-    if shape.tag == "polygon":
+    if shape.tag in ("polygon", "polyline"):
         outline = Polygons((_ring(shape.attrib["points"]),))
         return outline, box_of(outline)
     if shape.tag == "ellipse":

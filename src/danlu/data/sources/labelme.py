@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +61,15 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     """Read `ImageFiles` and annotations, with classes sorted by name; images without a json file are reported."""
     survey = as_survey(path)
     reading = Reading(survey, config, "labelme")
-    left_out: Counter[str] = Counter()
     embedded: list[str] = []
     for file in _files(survey):
-        _read(file, reading, left_out, embedded)
+        _read(file, reading, embedded)
     if embedded and not reading.found:
         text = (
             "{path}: the images are missing, but lie in the json files (imageData of {file}): write each to the file "
             "of its imagePath first, as `labelme_export_json` does"
         )
         raise Refusal(message("data.refuse.labelme_embedded", text, path=survey.path, file=embedded[0]))
-    if left_out:
-        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        reading.notes.append(
-            message(
-                "data.note.shapes_without_area_class",
-                "shapes without an area or class are not read: {listed}",
-                listed=listed,
-            )
-        )
     alone = len(survey.images) - len(reading.found)
     if alone > 0:
         reading.notes.append(
@@ -100,7 +89,7 @@ def _files(survey: Survey) -> list[File]:
     return sorted([*found, *cut], key=lambda file: file.parts)
 
 
-def _read(file: File, reading: Reading, left_out: Counter[str], embedded: list[str]) -> None:
+def _read(file: File, reading: Reading, embedded: list[str]) -> None:
     """Add the image of one file. embedded: gets the files whose image is missing, but inside of them."""
     try:
         content = read_json(file.path, file.relative)
@@ -127,16 +116,16 @@ def _read(file: File, reading: Reading, left_out: Counter[str], embedded: list[s
     groups: dict[Any, list[np.ndarray]] = {}
     for i, shape in enumerate(content["shapes"], 1):
         where = f"{file.relative} shape {i}"
-        if isinstance(shape, dict) and shape.get("shape_type") in NO_AREA:
-            left_out[str(shape["shape_type"])] += 1
-            continue
         try:
+            if isinstance(shape, dict) and shape.get("shape_type") in NO_AREA and not _is_outline(shape, reading):
+                reading.leave_out(str(shape["shape_type"]), one)
+                continue
             label, ring = _shape(shape)
         except ValueError as error:
             reading.skip(where, str(error))
             continue
         if label == IGNORED:
-            left_out[f"called {IGNORED}"] += 1
+            reading.left_out[f"called {IGNORED}"] += 1
             continue
         group = shape.get("group_id")
         groups.setdefault((label, i) if group is None else (label, "group", str(group)), []).append(ring)
@@ -144,6 +133,11 @@ def _read(file: File, reading: Reading, left_out: Counter[str], embedded: list[s
         reading.entries += 1
         outline = Polygons(tuple(rings))
         reading.add(one, f"shape {i}", label, box_of(outline), outline)
+
+
+def _is_outline(shape: dict[str, Any], reading: Reading) -> bool:
+    """Return whether a line ends where it begins. Raises ValueError."""
+    return shape["shape_type"] == "linestrip" and reading.is_outline(corners(shape.get("points")))
 
 
 def _shape(shape: Any) -> tuple[str, np.ndarray]:

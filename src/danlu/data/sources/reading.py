@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,11 +20,14 @@ from danlu.data.image_index import ImageIndex
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.box_forms import BoxForm
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
+from danlu.data.sources.shared_images import SharedImages
 from danlu.data.split_names import splits_of_folders
 from danlu.data.survey import File, Survey, surroundings
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import ObjectTask
+
+MAX_GAP = 0.05  # between the ends of a closed line, as a fraction of the diagonal of its box
 
 
 class Reading:
@@ -45,6 +49,10 @@ class Reading:
         self.missing: set[tuple[str, int]] = set()  # names of images that were not found, and their split
         self.owners: dict[tuple[Path, int], tuple[str, tuple[int, int, int]]] = {}  # annotation file and its nearness
         self.has_shapes = False
+        self.shared = SharedImages()  # images that several annotation files name
+        self.left_out: Counter[str] = Counter()  # kinds of shapes that are not read
+        self.partly_read: set[tuple[Path, int]] = set()  # images with such shapes
+        self.closed_lines = 0  # read as polygons
         self.box_form: BoxForm = "corners"  # of the numbers in the files
 
     def skip(self, where: str, reason: str) -> None:
@@ -62,10 +70,12 @@ class Reading:
         split: int = UNASSIGNED,
         size: tuple[int, int] | None = None,
         fractions: bool = False,
+        source: str = "",
     ) -> Labelled | None:
         """Return the record of the image `name`, created at the first call; None, and a problem, if it is not found.
 
         where: the annotation file and entry. near: its folder. size: (height, width). fractions: boxes are in [0, 1].
+        source: the annotation file, of formats whose files each hold the objects of many images.
         """
         found = self.index.find(name, near, split)
         if isinstance(found, str):
@@ -73,7 +83,10 @@ class Reading:
                 self.problems.append(Problem(f"{name} (of {where})", found))
             self.missing.add((name, split))
             return None
-        return self.record(found, where, split=split, size=size, fractions=fractions)
+        one = self.record(found, where, split=split, size=size, fractions=fractions)
+        if source:
+            self.shared.begin(one, source)
+        return one
 
     def own_image(
         self,
@@ -160,11 +173,47 @@ class Reading:
         self.has_shapes |= shape is not None
         one.things.append(Thing(f"{name} {label!r}", number, box, ignore, shape, fault))
 
+    def leave_out(self, kind: str, one: Labelled) -> None:
+        """Count a shape that is not read, of an image that is left out too unless it has other objects."""
+        self.left_out[kind] += 1
+        self.partly_read.add((one.image, one.split))
+
+    def is_outline(self, line: np.ndarray) -> bool:
+        """Return whether a line (K, 2) ends where it begins, so that it is read as a polygon, and count it."""
+        closed = len(line) > 3 and bool(np.hypot(*(line[0] - line[-1])) <= MAX_GAP * np.hypot(*np.ptp(line, axis=0)))
+        self.closed_lines += closed
+        return closed
+
+    def _without_unread(self) -> None:
+        """Drop images whose only shapes are not read, which do not show the background alone; add the notes."""
+        if self.closed_lines:
+            text = "{count} closed {count:line is|lines are} read as {count:a polygon|polygons}"
+            self.notes.append(message("data.note.closed_lines", text, count=self.closed_lines))
+        if not self.left_out:
+            return
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
+        text = "shapes without an area or class are not read: {listed}"
+        self.notes.append(message("data.note.shapes_without_area_class", text, listed=listed))
+        dropped = [key for key in self.partly_read if key in self.found and not self.found[key].things]
+        if dropped and len(dropped) == len(self.found):
+            text = (
+                "{path}: the annotations hold only shapes without an area ({listed}), which are not read: draw boxes "
+                "or polygons around the objects"
+            )
+            raise Refusal(message("data.refuse.no_areas", text, path=self.survey.path, listed=listed))
+        for key in dropped:
+            del self.found[key]
+        if dropped:
+            text = "{count} {count:image|images} with no other shapes {count:is|are} left out"
+            self.notes.append(message("data.note.only_unread_shapes", text, count=len(dropped)))
+
     def finish(self, task: ObjectTask) -> Dataset:
         """Create the checked Dataset. Raises Refusal if nothing was found or too many entries are bad."""
+        self.notes += self.shared.settle(self.survey.path)
         images = len(self.missing) + len(self.found)
         stop_if_many_bad(self.survey.path, len(self.missing), images, self.problems, self.config, "images")
         stop_if_many_bad(self.survey.path, self.bad, self.entries, self.problems, self.config)
+        self._without_unread()
         classes = list(self.labels)
         if not self.fixed:
             order = sorted(range(len(classes)), key=lambda k: classes[k])

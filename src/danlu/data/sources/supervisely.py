@@ -9,7 +9,6 @@ import base64
 import binascii
 import io
 import zlib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +49,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     """Read `ImageFiles` and annotations, with classes sorted by name."""
     survey = as_survey(path)
     reading = Reading(survey, config, "supervisely")
-    left_out: Counter[str] = Counter()
     for file in _files(survey):
-        _read(file, reading, left_out)
-    if left_out:
-        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        reading.notes.append(
-            message(
-                "data.note.figures_without_area_read", "figures without an area are not read: {listed}", listed=listed
-            )
-        )
+        _read(file, reading)
     alone = len(survey.images) - len(reading.found)
     if alone > 0:
         reading.notes.append(
@@ -79,7 +70,7 @@ def _files(survey: Survey) -> list[File]:
     return sorted([*found, *cut], key=lambda file: file.parts)
 
 
-def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
+def _read(file: File, reading: Reading) -> None:
     try:
         content = read_json(file.path, file.relative)
     except Refusal as error:
@@ -101,7 +92,7 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
         kind = str(figure.get("geometryType") or "") if isinstance(figure, dict) else ""
         if kind not in ("rectangle", "polygon", "bitmap"):
             if kind:
-                left_out[kind] += 1
+                reading.leave_out(kind, one)
             else:
                 reading.skip(where, message("data.problem.figure_geometrytype", "is no figure with a geometryType"))
             continue

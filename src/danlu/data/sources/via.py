@@ -42,18 +42,14 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     """Read `ImageFiles` and annotations; the class is the only attribute of regions, or that named class or label."""
     survey = as_survey(path)
     reading = Reading(survey, config, "via")
-    left_out: Counter[str] = Counter()
-    for file in survey.json_of("via"):
-        _read(file, read_json(file.path, str(file.path)), reading, left_out)
-    for file in () if survey.json_kinds.get("via") else _tables(survey):  # exported in both forms
-        _read(file, _content_of_table(file, reading), reading, left_out)
-    if left_out:
-        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        reading.notes.append(
-            message(
-                "data.note.shapes_without_area_read", "shapes without an area are not read: {listed}", listed=listed
-            )
-        )
+    contents = [(file, read_json(file.path, str(file.path))) for file in survey.json_of("via")]
+    tables = () if survey.json_kinds.get("via") else _tables(survey)  # exported in both forms
+    contents += [(file, _content_of_table(file, reading)) for file in tables]
+    entries = {file: _entries(content) for file, content in contents}
+    attributes = {file: _class_attribute(file, own) for file, own in entries.items()}
+    unnamed = _unnamed(entries, attributes, reading)
+    for file, own in entries.items():
+        _read(file, own, attributes[file], reading, unnamed)
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
 
 
@@ -82,25 +78,53 @@ def _content_of_table(file: File, reading: Reading) -> dict[str, Any]:
     return entries
 
 
-def _read(file: File, content: dict[str, Any], reading: Reading, left_out: Counter[str]) -> None:
+def _entries(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of the images."""
     entries = content.get("_via_img_metadata", content)
-    entries = [entry for entry in entries.values() if isinstance(entry, dict)]
-    attribute = _class_attribute(file, entries)
+    return [entry for entry in entries.values() if isinstance(entry, dict)]
+
+
+def _unnamed(entries: dict[File, list[dict[str, Any]]], attributes: dict[File, str | None], reading: Reading) -> str:
+    """The class of regions in files without attributes: the only one of the other files; empty if those have more."""
+    plain = [file for file, attribute in attributes.items() if attribute is None and any(map(_regions, entries[file]))]
+    named = Counter(
+        label for file, attribute in attributes.items() if attribute is not None
+        for entry in entries[file] for region in _regions(entry) if (label := _plain_label(region, attribute))
+    )  # fmt: skip
+    if not named or not plain:
+        return ONE_CLASS
+    if len(named) > 1:
+        return ""
+    label = next(iter(named))
+    text = "the regions of {file} have no attributes: they are taken as {label!r}, the only class of the other files"
+    reading.notes.append(message("data.note.regions_without_class", text, file=plain[0].relative, label=label))
+    return label
+
+
+def _plain_label(region: dict[str, Any], attribute: str) -> str:
+    try:
+        return _label(region.get("region_attributes") or {}, attribute, "")
+    except ValueError:
+        return ""
+
+
+def _read(file: File, entries: list[dict[str, Any]], attribute: str | None, reading: Reading, unnamed: str) -> None:
     split = split_of(file.stem)
     split = split if split >= 0 else split_of_path(file.folder)
     for entry in entries:
-        one = reading.image(str(entry.get("filename", "")), file.relative, near=file.folder, split=split)
+        name = str(entry.get("filename", ""))
+        one = reading.image(name, file.relative, near=file.folder, split=split, source=file.relative)
         if one is None:
             continue
         for i, region in enumerate(_regions(entry), 1):
             where = f"{file.relative} {entry['filename']} region {i}"
             shape = region.get("shape_attributes") or {}
-            if shape.get("name") in ("point", "polyline"):
-                left_out[shape["name"]] += 1
-                continue
             try:
+                if shape.get("name") == "point" or not _has_area(shape, reading):
+                    reading.leave_out(shape["name"], one)
+                    continue
                 outline = Polygons((_ring(shape),))
-                label = _label(region.get("region_attributes") or {}, attribute)
+                label = _label(region.get("region_attributes") or {}, attribute, unnamed)
             except (ValueError, TypeError, KeyError) as error:
                 reading.skip(where, f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error))
                 continue
@@ -122,22 +146,31 @@ def _class_attribute(file: File, entries: list[dict[str, Any]]) -> str | None:
     if len(names) <= 1:
         return next(iter(names), None)
     usual = [name for name in names if name.strip().lower() in CLASS_ATTRIBUTES]
-    if len(usual) != 1:
-        raise Refusal(
-            message(
-                "data.refuse.gives_regions_attributes_clear",
-                "{path} gives its regions the attributes {names}, and it is not clear which is the "
-                "class: call one of them class",
-                path=file.path,
-                names=", ".join(names),
-            )
-        )
-    return usual[0]
+    if len(usual) == 1:
+        return usual[0]
+    if (chosen := _telling(entries, usual or list(names))) is not None:
+        return chosen
+    text = (
+        "{path} gives its regions the attributes {names}, and it is not clear which is the class: call one of them "
+        "class"
+    )
+    raise Refusal(message("data.refuse.gives_regions_attributes_clear", text, path=file.path, names=", ".join(names)))
 
 
-def _label(attributes: dict[str, Any], attribute: str | None) -> str:
+def _telling(entries: list[dict[str, Any]], names: list[str]) -> str | None:
+    """The only attribute with several values, or the first of several that are equal in each region."""
+    labels = [[_plain_label(region, name) for name in names] for entry in entries for region in _regions(entry)]
+    if all(len(set(row)) == 1 for row in labels):
+        return names[0]
+    several = [name for name, column in zip(names, zip(*labels)) if len(set(column) - {""}) > 1]
+    return several[0] if len(several) == 1 else None
+
+
+def _label(attributes: dict[str, Any], attribute: str | None, unnamed: str) -> str:
     if attribute is None:
-        return ONE_CLASS
+        if not unnamed:
+            raise ValueError("no attribute for its class")
+        return unnamed
     value = attributes.get(attribute)
     if isinstance(value, dict):  # check boxes: a map from names to true
         chosen = [name for name, on in value.items() if on]
@@ -148,6 +181,11 @@ def _label(attributes: dict[str, Any], attribute: str | None) -> str:
     if not label:
         raise ValueError(f"no value of {attribute}, the class")
     return label
+
+
+def _has_area(shape: dict[str, Any], reading: Reading) -> bool:
+    """Return whether a region is none of the lines that stay open. Raises as `_ring`."""
+    return shape.get("name") != "polyline" or (len(shape["all_points_x"]) > 2 and reading.is_outline(_ring(shape)))
 
 
 def _ring(shape: dict[str, Any]) -> np.ndarray:
