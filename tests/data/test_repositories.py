@@ -1,6 +1,6 @@
 """Layouts and quirks of data sets in public repositories, rebuilt small."""
 
-from layout_files import boxes, images, read, refused, text
+from layout_files import boxes, image, images, read, refused, text
 
 SQUARE = ((4, 6), (24, 6), (24, 16), (4, 16))
 CLOSED = (*SQUARE, (4, 6))
@@ -96,3 +96,129 @@ def test_attributes_of_one_value_are_no_class(tmp_path):
     other = {"type": "unknown", "image_quality": {"good": True, "frontal": True}}
     via(tmp_path / "via.json", {"a.jpg": [region(name="cat", **other)], "b.jpg": [region(name="dog", **other)]})
     assert read(tmp_path).classes == ("cat", "dog")
+
+
+# --- files that are there twice, or not at all ------------------------------------------------------------------------
+
+
+def coco(path, names, box=(4, 6, 20, 10), **other):
+    text(path, {
+        "images": [{"id": i, "file_name": name, "width": 40, "height": 30} for i, name in enumerate(names, 1)],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "bbox": box, "area": 200, "iscrowd": 0}
+                        for i in range(1, len(names) + 1)],
+        "categories": [{"id": 1, "name": "cat"}], **other,
+    })  # fmt: skip
+
+
+def test_a_copy_of_an_image_is_not_ambiguous(tmp_path):
+    images(tmp_path, ["a", "b"])
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "images" / name).write_bytes((tmp_path / name).read_bytes())
+    coco(tmp_path / "annotations" / "instances_default.json", ["a.jpg", "b.jpg"])
+    data = read(tmp_path)
+    assert boxes(data) == {name: [("cat", 4, 6, 24, 16)] for name in ("a.jpg", "b.jpg")}
+    assert any("2 images have copies in another folder" in str(note) for note in data.notes)
+
+
+def test_another_image_of_the_name_is_ambiguous(tmp_path):
+    images(tmp_path, ["a", "b"])
+    images(tmp_path / "images", ["a", "b"])
+    coco(tmp_path / "annotations" / "instances_default.json", ["a.jpg", "b.jpg"])
+    assert "both have this name" in refused(tmp_path)
+
+
+def test_a_mask_is_not_the_image_of_an_annotation(tmp_path):
+    images(tmp_path / "train_images", ["a", "b"])
+    images(tmp_path / "train_masks", ["a", "b"])
+    coco(tmp_path / "annotations" / "all.json", ["a.jpg", "b.jpg"])
+    data = read(tmp_path)
+    assert {path.parent.name for path in data.inputs.paths} == {"train_images"}
+
+
+def test_coco_files_of_other_images_beside_instances_are_read(tmp_path):
+    images(tmp_path, ["a", "b", "c", "d"])
+    coco(tmp_path / "annotations" / "instances_default.json", ["a.jpg", "b.jpg"])
+    coco(tmp_path / "more.json", ["c.jpg", "d.jpg"])
+    assert sorted(boxes(read(tmp_path))) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+
+def test_annotations_without_their_images(tmp_path):
+    images(tmp_path / "figures", ["x"])
+    coco(tmp_path / "_annotations.coco.json", ["a.jpg", "b.jpg"])
+    assert (
+        "none of the 2 images that the annotations name is there (a.jpg (of _annotations.coco.json): missing image)"
+        in refused(tmp_path)
+    )
+
+
+def test_labels_of_yolo_without_images(tmp_path):
+    for i in range(4):
+        text(tmp_path / "labels" / f"{i}.txt", "0 0.5 0.5 0.2 0.2\n")
+    assert "4 .txt files (first: labels/0.txt) are YOLO's labels, but there are no images" in refused(tmp_path)
+
+
+def test_names_without_an_ending_in_voc_are_not_others(tmp_path):
+    box = "<bndbox><xmin>4</xmin><ymin>6</ymin><xmax>24</xmax><ymax>16</ymax></bndbox>"
+    for name in ("a", "b"):
+        image(tmp_path / f"{name}.jpg")
+        tree = f"<annotation><filename>{name}</filename><object><name>cat</name>{box}</object></annotation>"
+        text(tmp_path / f"{name}.xml", tree)
+    assert not any("another name" in str(note) for note in read(tmp_path).notes)
+
+
+# --- lists of YOLO ----------------------------------------------------------------------------------------------------
+
+
+def test_a_data_yaml_of_another_machine(tmp_path):
+    for split, name in (("train", "a"), ("train", "b"), ("val", "c")):
+        image(tmp_path / "images" / split / f"{name}.jpg")
+        text(tmp_path / "labels" / split / f"{name}.txt", "1 0.5 0.5 0.2 0.2\n")
+    text(tmp_path / "data.yaml", "path: path\\to\\dataset\ntrain: path\\to\\x\nval: path\\to\\y\nnames: [cat, dog]\n")
+    data = read(tmp_path)
+    assert data.given is not None
+    assert data.classes == ("cat", "dog")
+    assert data.given.tolist() == [0, 0, 1]
+    assert any("names folders that are not there" in str(note) for note in data.notes)
+
+
+def test_lists_of_classes_that_contradict_each_other(tmp_path):
+    for split, names in (("train", "cat\ndog\n"), ("val", "dog\ncat\n")):
+        for name in ("a", "b"):
+            image(tmp_path / split / f"{split}{name}.jpg")
+            text(tmp_path / split / f"{split}{name}.txt", "1 0.5 0.5 0.2 0.2\n")
+        text(tmp_path / split / "classes.txt", names)
+    assert "list different classes" in refused(tmp_path)
+
+
+def test_a_few_stray_labels_do_not_outweigh_a_list_of_boxes(tmp_path):
+    names = [f"i{k}" for k in range(30)]
+    images(tmp_path / "train", names)
+    text(
+        tmp_path / "train" / "_annotations.txt",
+        "".join(f"{name}.jpg 4,6,24,16,{k % 2}\n" for k, name in enumerate(names)),
+    )
+    text(tmp_path / "train" / "_classes.txt", "cat\ndog")
+    image(tmp_path / "test" / "shot.jpg")
+    text(tmp_path / "test" / "shot.txt", "15 0.5 0.5 0.2 0.2\n")
+    text(tmp_path / "test" / "classes.txt", "button\n")
+    assert "--format yolo or --format csv-boxes" in refused(tmp_path)
+    data = read(tmp_path, format="csv-boxes")
+    assert data.classes == ("cat", "dog")
+
+
+# --- tables of images -------------------------------------------------------------------------------------------------
+
+
+def test_coordinates_of_a_table_are_numbers_on_request(tmp_path):
+    images(tmp_path, [f"i{k}" for k in range(12)], ".png")
+    text(tmp_path / "labels.csv", "image_name,x,y\n" + "".join(f"i{k}.png,{k}.5,{k}\n" for k in range(12)))
+    assert "use --target COLUMN" in refused(tmp_path)
+    data = read(tmp_path, target="x")
+    assert data.task == "regress"
+    assert sorted(data.targets[:, 0].tolist()) == [k + 0.5 for k in range(12)]
+
+
+def test_a_format_without_its_table_is_refused(tmp_path):
+    images(tmp_path, ["a", "b"])
+    assert "must be a table with a column of images" in refused(tmp_path, format="csv-images")

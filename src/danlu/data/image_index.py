@@ -6,6 +6,7 @@ extension. Several equally good matches are reported as ambiguous.
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
@@ -31,6 +32,7 @@ DERIVED_WORDS = (
     "previews",
     "preview",
 )
+MASK_FOLDER_WORDS = ("mask", "masks", "label", "labels", "annotation", "annotations")  # of folders beside the images
 OUTSIDE = "outside the data folder"  # begins the reason why an image that exists is not read
 NOT_FOLLOWED = message("data.problem.outside", f"{OUTSIDE}; {{follow}}", follow=FOLLOW)
 AMBIGUOUS = "ambiguous"  # begins the reason why a name that several images bear is not found
@@ -42,7 +44,7 @@ class ImageIndex:
 
     follow_links: names may be paths out of the root. links: links out of the root that were not followed. inexact:
     names that matched a file only with another case, form or extension. derived: folder of drawings or small copies ->
-    number of images passed over in it for the original of that name.
+    number of images passed over in it for the original of that name. copies: images that have a copy in another folder.
     """
 
     images: Sequence[File]
@@ -51,6 +53,7 @@ class ImageIndex:
     links: Sequence[Unread] = ()
     inexact: dict[str, str] = field(default_factory=dict)
     derived: dict[str, int] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._names: dict[str, list[File]] = defaultdict(list)
@@ -103,7 +106,7 @@ class ImageIndex:
                 file=chosen[0].relative,
             )
         if len(chosen) > 1:
-            chosen = self._originals(chosen)
+            chosen = self._one_of_copies(self._without_masks(self._originals(chosen)))
         if len(chosen) > 1:
             text = f"{AMBIGUOUS}: {{first}} and {{second}} both have this name"
             return message("data.problem.ambiguous", text, first=chosen[0].relative, second=chosen[1].relative)
@@ -158,6 +161,22 @@ class ImageIndex:
                 self.derived["/".join(file.folder)] = self.derived.get("/".join(file.folder), 0) + 1
         return kept or files
 
+    def _without_masks(self, files: list[File]) -> list[File]:
+        """The files without those in folders called as those of masks are."""
+        kept = [file for file in files if not any(map(_is_of_masks, file.folder))]
+        return kept or files
+
+    def _one_of_copies(self, files: list[File]) -> list[File]:
+        """One of files with the same content, in the folder of a split if one is; others, and of several splits, as
+        they are."""
+        files = sorted(files, key=lambda file: split_of_path(file.folder) == UNASSIGNED)
+        first, *others = files
+        splits = {split_of_path(file.folder) for file in files} - {UNASSIGNED}
+        if not others or len(splits) > 1 or not all(filecmp.cmp(first.path, one.path, shallow=False) for one in others):
+            return files
+        self.copies[first.relative] = others[0].relative
+        return [first]
+
     def _of_another_split(self, file: File, parts: tuple[str, ...], split: int) -> bool:
         """Return whether an image lies in the folder of another split than its annotation, unnamed by the annotation.
 
@@ -183,6 +202,10 @@ class ImageIndex:
             )
             for folder, n in self.derived.items()
         ]
+        if self.copies:
+            (file, copy), count = next(iter(self.copies.items())), len(self.copies)
+            text = "{count} {count:image has a copy|images have copies} in another folder (first: {file} and {copy})"
+            notes.append(message("data.note.copies_elsewhere", text, count=count, file=file, copy=copy))
         if not self.inexact:
             return notes
         name, file = next(iter(self.inexact.items()))
@@ -212,6 +235,10 @@ class ImageIndex:
 def is_derived(folder: str) -> bool:
     """Return whether a folder has a usual name for drawings or small copies: "AnnotationsVisualization", "thumbs"."""
     return any(word.lower() in DERIVED_WORDS for word in WORD.findall(folder))
+
+
+def _is_of_masks(folder: str) -> bool:
+    return any(word.lower() in MASK_FOLDER_WORDS for word in WORD.findall(folder))
 
 
 def name_parts(name: str) -> tuple[str, ...]:

@@ -7,24 +7,26 @@ from pathlib import Path
 
 from danlu.data.dataset import UNASSIGNED
 from danlu.data.split_names import split_of
-from danlu.data.survey import Survey
+from danlu.data.survey import File, Survey
 from danlu.data.text_files import parse_json, read_bytes, read_json, read_lines
 from danlu.message import message
-from danlu.refuse import blame, refusal
+from danlu.refuse import Refusal, blame, refusal
 
 MAX_NAMES_BYTES = 1 << 20  # of a json of names
 CLASS_LISTS = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
 
 
-def class_list(survey: Survey, without: Collection[Path] = ()) -> list[str]:
+def class_list(survey: Survey, without: Collection[Path] = (), near: tuple[str, ...] | None = None) -> list[str]:
     """Read the class names from classes.txt or another list that labelling tools write.
 
-    without: files that hold something else.
+    without: files that hold something else. near: folder whose own list is meant. Raises Refusal for two lists of one
+    name that contradict each other.
     """
-    for name in CLASS_LISTS:
-        for file in survey.files:
-            if file.name.lower() == name and file.path not in without:
-                return names_of(file.path)
+    found = [file for name in CLASS_LISTS for file in survey.files
+             if file.name.lower() == name and file.path not in without]  # fmt: skip
+    found = [file for file in found if file.folder == near] or found
+    if found:
+        return _agreed(survey, [file for file in found if file.name.lower() == found[0].name.lower()])
     for file in survey.of(".json"):
         if file.name.lower() == "notes.json":  # Label Studio
             content = read_json(file.path, str(file.path))
@@ -33,6 +35,17 @@ def class_list(survey: Survey, without: Collection[Path] = ()) -> list[str]:
                 return [str(row["name"]) for row in sorted(rows, key=lambda row: int(row.get("id", 0)))]
     names = survey.of(".names")
     return names_of(names[0].path) if len(names) == 1 else []
+
+
+def _agreed(survey: Survey, files: list[File]) -> list[str]:
+    """The names of several lists, of which the longest begins with each other one."""
+    longest, chosen = max(((names_of(file.path), file) for file in files), key=lambda pair: len(pair[0]))
+    for file in files:
+        if (names := names_of(file.path)) != longest[: len(names)]:
+            text = "{path}: {first} and {second} list different classes: move the one that is not meant elsewhere"
+            values = {"path": survey.path, "first": chosen.relative, "second": file.relative}
+            raise Refusal(message("data.refuse.class_lists", text, **values))
+    return longest
 
 
 def names_of_folders(survey: Survey, folders: Collection[str]) -> tuple[dict[str, str], str]:

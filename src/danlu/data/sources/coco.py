@@ -91,7 +91,6 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     task = wanted_task(survey.path, task, masks=True)
     named = [survey.files[0]] if survey.is_file else survey.json_kinds.get("coco") or survey.of(".json")
     named = named if survey.is_file else [*named, *(file for file in survey.cut_json if file not in named)]
-    named = [file for file in named if file.name.startswith("instances")] or named  # beside person_keypoints_*.json
     if survey.is_file:
         survey = _around(survey)
         named = [File(survey.path, survey.path.relative_to(survey.root).parts)]
@@ -99,7 +98,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     reading = Reading(survey, config, "coco", [name for file in files for name in file.categories.values()])
     reading.box_form = "sized"
     reading.labels = {name: k for k, name in enumerate(reading.labels)}
-    for file in _without_unions(files, reading.notes):
+    for file in _without_unions(_without_persons(files), reading.notes):
         file.read(reading, TASKS[task].masks)
     return reading.finish(task)
 
@@ -144,6 +143,13 @@ def _around(survey: Survey) -> Survey:
     if base.name.lower() in ("annotations", "annotation", "labels"):
         base = base.parent
     return replace(walk(base, partly=True, follow_links=survey.follow_links), path=survey.path)
+
+
+def _without_persons(files: list[_File]) -> list[_File]:
+    """Drop files of the images of instances_*.json, as person_keypoints_*.json."""
+    instances = [file for file in files if file.file.name.startswith("instances")]
+    names = {name for file in instances for name in file.names}
+    return [file for file in files if file in instances or not file.names or not file.names <= names]
 
 
 def _without_unions(files: list[_File], notes: list[str]) -> list[_File]:

@@ -59,7 +59,8 @@ def look_images(data: Survey) -> Evidence | None:
         why = message(
             "data.refuse.csv_unread",
             "{file} names images and has columns of boxes ({columns}) in an unknown form: call them xmin, ymin, xmax, "
-            "ymax, or x, y, width, height", **_names_of(unread[0]),
+            "ymax, or x, y, width, height; where one is the label or number of an image, use --target COLUMN",
+            **_names_of(unread[0]),
         )  # fmt: skip
         return _undecided(data, unread[0], why, Fit.CONVERTED)
     if (runs := sheets_of(data, "runs")) and not runs[0].found and not sheets_of(data, "images"):
@@ -105,8 +106,13 @@ def _undecided(data: Survey, sheet: Sheet, why: Message, fit: Fit) -> Evidence:
 
 def names_target(data: Survey, target: str) -> bool:
     """Return whether `target` is the column of labels of a csv of images that is unclear without it."""
-    found = [] if sheets_of(data, "images") else sheets_of(data, "unclear")
+    found = [] if sheets_of(data, "images") else _of_any_column(data)
     return any(target.lower() in map(str.lower, sheet.header) for sheet in found)
+
+
+def _of_any_column(data: Survey) -> list[Sheet]:
+    """Tables whose column of labels only --target tells."""
+    return sheets_of(data, "unclear") or sheets_of(data, "unread")
 
 
 def look_classes(data: Survey) -> Evidence | None:
@@ -179,7 +185,7 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
             )
         names = _open_images_names(around) if "labelname" in sheet.header else {}
         if sheet.file.suffix == ".txt":
-            names = {str(k): name for k, name in enumerate(class_list(around, {sheet.file.path}))}
+            names = {str(k): name for k, name in enumerate(class_list(around, {sheet.file.path}, sheet.file.folder))}
         if fractions:
             reading.notes.append(
                 message(
@@ -217,6 +223,8 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
             )
             fault = fault or ("" if label else message("data.problem.no_class", "no class"))
             name = names.get(label, label)
+            if names and sheet.file.suffix == ".txt" and label not in names and label not in names.values():
+                fault = fault or message("data.problem.unknown_class", "unknown class: {label!r}", label=label)
             reading.add(one, f"line {line}", name, box or (0, 0, 0, 0), shape, ignore=crowd, fault=fault)
     reading.problems += without_images(data, "boxes")
     return reading.finish(wanted)
@@ -225,7 +233,9 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
 def open_images(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """`ImageFiles` and the labels of each image; a csv without labels, such as Kaggle's test.csv, is left out."""
     data = as_survey(path)
-    kind = "images" if sheets_of(data, "images") or config.target is None else "unclear"
+    kind = "images"
+    if not sheets_of(data, kind) and config.target is not None and (others := _of_any_column(data)):
+        kind = others[0].kind
     return _open_labels(data, config, task, kind, "csv images")
 
 
@@ -236,6 +246,9 @@ def open_classes(path: Path | Survey, config: DataConfig, task: Task | None = No
 
 def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str, form: str) -> Dataset:
     sheets = sheets_of(data, kind)
+    if not sheets:
+        text = "a table with a column of images and one of labels, or with one of 0 and 1 per class"
+        raise refusal(str(data.path), message("data.wanted.table_of_images", text), NOTHING)
     notes = [guessed_note(one.file.relative, one.encoding) for one in sheets if one.encoding]
     read = _hot_columns if kind == "classes" else _label_texts
     notes += fold_notes(sheets)

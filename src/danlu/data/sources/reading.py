@@ -27,6 +27,7 @@ from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import ObjectTask
 
+MISSING = "data.problem.missing_image"  # id of the reason
 MAX_GAP = 0.05  # between the ends of a closed line, as a fraction of the diagonal of its box
 
 
@@ -245,6 +246,17 @@ def stop_if_many_bad(
     if not too_many_bad(bad, entries) or (config.on_bad == "skip" and bad < entries):
         return
     skipped = [problem for problem in problems if problem.done == "skipped"]
+    if 0 < bad == entries and all(getattr(problem.reason, "id", "") == MISSING for problem in skipped):
+        text = (
+            "{path}: none of the {count} images that the annotations name is there ({first}): give a folder "
+            "that holds them too"
+        )
+        values = {
+            "path": path,
+            "count": entries,
+            "first": f"{skipped[0].where}: {skipped[0].reason}" if skipped else "",
+        }
+        raise Refusal(message("data.refuse.no_image_there", text, **values))
     first = "; ".join(f"{p.where}: {p.reason}" for p in skipped[:3])
     raise Refusal(
         message(

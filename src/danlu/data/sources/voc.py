@@ -229,7 +229,7 @@ def _read(file: File, split: int, reading: Reading, seen: _Seen) -> None:
         size = (int(height), int(width)) if math.isfinite(height) and math.isfinite(width) else (0, 0)
     given = (tree.findtext("filename") or "").strip()
     name = _image_name(file, given, reading)
-    if name == stem_of(file) and given and not isinstance(reading.index.find(given, _near(file), split), str):
+    if name == stem_of(file) and given and _is_other(given, name, file, reading, split):
         seen.others.append((file.relative, given))
     one = reading.own_image(name, file.relative, near=_near(file), split=split, size=size)
     if one is None:
@@ -313,6 +313,12 @@ def _polygon(entry: ElementTree.Element, where: str) -> tuple[float, float, floa
         return None
     xs, ys = ([_number(point, key, f"{where}.polygon") for point in points] for key in ("x", "y"))
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def _is_other(given: str, name: str, file: File, reading: Reading, split: int) -> bool:
+    """Return whether the image that a file names is there, and another one than that which it is called like."""
+    named, own = (reading.index.find(one, _near(file), split) for one in (given, name))
+    return not isinstance(named, str) and named != own
 
 
 def _number(entry: ElementTree.Element, key: str, where: str) -> float:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from danlu.data.sources.yolo_files import (
     find_yaml,
     is_darknet,
     is_yaml,
+    leads_nowhere,
     listed_images,
     load_yaml,
     read_darknet,
@@ -49,6 +51,7 @@ from danlu.data.text_files import decode_text, read_lines
 from danlu.message import Message, message
 from danlu.refuse import Refusal, blame, refusal
 
+MIN_LABELLED = 0.1  # fraction of images with a label file; fewer do not outweigh other annotations
 MIN_KEYPOINT_LINES = 5  # fewer lines are no evidence of keypoints
 
 
@@ -67,6 +70,8 @@ def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
         seen = message("data.seen.darknet", "{file} is Darknet's list of classes and splits", file=darknet.relative)
         return Evidence(Fit.MARKED, seen)
     texts = [file for file in survey.of(".txt") if file.name.lower() not in OTHER_TEXTS]
+    if not survey.images:
+        return _without_images(survey, texts)
     paired = [file for file in texts if normal(file.stem) in survey.image_stems]
     filled = [file for file in sample(paired, 200) if survey.head(file).strip()]
     labels = [file for file in filled[:50] if _is_labels(survey, file)]
@@ -76,7 +81,22 @@ def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
     if not any(finder(image.path) for image in sample(survey.images, 500)):
         return None
     seen = message("data.seen.yolo", "{files} .txt label files with the names of images", files=len(paired))
-    return Evidence(Fit.MARKED, seen)
+    few = len(paired) < MIN_LABELLED * len(survey.images)  # a list of boxes beside them may be meant
+    return Evidence(Fit.CONVERTED if few else Fit.MARKED, seen)
+
+
+def _without_images(survey: Survey, texts: list[File]) -> Evidence | None:
+    """Recognise label files whose images lie elsewhere."""
+    looked = sample(texts, 50)
+    labels = [file for file in looked if _is_labels(survey, file)]
+    if len(labels) < 3 or len(labels) < 0.5 * len(looked):
+        return None
+    seen = message("data.seen.yolo_labels", "{count} .txt label files without images", count=len(texts))
+    why = message(
+        "data.refuse.labels_alone", "{count} .txt files (first: {first}) are YOLO's labels, but there are no images: "
+        "give a folder that holds them too", count=len(texts), first=labels[0].relative,
+    )  # fmt: skip
+    return Evidence(Fit.MARKED, seen, why)
 
 
 def _has_corners_only(survey: Survey) -> bool:
@@ -106,7 +126,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         classes = classes_of(description, content)
         notes += unread_keys(description, content) + check_other_yamls(survey, description, classes)
         shape_of_points = "kpt_shape" in content
-        listed = list(listed_images(description, content, paths))
+        listed = _by_yaml(description, content, survey, labels, paths, notes)
     elif darknet is not None:
         classes, listed = read_darknet(darknet, paths)
     else:
@@ -152,6 +172,24 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     task = wanted_task(survey.path, task, masks=reader.polygons > 0)
     dataset = assemble(survey.path, "yolo", found, classes, config, task, problems, notes, "centred")
     return replace(dataset, unlabelled=unlabelled)
+
+
+def _by_yaml(
+    description: Path,
+    content: dict[str, Any],
+    survey: Survey,
+    labels: LabelFiles,
+    paths: DescribedPaths,
+    notes: list[str],
+) -> list[tuple[Path, int]]:
+    """The images that data.yaml names, and their splits; those with label files, where it names folders elsewhere."""
+    if survey.is_file or not leads_nowhere(description, content, paths) or not (listed := _listed(survey, labels)):
+        return list(listed_images(description, content, paths))
+    text = (
+        "{file} names folders that are not there ({train}), as of another machine: the images with label files are read"
+    )
+    notes.append(message("data.note.yaml_elsewhere", text, file=description.name, train=content.get("train")))
+    return listed
 
 
 def _labelled_splits(

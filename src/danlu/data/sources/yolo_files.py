@@ -161,12 +161,28 @@ def classes_of(file: Path, content: dict[str, Any]) -> list[str]:
     return found
 
 
+def leads_nowhere(file: Path, content: dict[str, Any], paths: DescribedPaths) -> bool:
+    """Return whether data.yaml names folders or lists of images, and none of them is there."""
+    named = [content.get(key) for key in SPLIT_KEYS]
+    entries = [entry for one in named for entry in (one if isinstance(one, list) else [one])]
+    given = [entry for entry in entries if isinstance(entry, str) and entry.lower() not in EMPTY_VALUES]
+    bases = _bases(file, content)
+    usable = all("\0" not in entry for entry in given)
+    return usable and bool(given) and all(paths.find(bases, entry, f"{file}: train") is None for entry in given)
+
+
+def _bases(file: Path, content: dict[str, Any]) -> list[Path]:
+    """Folders that the paths of data.yaml may start from."""
+    base = content.get("path")
+    if not isinstance(base, str) or "\0" in base:
+        return [file.parent]
+    plain = Path(base.replace("\\", "/"))
+    return [file.parent / plain, file.parent, file.parent / plain.name]
+
+
 def listed_images(file: Path, content: dict[str, Any], paths: DescribedPaths) -> Iterator[tuple[Path, int]]:
     """List images and their splits by train, val and test of data.yaml: folders, or text files that list images."""
-    base = content.get("path")
-    bases = [file.parent]
-    if isinstance(base, str) and "\0" not in base:
-        bases = [file.parent / base, file.parent, *([file.parent / Path(base).name])]
+    bases = _bases(file, content)
     content = {key: None if str(value).lower() in EMPTY_VALUES else value for key, value in content.items()}
     if not any(content.get(key) for key in SPLIT_KEYS):
         raise refusal(
