@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from danlu.data.dataset import TRAIN, UNASSIGNED
-from danlu.data.sources.folder_guards import Folder, copies_of_images, image_counts, repeated
+from danlu.data.sources.folder_guards import Folder, copies_of_images, repeated
+from danlu.data.sources.folder_tree import FolderTree
 from danlu.data.sources.mask_files import IMAGE_WORDS
 from danlu.data.sources.split_labels import listed_classes
 from danlu.data.sources.unread_labels import advice_on_labels
@@ -36,150 +36,140 @@ class ClassLayout:
 
 def class_layout(survey: Survey) -> ClassLayout:
     """The class folders: below a training set's folder where there is one, else at the top."""
-    own, below = image_counts(survey)
-    children: dict[Folder, list[Folder]] = {}
-    for folder in survey.folders:
-        children.setdefault(folder[:-1], []).append(folder)
-    layout = ClassLayout()
-    for folder in copies_of_images(survey):
-        layout.notes.append(
-            message(
-                "data.note.images_read_small_copies",
-                "the {count} {count:image|images} of {folder}/ {count:is|are} not read: small copies or drawings "
-                "of others",
-                count=below[folder],
-                folder="/".join(folder),
-            )
-        )
-        children[folder[:-1]].remove(folder)
-        count = below[folder]
-        for depth in range(len(folder) + 1):
-            below[folder[:depth]] -= count
-    top = _inside_wrappers((), own, below, children)
-    kids = children.get(top, [])
+    tree, layout = FolderTree.of(survey), ClassLayout()
+    _leave_out_small_copies(survey, tree, layout)
+    top = tree.inside_wrappers(())
     if top:
-        layout.notes.append(
-            message(
-                "data.note.read_only_folder_images",
-                "read from {folder}/, the only folder of images",
-                folder="/".join(top),
-            )
+        text = "read from {folder}/, the only folder of images"
+        layout.notes.append(message("data.note.read_only_folder_images", text, folder="/".join(top)))
+    kids = tree.children.get(top, [])
+    splits = {kid: split for kid in kids if (split := split_of(kid[-1])) != UNASSIGNED}
+    containers = [kid for kid in kids if kid in splits and not tree.own[kid] and tree.below[kid]]
+    copies = _repeated_splits(survey, tree, layout, {kid: splits[kid] for kid in containers})
+    kids, containers = ([kid for kid in part if kid not in copies] for part in (kids, containers))
+    if loose := sum(tree.own[top[:depth]] for depth in range(len(top) + 1)):
+        text = "{count} {count:image|images} outside the class folders {count:is|are} not read"
+        layout.notes.append(message("data.note.images_outside_class_folders", text, count=loose))
+    if containers:
+        _read_splits(survey, tree, layout, kids, containers, splits)
+    else:
+        _read_classes(survey, tree, layout, kids, splits)
+    return layout
+
+
+def _leave_out_small_copies(survey: Survey, tree: FolderTree, layout: ClassLayout) -> None:
+    """Remove folders of thumbnails or drawings of other images from the tree."""
+    for folder in copies_of_images(survey):
+        text = (
+            "the {count} {count:image|images} of {folder}/ {count:is|are} not read: small copies or drawings of others"
         )
-    splits = {kid: split_of(kid[-1]) for kid in kids}
-    containers = [kid for kid in kids if splits[kid] != UNASSIGNED and not own[kid] and below[kid]]
-    for kid, whole in repeated(survey, {one: splits[one] for one in containers}).items():
+        count = tree.remove(folder)
+        layout.notes.append(message("data.note.images_read_small_copies", text, count=count, folder="/".join(folder)))
+
+
+def _repeated_splits(survey: Survey, tree: FolderTree, layout: ClassLayout, splits: dict[Folder, int]) -> set[Folder]:
+    """Folders of splits whose images are copies of those of another folder."""
+    copies = repeated(survey, splits)
+    for folder, whole in copies.items():
+        text = "the {count} {count:image|images} of {folder}/ {count:is|are} not read: copies of those in {originals}/"
         layout.notes.append(
-            message(
-                "data.note.images_read_copies",
-                "the {count} {count:image|images} of {folder}/ {count:is|are} not read: copies of those in "
-                "{originals}/",
-                count=below[kid],
-                folder="/".join(kid),
-                originals="/".join(whole),
-            )
-        )
-        containers.remove(kid)
-        kids = [one for one in kids if one != kid]
-    if loose := sum(own[top[:depth]] for depth in range(len(top) + 1)):
-        layout.notes.append(
-            message(
-                "data.note.images_outside_class_folders",
-                "{count} {count:image|images} outside the class folders {count:is|are} not read",
-                count=loose,
-            )
-        )
-    if not containers:
-        kids = _without_other_folders(layout, kids, own, below, children)
-        layout.classes = [(kid, TRAIN) for kid in kids]
-        with_images = [kid for kid in kids if below[kid]]
-        named = {splits[kid] for kid in with_images if own[kid]} - {UNASSIGNED}
-        no_class = len(with_images) == 1 and normal(with_images[0][-1]) in NO_CLASS
-        if with_images and (no_class or all(splits[kid] != UNASSIGNED for kid in with_images) or {TRAIN} < named):
-            layout.refuse = message(
-                "data.refuse.no_class_folders",
-                "{folders} contain images, but neither class folders nor a file with labels in a known format; "
-                "{advice}", folders=[f"{kid[-1]}/" for kid in with_images], advice=advice_on_labels(survey),
-            )  # fmt: skip
-        if not with_images:
-            layout.classes = []
-        return layout
-    training = [_inside_wrappers(kid, own, below, children) for kid in containers if splits[kid] == TRAIN]
-    trained = {folder[-1] for inner in training for folder in children.get(inner, ())}
-    if not training and (unnamed := _like_splits(kids, containers, children)):
+            message("data.note.images_read_copies", text, count=tree.below[folder], folder="/".join(folder),
+                    originals="/".join(whole))
+        )  # fmt: skip
+    return set(copies)
+
+
+def _read_classes(
+    survey: Survey, tree: FolderTree, layout: ClassLayout, kids: list[Folder], splits: dict[Folder, int]
+) -> None:
+    """Class folders without folders of splits around them; folders that are named like splits are refused."""
+    kids = _without_other_folders(layout, kids, tree)
+    with_images = [kid for kid in kids if tree.below[kid]]
+    layout.classes = [(kid, TRAIN) for kid in kids] if with_images else []
+    named = {splits[kid] for kid in with_images if tree.own[kid] and kid in splits}
+    no_class = len(with_images) == 1 and normal(with_images[0][-1]) in NO_CLASS
+    if with_images and (no_class or all(kid in splits for kid in with_images) or {TRAIN} < named):
+        layout.refuse = message(
+            "data.refuse.no_class_folders",
+            "{folders} contain images, but neither class folders nor a file with labels in a known format; "
+            "{advice}", folders=[f"{kid[-1]}/" for kid in with_images], advice=advice_on_labels(survey),
+        )  # fmt: skip
+
+
+def _read_splits(
+    survey: Survey,
+    tree: FolderTree,
+    layout: ClassLayout,
+    kids: list[Folder],
+    containers: list[Folder],
+    splits: dict[Folder, int],
+) -> None:
+    """Class folders inside the folders of splits (`containers`); the other `kids` are not read, or hold no classes."""
+    training = [tree.inside_wrappers(kid) for kid in containers if splits[kid] == TRAIN]
+    trained = {folder[-1] for inner in training for folder in tree.children.get(inner, ())}
+    if not training and (unnamed := _like_splits(kids, containers, tree)):
         layout.refuse = message(
             "data.refuse.split_without_name",
             "{unnamed}/ has the class folders of {named}/, but its name is not that of a split; rename it to train",
             unnamed=unnamed[-1], named=containers[0][-1],
         )  # fmt: skip
-        return layout
+        return
     for kid in kids:
-        if splits[kid] == UNASSIGNED:
-            layout.notes.append(
-                message(
-                    "data.note.read_name_neither_train",
-                    "{folder}/ is not read: its name is neither train, val nor test",
-                    folder="/".join(kid),
-                )
-            )
+        if kid not in splits:
+            text = "{folder}/ is not read: its name is neither train, val nor test"
+            layout.notes.append(message("data.note.read_name_neither_train", text, folder="/".join(kid)))
         elif kid in containers:
-            inner = _inside_wrappers(kid, own, below, children)
-            found = [(folder, splits[kid]) for folder in children.get(inner, ())]
-            if len(found) == 1 and splits[kid] != TRAIN and _no_label(found[0][0][-1], trained):
-                layout.unlabelled += (splits[kid],)
-                layout.notes.append(
-                    message(
-                        "data.note.folder_of_no_class",
-                        "the {count} {count:image|images} of {folder}/ {count:lies|lie} in {outer}/, which is no "
-                        "class of the "
-                        "training set: used for prediction, not read",
-                        count=below[kid],
-                        folder="/".join(kid),
-                        outer=found[0][0][-1],
-                    )
-                )
-                continue
-            layout.classes += found
-            if own[inner]:
-                layout.notes.append(
-                    message(
-                        "data.note.images_outside_of",
-                        "{count} {count:image|images} of {folder}/ outside the class folders {count:is|are} not read",
-                        count=own[inner],
-                        folder="/".join(inner),
-                    )
-                )
-        elif below[kid]:
-            _without_class_folders(survey, layout, kid, splits[kid], trained, below[kid])
-    return layout
+            _read_split(tree, layout, kid, splits[kid], trained)
+        elif tree.below[kid]:
+            _without_class_folders(survey, layout, kid, splits[kid], trained, tree.below[kid])
 
 
-def _without_other_folders(
-    layout: ClassLayout,
-    kids: list[Folder],
-    own: Counter[Folder],
-    below: Counter[Folder],
-    children: dict[Folder, list[Folder]],
-) -> list[Folder]:
+def _read_split(tree: FolderTree, layout: ClassLayout, folder: Folder, split: int, trained: set[str]) -> None:
+    """Add the class folders of a split. trained: classes of the training set."""
+    inner = tree.inside_wrappers(folder)
+    found = [(kid, split) for kid in tree.children.get(inner, ())]
+    if len(found) == 1 and split != TRAIN and _no_label(found[0][0][-1], trained):
+        layout.unlabelled += (split,)
+        text = (
+            "the {count} {count:image|images} of {folder}/ {count:lies|lie} in {outer}/, which is no class of the "
+            "training set: used for prediction, not read"
+        )
+        layout.notes.append(
+            message("data.note.folder_of_no_class", text, count=tree.below[folder], folder="/".join(folder),
+                    outer=found[0][0][-1])
+        )  # fmt: skip
+        return
+    layout.classes += found
+    if tree.own[inner]:
+        text = "{count} {count:image|images} of {folder}/ outside the class folders {count:is|are} not read"
+        layout.notes.append(message("data.note.images_outside_of", text, count=tree.own[inner], folder="/".join(inner)))
+
+
+def _without_other_folders(layout: ClassLayout, kids: list[Folder], tree: FolderTree) -> list[Folder]:
     """The class folders without those of results or figures, and those that hold folders of the same classes again."""
-    classes = {kid[-1] for kid in kids if own[kid] and normal(kid[-1]) not in RESULTS}
+    classes = {kid[-1] for kid in kids if tree.own[kid] and normal(kid[-1]) not in RESULTS}
     if len(classes) < 2:
         return kids
     kept = []
     for kid in kids:
-        inside = {one[-1] for one in children.get(kid, ()) if below[one]}
-        if own[kid] and normal(kid[-1]) in RESULTS:
+        inside = {one[-1] for one in tree.children.get(kid, ()) if tree.below[one]}
+        if tree.own[kid] and normal(kid[-1]) in RESULTS:
             text = (
                 "the {count} {count:image|images} of {folder}/ {count:is|are} not read: it is called like a "
                 "folder of results, not like a class"
             )
-            layout.notes.append(message("data.note.folder_of_results", text, count=below[kid], folder="/".join(kid)))
-        elif not own[kid] and inside and inside <= classes:
+            layout.notes.append(
+                message("data.note.folder_of_results", text, count=tree.below[kid], folder="/".join(kid))
+            )
+        elif not tree.own[kid] and inside and inside <= classes:
             text = (
                 "the {count} {count:image|images} of {folder}/ {count:is|are} not read: it holds folders of the "
                 "same classes again ({inside})"
             )
-            layout.notes.append(message("data.note.same_classes_again", text, count=below[kid], folder="/".join(kid),
-                                        inside=sorted(inside)))  # fmt: skip
+            layout.notes.append(
+                message("data.note.same_classes_again", text, count=tree.below[kid], folder="/".join(kid),
+                        inside=sorted(inside))
+            )  # fmt: skip
         else:
             kept.append(kid)
     return kept
@@ -202,25 +192,13 @@ def _without_class_folders(
         layout.notes.append(message("data.note.without_class_folder", text, count=count, folder="/".join(folder)))
 
 
-def _like_splits(kids: list[Folder], containers: list[Folder], children: dict[Folder, list[Folder]]) -> Folder | None:
+def _like_splits(kids: list[Folder], containers: list[Folder], tree: FolderTree) -> Folder | None:
     """The first other folder that has a class folder of a split, as entrainement/ beside test/."""
-    inner = {folder[-1] for one in containers for folder in children.get(one, ())}
+    inner = {folder[-1] for one in containers for folder in tree.children.get(one, ())}
     others = (kid for kid in kids if kid not in containers)
-    return next((kid for kid in others if inner & {folder[-1] for folder in children.get(kid, ())}), None)
+    return next((kid for kid in others if inner & {folder[-1] for folder in tree.children.get(kid, ())}), None)
 
 
 def _no_label(name: str, trained: set[str]) -> bool:
     """Return whether the only folder of a validation or test set is not a class, as in test/unknown/1.jpg."""
     return name not in trained and (normal(name) in NO_LABEL or split_of(name) != UNASSIGNED)
-
-
-def _inside_wrappers(
-    folder: Folder, own: Counter[Folder], below: Counter[Folder], children: dict[Folder, list[Folder]]
-) -> Folder:
-    """Descend into folders of which exactly one contains folders of images, such as set/set/ with set/set/cat/1.jpg."""
-    while True:
-        kids = [kid for kid in children.get(folder, ()) if below[kid]]
-        alone = len(kids) == 1 and not own[kids[0]]
-        if not alone or (own[folder] and sum(below[one] > 0 for one in children.get(kids[0], ())) < 2):
-            return folder
-        folder = kids[0]

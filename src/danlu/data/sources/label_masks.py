@@ -152,42 +152,71 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         raise no_pairs(survey)
     if kind_of(survey, pairs) == "lossy":
         raise Refusal(message("data.refuse.with_reason", "{path}: {reason}", path=survey.path, reason=LOSSY))
-    problems: list[Problem] = []
     notes: list[str] = []
     pairs = _in_lists(survey, pairs, notes)
     infos = check_images([pair.image.path for pair in pairs], workers=config.workers)
     values, coloured, bad = _values(pairs, infos)
     if not coloured:
         refuse_other_palettes(survey.path, [(pair.mask, values[i]) for i, pair in enumerate(pairs) if i in values])
-    counted = len(pairs)
-    pairs = [pair for i, pair in enumerate(pairs) if i in values]
-    classes = _classes(survey, pairs, [values[i] for i in sorted(values)], coloured, config, notes)
-    known = set(classes.values)
-    ignored = _ignored(values, config, known)
-    for i, pair in zip(sorted(values), pairs):
-        strange = sorted(set(values[i].tolist()) - known - ignored)
-        if strange and not classes.others_ignored:
-            shown = f"#{strange[0]:06x}" if classes.coloured else f"{strange[0]}"
-            bad.append(
-                Problem(
-                    pair.mask.relative,
-                    message(
-                        "data.problem.value_none_classes",
-                        "the value {shown} is none of the {count} classes",
-                        shown=shown,
-                        count=len(known),
-                    ),
-                )
-            )
-    problems += bad
-    stop_if_many_bad(survey.path, len(bad), counted, problems, config)
-    unusable = {problem.where for problem in bad}
-    kept = [(i, pair) for i, pair in zip(sorted(values), pairs) if pair.mask.relative not in unusable]
-    if not kept:
+    usable = [i for i in range(len(pairs)) if i in values]
+    classes = _classes(survey, [pairs[i] for i in usable], [values[i] for i in usable], coloured, config, notes)
+    strange = _strange_values(pairs, values, classes, config)
+    bad += strange.values()
+    stop_if_many_bad(survey.path, len(bad), len(pairs), bad, config)
+    usable = [i for i in usable if i not in strange]
+    if not usable:
         first = f" ({bad[0].where}: {bad[0].reason})" if bad else ""
         raise Refusal(
             message("data.refuse.no_mask_usable", "{path}: no mask can be used{first}", path=survey.path, first=first)
         )
+    names, numbers, places = _numbering(survey, classes, config, notes)
+    found = [(pairs[i], info) for i in usable if isinstance(info := infos[i], ImageInfo)]
+    targets = [
+        LabelMap((info.height, info.width), MaskClasses(pair.mask.path, numbers, places, classes.coloured))
+        for pair, info in found
+    ]
+    paths = tuple(pair.image.path for pair, _ in found)
+    root = survey.path if survey.path.is_dir() else survey.path.parent
+    return Dataset(
+        path=str(survey.path),
+        format=FORM,
+        task="semantic",
+        inputs=image_files(paths, [info for _, info in found], config, notes),
+        targets=targets,
+        classes=tuple(names),
+        given=_given([pair.split for pair, _ in found], survey, paths, notes),
+        name_of=lambda i: relative(paths[i], root),
+        problems=bad,
+        notes=notes,
+    )
+
+
+def _strange_values(
+    pairs: Sequence[MaskPair], values: dict[int, np.ndarray], classes: _Classes, config: DataConfig
+) -> dict[int, Problem]:
+    """Problems of masks with values that are no class, by the number of the pair."""
+    if classes.others_ignored:
+        return {}
+    known = set(classes.values)
+    ignored = _ignored(values, config, known)
+    problems = {}
+    for i in sorted(values):
+        strange = sorted(set(values[i].tolist()) - known - ignored)
+        if strange:
+            shown = f"#{strange[0]:06x}" if classes.coloured else f"{strange[0]}"
+            text = "the value {shown} is none of the {count} classes"
+            reason = message("data.problem.value_none_classes", text, shown=shown, count=len(known))
+            problems[i] = Problem(pairs[i].mask.relative, reason)
+    return problems
+
+
+def _numbering(
+    survey: Survey, classes: _Classes, config: DataConfig, notes: list[str]
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names of the classes, the values of a mask that stand for one, sorted, and the number of the class of each.
+
+    Values of the class to be ignored and of void classes are left out. Raises Refusal for too few or too many classes.
+    """
     pairs_of = [(v, n) for v, n in zip(classes.values, classes.names) if v != config.ignore and n.lower() not in VOID]
     names = list(dict.fromkeys(name for _, name in pairs_of))
     if dropped := [name for name in classes.names if name.lower() in VOID]:
@@ -214,26 +243,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
             )
         )
     table = sorted((v, names.index(n)) for v, n in pairs_of)
-    numbers, places = np.array([v for v, _ in table]), np.array([k for _, k in table], np.uint8)
-    usable = [(pair, info) for i, pair in kept if isinstance(info := infos[i], ImageInfo)]
-    targets = [
-        LabelMap((info.height, info.width), MaskClasses(pair.mask.path, numbers, places, classes.coloured))
-        for pair, info in usable
-    ]
-    paths = tuple(pair.image.path for pair, _ in usable)
-    root = survey.path if survey.path.is_dir() else survey.path.parent
-    return Dataset(
-        path=str(survey.path),
-        format=FORM,
-        task="semantic",
-        inputs=image_files(paths, [info for _, info in usable], config, notes),
-        targets=targets,
-        classes=tuple(names),
-        given=_given([pair.split for pair, _ in usable], survey, paths, notes),
-        name_of=lambda i: relative(paths[i], root),
-        problems=problems,
-        notes=notes,
-    )
+    return names, np.array([v for v, _ in table]), np.array([k for _, k in table], np.uint8)
 
 
 def _values(
