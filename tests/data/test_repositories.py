@@ -1,5 +1,6 @@
 """Layouts and quirks of data sets in public repositories, rebuilt small."""
 
+import pytest
 from layout_files import boxes, image, images, read, refused, text
 
 SQUARE = ((4, 6), (24, 6), (24, 16), (4, 16))
@@ -222,3 +223,60 @@ def test_coordinates_of_a_table_are_numbers_on_request(tmp_path):
 def test_a_format_without_its_table_is_refused(tmp_path):
     images(tmp_path, ["a", "b"])
     assert "must be a table with a column of images" in refused(tmp_path, format="csv-images")
+
+
+# --- tables of numbers ------------------------------------------------------------------------------------------------
+
+IRIS = [f"{5 + k % 7 / 10},{3 + k % 5 / 10},{('setosa', 'virginica')[k % 2]}" for k in range(40)]
+
+
+def test_the_first_line_of_a_table_without_names_is_a_row(tmp_path):
+    text(tmp_path / "iris.csv", "\n".join(IRIS))
+    message = refused(tmp_path / "iris.csv")
+    assert "has no line of column names, its first line seems to contain values (5.0, 3.0, setosa)" in message
+    assert "--target 'column 3'" in message
+    for target in ("column 3", "3"):
+        data = read(tmp_path / "iris.csv", target=target)
+        assert len(data) == 40
+        assert data.classes == ("setosa", "virginica")
+        assert data.name_of(0) == "iris.csv line 1"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "width,height,species",
+        "1990,1991,species",  # years
+        "0,1,species",  # numbers of pixels
+    ],
+)
+def test_names_of_columns_are_no_row(tmp_path, header):
+    text(tmp_path / "iris.csv", "\n".join([header, *IRIS]))
+    data = read(tmp_path / "iris.csv", target="species")
+    assert len(data) == 40
+    assert list(data.inputs.columns) == header.split(",")[:2]
+
+
+def test_names_over_texts_of_their_own_are_no_row(tmp_path):
+    text(tmp_path / "gdp.csv", "country,1990,1995\n" + "".join(f"c{k},{k}.5,{k}.25\n" for k in range(20)))
+    assert len(read(tmp_path / "gdp.csv", target="1995")) == 20
+
+
+def test_lines_that_end_in_a_carriage_return_alone(tmp_path):
+    text(tmp_path / "iris.csv", "\r".join(["width,height,species", *IRIS]))
+    assert len(read(tmp_path / "iris.csv", target="species")) == 40
+
+
+def test_a_column_that_numbers_the_rows_is_named(tmp_path):
+    text(
+        tmp_path / "iris.csv", "\n".join(["Id,width,height,species", *(f"{k + 1},{row}" for k, row in enumerate(IRIS))])
+    )
+    assert any(
+        "column 'Id' numbers the rows" in str(note) for note in read(tmp_path / "iris.csv", target="species").notes
+    )
+
+
+def test_an_archive_beside_its_table_is_no_obstacle(tmp_path):
+    text(tmp_path / "iris.csv", "\n".join(["width,height,species", *IRIS]))
+    (tmp_path / "iris.zip").write_bytes(b"PK\3\4")
+    assert len(read(tmp_path, target="species")) == 40

@@ -15,8 +15,9 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources.column_remarks import remarked
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
-from danlu.data.sources.text_tables import without_separator_line
+from danlu.data.sources.text_tables import MAX_LOOKED, lacks_names, table_text
 from danlu.data.survey import Survey
 from danlu.data.text_files import decode_guessed, guessed_note, read_bytes
 from danlu.data.unpacking import gunzip
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
 TARGET_COLUMNS = ("target", "label", "class", "y")
 ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 MISSING = frozenset(("nan", "na", "n/a", "null", "none", "#n/a", "-", "?"))  # texts that mean a missing number
+UNNAMED = "data.note.table_without_names"  # id of a note
 VALUE = re.compile(r"-?\d+(\.\d+)?")
 CODE = re.compile(r"[+-]?0\d+")  # numbers with leading zeros
 FRACTION = re.compile(r"[.eE]")  # in the text of a number that need not be an integer
-DATE = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}|^\d{1,2}[./]\d{1,2}[./]\d{4}")
 COMMA_DECIMAL = re.compile(r"(?:^|;)[ \t]*-?\d+,\d+[ \t]*(?=;|$)", re.MULTILINE)
 
 
@@ -74,7 +75,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
                 target=target,
             )
         )
-    inputs = _remark(inputs, notes)
+    inputs = remarked(inputs, notes)
     kept = np.asarray(lines)[keep]
     common = {"path": str(path), "format": "csv", "inputs": inputs, "target_names": (target,), "notes": notes}
     common |= {"problems": problems, "name_of": lambda i: f"{file.name} line {kept[i]}"}
@@ -87,15 +88,23 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 def read_rows(file: Path) -> pandas.DataFrame:
     """Read all columns of a csv file as `open` does, including the target. Raises Refusal as `open` does."""
     frame, _, _ = _table(file, [])
-    return _remark(frame, [])
+    return remarked(frame, [])
 
 
 def _table(file: Path, notes: list[str]) -> tuple[Any, list[str], list[int]]:
     """Read all columns as a DataFrame; returns it, the column names, and the last line of each row."""
     text = _text(file, notes)
     separator = _separator(file, text)
-    header, lines = _check_rows(file, text, separator)
-    return _frame(file, text, separator, lines), header, lines
+    header, lines, named = _check_rows(file, text, separator)
+    if not named:
+        sentence = (
+            "{file} has no line of column names, its first line seems to contain values ({first}): the columns are "
+            "called {name} to {last}"
+        )
+        first = next(csv.reader(io.StringIO(text.lstrip("\n")), delimiter=separator, skipinitialspace=True))
+        values = {"file": file.name, "first": ", ".join(first[:5]), "name": header[0], "last": header[-1]}
+        notes.append(message("data.note.table_without_names", sentence, **values))
+    return _frame(file, text, separator, lines, None if named else header), header, lines
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -115,7 +124,7 @@ def _text(file: Path, notes: list[str]) -> str:
     text, encoding = decode_guessed(data)
     if encoding:
         notes.append(guessed_note(file.name, encoding))
-    text = without_separator_line(text)
+    text = table_text(text)
     if "\0" in text[:4096]:
         raise refusal(
             str(file), message("data.wanted.text_file", "a text file"), message("data.got.binary_file", "a binary file")
@@ -137,15 +146,20 @@ def _separator(file: Path, text: str) -> str:
     return max(",;\t|", key=header.count)
 
 
-def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[int]]:
-    """Read the column names and the last line of each row. Raises Refusal at the first row of another length."""
+def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[int], bool]:
+    """Read the column names, the last line of each row, and whether the first line holds these names.
+
+    Raises Refusal at the first row of another length.
+    """
     rows = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
     lines: list[int] = []
     try:
         header = next(row for row in rows if any(row))
+        top, looked = rows.line_num, [header]
         for row in rows:
             if len(row) == len(header):
                 lines.append(rows.line_num)
+                looked += [row] if len(looked) <= MAX_LOOKED else []
             elif any(field.strip() for field in row) and header[0].lstrip().startswith("#"):
                 text = "{file} begins with comments (#): remove them, so that the first line names the columns"
                 raise Refusal(message("data.refuse.table_comments", text, file=file))
@@ -167,6 +181,14 @@ def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[
                 error=str(error),
             )
         ) from None
+    if not lines:
+        raise refusal(
+            str(file),
+            message("data.wanted.table_rows_below_header", "a table with rows below its header"),
+            message("data.got.only_header", "only a header"),
+        )
+    if lacks_names(looked, MISSING):
+        return [f"column {number}" for number in range(1, len(header) + 1)], [top, *lines], False
     header = [name.strip() for name in header]
     if twice := sorted(name for name, count in Counter(header).items() if count > 1):
         do = message("data.do.first_line_seems_contain", "its first line seems to contain values instead of names")
@@ -174,16 +196,11 @@ def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[
         raise refusal(
             f"the columns of {file}", message("data.wanted.unique", "unique"), twice[0], do=do if of_values else ""
         )
-    if not lines:
-        raise refusal(
-            str(file),
-            message("data.wanted.table_rows_below_header", "a table with rows below its header"),
-            message("data.got.only_header", "only a header"),
-        )
-    return header, lines
+    return header, lines, True
 
 
-def _frame(file: Path, text: str, separator: str, lines: list[int]) -> Any:
+def _frame(file: Path, text: str, separator: str, lines: list[int], names: list[str] | None) -> Any:
+    """Read the rows as a DataFrame. names: of the columns, where no line holds them."""
     import pandas
 
     # In files separated by semicolons "1,5" is a number.
@@ -191,6 +208,7 @@ def _frame(file: Path, text: str, separator: str, lines: list[int]) -> Any:
     try:
         frame = pandas.read_csv(
             io.StringIO(text), sep=separator, index_col=False, skipinitialspace=True, dtype=str, keep_default_na=False,
+            header=None if names else 0, names=names,
         )  # fmt: skip
     except (pandas.errors.ParserError, ValueError) as error:
         raise Refusal(
@@ -246,6 +264,10 @@ def _whole(texts: list[str], values: np.ndarray) -> bool:
 
 def _target(file: Path, header: list[str], wanted: str | None, notes: list[str]) -> str:
     if wanted is None:
+        unnamed = [note for note in notes if getattr(note, "id", "") == UNNAMED]
+        if unnamed:
+            text = "{note}; --target '{last}' or another of them names the target"
+            raise Refusal(message("data.refuse.needs_target_number", text, note=unnamed[0], last=header[-1]))
         usual = [name for name in header if name.lower() in TARGET_COLUMNS]
         if len(usual) != 1:
             raise Refusal(
@@ -267,6 +289,8 @@ def _target(file: Path, header: list[str], wanted: str | None, notes: list[str])
         return usual[0]
     if wanted in header:
         return wanted
+    if f"column {wanted}" in header:  # of a table without names
+        return f"column {wanted}"
     values = [name for name in header if VALUE.fullmatch(name)]
     do = (
         message("data.do.first_line_seems_contain", "its first line seems to contain values instead of names")
@@ -322,57 +346,3 @@ def _no_mixture(file: Path, column: Any, lines: np.ndarray) -> None:
             message("data.wanted.number_other_lines", "a number as in the other lines"),
             str(column.iloc[i]),
         )
-
-
-def _remark(inputs: Any, notes: list[str]) -> pandas.DataFrame:
-    """Add notes about columns of little use, drop row numbers, and replace infinities by missing values."""
-    import pandas
-
-    for name in list(inputs.columns):
-        column = inputs[name]
-        if name.startswith("Unnamed: ") and (column.isna().all() or column.is_monotonic_increasing):
-            inputs = inputs.drop(columns=name)  # row numbers written by pandas, or a separator at the end of lines
-            notes.append(
-                message(
-                    "data.note.column_without_name_used",
-                    "column {number} without a name is not used: it is empty or numbers the rows",
-                    number=int(name[9:]) + 1,
-                )
-            )
-            continue
-        present = column.dropna()
-        if present.nunique() <= 1:
-            what = message("data.problem.no_value", "no value")
-            if len(present):
-                what = message("data.note.only", "only {value}", value=str(present.iloc[0]))
-            notes.append(message("data.note.column", "column {name!r} has {what}", name=name, what=what))
-        elif not pandas.api.types.is_numeric_dtype(column):
-            distinct = present.nunique()
-            if DATE.match(str(present.iloc[0])):
-                notes.append(
-                    message(
-                        "data.note.column_looks_like_dates",
-                        "column {name!r} looks like dates; it is read as text",
-                        name=name,
-                    )
-                )
-            elif distinct > 50 and distinct > 0.5 * len(present):
-                notes.append(
-                    message(
-                        "data.note.column_different_texts_looks",
-                        "column {name!r} has {distinct} different texts and looks like an identifier of the row",
-                        name=name,
-                        distinct=distinct,
-                    )
-                )
-        elif not pandas.api.types.is_bool_dtype(column) and (bad := np.isinf(column.to_numpy(dtype=float))).any():
-            inputs[name] = column.mask(bad)
-            notes.append(
-                message(
-                    "data.note.column_infinite_values_treated",
-                    "column {name!r} has {count} infinite {count:value|values}, treated as missing",
-                    name=name,
-                    count=int(bad.sum()),
-                )
-            )
-    return inputs

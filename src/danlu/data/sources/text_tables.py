@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from danlu.data.survey import File
 from danlu.data.text_files import decode_guessed, read_bytes
 
+MIN_ROWS = 5  # fewer rows do not tell whether the first one is like them
 MAX_LOOKED = 200  # rows by which the content of a table is recognised
 LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
 FIELDS = re.compile(r"[,;\t|]")
@@ -114,7 +116,7 @@ def read_table(file: File) -> Table | None:
     except OSError:
         return None  # the reader of tables names it
     text, encoding = decode_guessed(data)
-    text = without_separator_line(text)
+    text = table_text(text)
     first = text.lstrip().split("\n", 1)[0]
     separator = "\t" if file.suffix == ".tsv" else max(",;\t|", key=first.count)
     rows, lines, ragged = [], [], []
@@ -135,9 +137,37 @@ def read_table(file: File) -> Table | None:
     return found if header and (rows or len(header) > 1) else None
 
 
-def without_separator_line(text: str) -> str:
-    """The text of a table without the words of a first line "sep=;" (Excel), which is left empty."""
+def table_text(text: str) -> str:
+    """The text of a table with "\\n" at the end of lines, and an empty first line instead of Excel's "sep=;"."""
+    text = text.replace("\r", "\n") if "\r" in text and "\n" not in text else text  # of the first Macintosh
     return SEPARATOR_LINE.sub("", text, count=1)
+
+
+def lacks_names(rows: Sequence[Sequence[str]], missing: Collection[str]) -> bool:
+    """Return whether the first row of a table holds values like the others, and no names of columns.
+
+    Numbers stand over numbers and words that recur over words; whole numbers that rise, as years, are names. missing:
+    words that stand for a missing number.
+    """
+    first, *others = rows
+    looked = [row for row in others[:MAX_LOOKED] if len(row) == len(first)]
+    if len(looked) < MIN_ROWS or len(first) < 2:
+        return False
+    figures, words = [], 0
+    for name, *column in zip(*([cell.strip() for cell in row] for row in (first, *looked))):
+        filled = [cell for cell in column if cell and cell.lower() not in missing]
+        if not filled or not name or name.lower() in missing:
+            continue
+        if numbers(filled) is not None:
+            if numbers((name,)) is None:
+                return False
+            figures.append(name)
+        elif name in filled:
+            words += 1
+        elif 2 * len(set(filled)) <= len(filled):
+            return False  # of texts that recur, but for this one
+    rising = all(name.isdecimal() for name in figures) and all(int(a) < int(b) for a, b in pairwise(figures))
+    return words > 0 if rising else True
 
 
 def with_decimal_points(words: Sequence[str], separator: str) -> list[str] | None:

@@ -77,6 +77,8 @@ JSON = {
 def look_archive(survey: Survey) -> Evidence | None:
     """Recognise an archive: the given file, or those of a folder without images."""
     packed = [(file, ending) for file in survey.files if (ending := _ending_of(file, survey.is_file)) is not None]
+    tables = {(file.folder, file.stem) for file in survey.of(".csv", ".tsv")}  # housing.csv is unpacked of housing.tgz
+    packed = [(file, ending) for file, ending in packed if (file.folder, file.name[: -len(ending)]) not in tables]
     if not packed or survey.images:
         return None
     file, ending = packed[0]
