@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from danlu.deployment.facts import facts_of
-from danlu.deployment.file_formats import FILE_FORMATS
+from danlu.deployment.file_formats import FILE_FORMATS, FileFormat
 from danlu.deployment.graph import check_exportable, graph_of
 from danlu.deployment.int8 import quantise
 from danlu.deployment.onnx_file import EXAMPLE_BATCH, need
@@ -97,19 +97,7 @@ def export(
     check_exportable(opened(Run.open(run.folder if isinstance(run, Run) else run)))  # before objects are asked for
     loaded = load(run, weights, model=model, transform=transform)
     loaded.need_outputs("export")
-    file = Path(out) if out is not None else loaded.folder / FOLDER / f"model{form.suffix}"
-    if file.suffix != form.suffix:
-        raise refusal(
-            "--out",
-            message("deployment.wanted.file_ends", "a file that ends in {suffixes}", suffixes=form.suffix),
-            str(file),
-        )
-    if file.is_dir():
-        raise refusal(
-            "--out",
-            message("deployment.wanted.file", "a file"),
-            message("deployment.got.folder", "{file}, a folder", file=file),
-        )
+    file = _target(Path(out) if out is not None else loaded.folder / FOLDER / f"model{form.suffix}", form)
     graph = graph_of(loaded)
     check_script(file, loaded.signature)
     found = samples_of(loaded)
@@ -123,36 +111,74 @@ def export(
             ),
             "--int8",
         )
-    # OpenVINO takes files with its own ending only.
-    part, plain = (file.with_name(f".{start}.{file.name}") for start in ("part", "float.part"))
-    second = part.with_suffix(form.second_suffix) if form.second_suffix else None
     example = torch.from_numpy(noise_images(loaded, size or EXAMPLE_BATCH))
     facts = facts_of(loaded) | {"batch": size or "any", "images_per_call": size or 1}
+    parts = _PartialFiles(file, form)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with stage(translated("stage.exporting", "writing the network as {format}", format=format)):
-            form.write(graph, example, part, facts, size is None)
-            answer = form.read(part)
+            form.write(graph, example, parts.whole, facts, size is None)
+            answer = form.read(parts.whole)
         if int8 and samples is not None:
-            part.replace(plain)
+            parts.whole.replace(parts.plain)
             with stage(translated("stage.quantising", "choosing ranges for 8 bits")):
-                quantise(plain, part, calibration_images(samples), size)
-            answer = form.read(part)
+                quantise(parts.plain, parts.whole, calibration_images(samples), size)
+            answer = form.read(parts.whole)
         with stage(translated("stage.verifying", "comparing the file with the network")):
             verified = verify(loaded, graph, answer, samples, batch=size, exact=form.exact, int8=int8)
-        written = part.stat().st_size
-        if second is not None:
-            written += second.stat().st_size
-            second.replace(file.with_suffix(second.suffix))
-        part.replace(file)
+        written = parts.keep()
         script = write_script(file, loaded.signature) if form.script else None
     except OSError as error:
         raise blame(error, f"--out {file}") from None
     finally:
-        for path in (part, plain, *([second] if second else [])):
-            path.unlink(missing_ok=True)
+        parts.remove()
     name = f"{format} int8" if int8 else format
     return _result(loaded, name, file, script, size, written, verified, None if samples else str(found))
+
+
+class _PartialFiles:
+    """Files of an export that is not verified yet, beside the place of the file.
+
+    whole: what becomes the file. plain: the network in floats, from which one of 8 bits is made. second: the file of
+    the weights, of formats that have one.
+    """
+
+    def __init__(self, file: Path, form: FileFormat) -> None:
+        # The names end like the file: OpenVINO takes no others.
+        self.file = file
+        self.whole, self.plain = (file.with_name(f".{start}.{file.name}") for start in ("part", "float.part"))
+        self.second = self.whole.with_suffix(form.second_suffix) if form.second_suffix else None
+
+    def keep(self) -> int:
+        """Move the files to their place; return the number of bytes."""
+        written = self.whole.stat().st_size
+        if self.second is not None:
+            written += self.second.stat().st_size
+            self.second.replace(self.file.with_suffix(self.second.suffix))
+        self.whole.replace(self.file)
+        return written
+
+    def remove(self) -> None:
+        """Delete what was not kept."""
+        for path in (self.whole, self.plain, *([self.second] if self.second else [])):
+            path.unlink(missing_ok=True)
+
+
+def _target(file: Path, form: FileFormat) -> Path:
+    """The file to write. Raises Refusal for another ending, or a folder."""
+    if file.suffix != form.suffix:
+        raise refusal(
+            "--out",
+            message("deployment.wanted.file_ends", "a file that ends in {suffixes}", suffixes=form.suffix),
+            str(file),
+        )
+    if file.is_dir():
+        raise refusal(
+            "--out",
+            message("deployment.wanted.file", "a file"),
+            message("deployment.got.folder", "{file}, a folder", file=file),
+        )
+    return file
 
 
 def _batch(batch: int | str) -> int | None:

@@ -19,7 +19,8 @@ from danlu.inference.predict_images import answers_of, to_prediction
 from danlu.inference.sample_images import image_uri
 from danlu.inference.truth import compared, truth_of
 from danlu.message import translated
-from danlu.preparation.prepare import prepare_for, read, split_of
+from danlu.preparation.other_data import prepare_for
+from danlu.preparation.prepare import read, split_of
 from danlu.preparation.prepared import Prepared
 from danlu.report.markup import clip, escape, image, percent
 from danlu.report.object_sections import examples_section

@@ -14,7 +14,8 @@ from danlu.data.formats import open_dataset
 from danlu.message import message
 from danlu.own.data import open_data
 from danlu.own.recognition import is_data
-from danlu.preparation.prepare import prepare, prepare_for
+from danlu.preparation.other_data import prepare_for
+from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run

@@ -7,21 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from danlu.config import Config, ResolvedConfig, resolve
+from danlu.config import Config, ResolvedConfig
 from danlu.data.absent import no_data
 from danlu.data.augment import resolve as resolve_augmentation
 from danlu.data.clips import CLIP_CHANNELS
-from danlu.data.columns import ColumnEncoder, TargetScaler
-from danlu.data.dataset import Dataset, Samples
-from danlu.data.formats import open_dataset, renumbered, takes_target
+from danlu.data.dataset import Dataset
+from danlu.data.formats import open_dataset, takes_target
 from danlu.data.images import channels_of
-from danlu.data.inputs import frame_of, image_inputs
 from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.data.presets import resolve_grids, resolve_maps, resolve_objects
-from danlu.data.sources.targets import with_classes
 from danlu.data.split import Split, folds, split_dataset
 from danlu.data.unlabelled import open_unlabelled, without_labels
 from danlu.engine.device import keep_freed_memory, pick_device
@@ -30,7 +26,7 @@ from danlu.preparation.checks import check_objects, check_training
 from danlu.preparation.choices import Choice
 from danlu.preparation.data_defaults import choose_data
 from danlu.preparation.defaults import choose_settings
-from danlu.preparation.encode import Encoded, encode_images, encode_table, encode_tensors, target_set
+from danlu.preparation.encode import Encoded, encode_images, encode_table, encode_tensors
 from danlu.preparation.memory_check import check_fits
 from danlu.preparation.network_task import check_network_task
 from danlu.preparation.number_format import choose_format
@@ -50,7 +46,6 @@ from danlu.preparation.transfer import Transfer
 from danlu.preparation.weights_source import open_source
 from danlu.progress.stages import stage
 from danlu.refuse import refusal
-from danlu.run.signature import Signature
 from danlu.task_spec import targets_of
 from danlu.user_objects import find, is_own
 
@@ -104,89 +99,9 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
     check_fits(chosen, encoded.signature, device)  # before a network is built
     transfer, transferred = plan_transfer(chosen.transfer, encoded.signature, source)
     chosen, formatted = choose_format(config, chosen, encoded.signature, transfer, device)
-    prepared = _prepared(chosen, encoded, device, (*begun, *choices, *transferred, *formatted), transfer)
+    prepared = prepared_of(chosen, encoded, device, (*begun, *choices, *transferred, *formatted), transfer)
     check_training(prepared)
     return prepared
-
-
-def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: Tensor) -> Prepared:
-    """Other data for a trained network, in its encoding, scale and classes (by name). index: the test samples."""
-    if dataset.task != signature.task:
-        raise refusal(
-            "DATA",
-            message("preparation.wanted.data_task", "data for the task {task}", task=signature.task),
-            message(
-                "preparation.got.data_task",
-                "{path}, which is data for the task {task}",
-                path=dataset.path,
-                task=dataset.task,
-            ),
-        )
-    if signature.classes:
-        dataset = _with_classes(dataset, signature.classes)
-    empty = torch.empty(0, dtype=torch.long)
-    split = Split(train=empty, val=empty, test=index, how=message("split.all", "all samples"))
-    config, images, columns, tensors, targets = resolve(config), None, None, None, dataset.targets
-    if signature.target_scale is not None and isinstance(targets, Tensor):
-        targets = TargetScaler.from_dict(signature.target_scale).transform(targets)
-    if signature.columns is not None:
-        columns = ColumnEncoder.from_dict(signature.columns).transform(frame_of(dataset), dataset.path)
-    elif dataset.kind in ("images", "files"):
-        canvas = signature.canvas or 1
-        memory = config.data.memory
-        images = image_inputs(dataset, size=canvas, colour=signature.colour, memory=memory, fit=signature.placing)
-        if images.frames != signature.frames:
-            wanted = message("preparation.wanted.clips_of", "clips of {frames} frames", frames=signature.frames)
-            if signature.frames is None:
-                wanted = message("preparation.wanted.images", "images")
-            got = message("preparation.got.images", "images in {path}", path=dataset.path)
-            if images.frames is not None:
-                text = "clips of {frames} frames in {path}"
-                got = message("preparation.got.clips_in", text, frames=images.frames, path=dataset.path)
-            raise refusal("DATA", wanted, got)
-        if images.channels != signature.channels:
-            raise refusal(
-                "DATA",
-                message(
-                    "preparation.wanted.images_channels", "images of {channels} channels", channels=signature.channels
-                ),
-                message("preparation.got.channels", "{count} in {path}", count=images.channels, path=dataset.path),
-            )
-        networks = [one.model for one in (signature, *signature.members)]
-        targets = target_set(dataset, canvas, signature.fit, networks) or targets
-    elif dataset.kind == "tensors" and signature.channels is None:
-        tensors = dataset.inputs
-        assert isinstance(tensors, Tensor | Samples)
-        if tuple(tensors.shape[-len(signature.input_shape) :]) != tuple(signature.input_shape):
-            raise refusal(
-                "DATA",
-                message(
-                    "preparation.wanted.inputs_shape",
-                    "inputs of shape {found}",
-                    found=str(tuple(signature.input_shape)),
-                ),
-                tuple(tensors.shape),
-            )
-    else:
-        wanted = (
-            message(
-                "preparation.wanted.tensors_shape", "tensors of shape {found}", found=str(tuple(signature.input_shape))
-            )
-            if signature.channels is None
-            else message("preparation.wanted.images", "images")
-        )
-        raise refusal(
-            "DATA",
-            wanted,
-            message("preparation.got.table", "{path}, a table", path=dataset.path)
-            if dataset.kind == "table"
-            else message(
-                "preparation.got.kind_of_data", "{path}, which has {kind}", path=dataset.path, kind=dataset.kind
-            ),
-        )
-    assert isinstance(targets, Tensor | ObjectSet | MapSet)
-    encoded = with_own_transform(config, Encoded(dataset, split, signature, targets, images, columns, tensors))
-    return _prepared(config, encoded, pick_device(config.device))
 
 
 def _open(config: Config) -> Dataset:
@@ -247,31 +162,14 @@ def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConf
     return replace(config, augment=fill(config.augment, size=size, channels=channels, classes=classes))
 
 
-def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
-    """The dataset with its labels numbered as in `classes`. Raises Refusal for a class that is not there."""
-    unknown = [name for name in dataset.classes if name not in classes]
-    if unknown:
-        raise refusal(
-            message("preparation.thing.class_in", "class in {path}", path=dataset.path),
-            message("preparation.wanted.run_trained", "one that the run was trained on"),
-            unknown[0],
-            near=classes,
-        )
-    places = torch.tensor([classes.index(name) for name in dataset.classes])
-    targets = dataset.targets
-    if isinstance(targets, Tensor):
-        return replace(dataset, targets=with_classes(dataset.task_spec, targets, places, len(classes)), classes=classes)
-    return replace(dataset, targets=[renumbered(one, places) for one in targets], classes=classes)
-
-
-def _prepared(
+def prepared_of(
     config: ResolvedConfig,
     encoded: Encoded,
     device: torch.device,
     choices: tuple[Choice, ...] = (),
     transfer: Transfer | None = None,
 ) -> Prepared:
-    """The `Prepared` of this kind of data."""
+    """The `Prepared` of this kind of data. choices, transfer: of a training."""
     shared: dict[str, Any] = {
         "config": config,
         "dataset": encoded.dataset,

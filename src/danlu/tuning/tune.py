@@ -106,18 +106,7 @@ def tune(
             "--method": method,
             "--out": out,
         }
-        if given := [name for name, value in (named | plain).items() if is_data(value) or value]:
-            raise refusal(
-                "--resume",
-                message(
-                    "tuning.wanted.used_without_settings_search",
-                    "used without the settings of the search, which its folder has",
-                ),
-                given[0],
-            )
-        study = StudyFolder.open(resume)
-        if limit is not None and limit != study.settings.trials:
-            study.save(replace(study.settings, trials=limit))
+        study = _resumed(resume, named | plain, limit)
         with speaking(spoken or study.settings.config.doctor.language), using(objects):
             return _run(study, minutes, counts, console)
     base = load_yaml(config) if config else Config()
@@ -133,6 +122,23 @@ def tune(
             study = _new_study(wanted, search, space, chosen, prune, limit, minutes, str(out) if out else None)
             print_line(console, _opening(study))
             return _run(study, minutes, counts, console)
+
+
+def _resumed(folder: str | Path, given: Mapping[str, Any], limit: int | None) -> StudyFolder:
+    """The search in a folder. given: arguments that it has settled. limit: its new number of trials."""
+    if named := [name for name, value in given.items() if is_data(value) or value]:
+        raise refusal(
+            "--resume",
+            message(
+                "tuning.wanted.used_without_settings_search",
+                "used without the settings of the search, which its folder has",
+            ),
+            named[0],
+        )
+    study = StudyFolder.open(folder)
+    if limit is not None and limit != study.settings.trials:
+        study.save(replace(study.settings, trials=limit))
+    return study
 
 
 def _check(config: Config) -> None:
