@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from danlu.config import Config
+from danlu.config import Config, ResolvedConfig
 from danlu.data.augment import Augment, Normalise, views
 from danlu.data.augment_maps import AugmentMaps
 from danlu.data.augment_objects import AugmentObjects
@@ -155,50 +155,16 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
     config = prepared.config
     prepared = replace(prepared, device=fabric.device)
     set_determinism(fabric.device, config.deterministic)
-    module = build_network(prepared, config.seed)
-    sparsify(module, config.model)
-    module = module.to(fabric.device)
-    if config.channels_last:
-        module = module.to(memory_format=torch.channels_last)
-    if config.transfer.init in PACKAGED and not config.compile:  # the compiler folds by itself
-        fold_frozen_norms(module)
-    if config.transfer.head_first and not restored and len(prepared.split.train):
-        fit_head(module, prepared, *_probe_batches(prepared))
-    if isinstance(module, Pretrainer) and not restored:
-        module.prepare(batch.inputs for batch in evaluation_batches(prepared, prepared.split.train, fabric).epoch())
-    if isinstance(module, PoseDetector):
-        module.effort = QUICK
-        if not restored:
-            _judge_alignment(module, prepared)
+    module = _network(prepared, fabric, restored)
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None
-    changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)
-    fused = config.precision != "fp16" or all(setting is None for setting in changes_gradient)
-    decay = config.transfer.layer_decay
-    factors = lr_factors(module, decay) if decay < 1 else None
-    optimizer = build_optimizer(module, config.optim, fused, factors)
-    decay_pruned(module, optimizer, config.model.sparse_refine)
-    for group in optimizer.param_groups:
-        group["peak_lr"] = group["lr"]
+    optimizer = _optimizer(config, module)
     hooked = _compiled(module) if config.compile else module
     if fabric.world_size > 1:
         training_model, wrapped = fabric.setup(hooked, optimizer)
         hooked = training_model if config.compile else module  # Fabric compiles it again with DDP
     else:
         training_model, wrapped = in_precision(fabric, hooked), fabric.setup_optimizers(optimizer)
-    augment, _ = transforms(prepared, module.search if isinstance(module, Detector) else None)
-    train = make_batches(
-        prepared,
-        prepared.split.train,
-        augment,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        last=config.data.last,
-        min_last=2 * fabric.world_size if _has_batch_norm(module) else 1,
-        classes=_training_classes(prepared) if config.data.balance else None,
-        accumulate=config.optim.accumulate,
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-    )
+    train = _training_batches(prepared, module, fabric)
     norms = _norm_statistics(prepared, module, train) if len(prepared.split.val) else None
     assert isinstance(wrapped, torch.optim.Optimizer)  # Fabric's wrapper is a subclass of the wrapped class
     val = evaluation_batches(prepared, prepared.split.val, fabric) if len(prepared.split.val) else None
@@ -226,6 +192,58 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
         patience=config.regularise.patience,
         seed=config.seed,
         log_every=config.log_every,
+    )
+
+
+def _network(prepared: Prepared, fabric: Fabric, restored: bool) -> nn.Module:
+    """The network on its device; unless `restored`, with what it takes from training images before training."""
+    config = prepared.config
+    module = build_network(prepared, config.seed)
+    sparsify(module, config.model)
+    module = module.to(fabric.device)
+    if config.channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    if config.transfer.init in PACKAGED and not config.compile:  # the compiler folds by itself
+        fold_frozen_norms(module)
+    if config.transfer.head_first and not restored and len(prepared.split.train):
+        fit_head(module, prepared, *_probe_batches(prepared))
+    if isinstance(module, Pretrainer) and not restored:
+        module.prepare(batch.inputs for batch in evaluation_batches(prepared, prepared.split.train, fabric).epoch())
+    if isinstance(module, PoseDetector):
+        module.effort = QUICK
+        if not restored:
+            _judge_alignment(module, prepared)
+    return module
+
+
+def _optimizer(config: ResolvedConfig, module: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser, with each group's peak lr kept for the schedule."""
+    changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)
+    fused = config.precision != "fp16" or all(setting is None for setting in changes_gradient)
+    decay = config.transfer.layer_decay
+    optimizer = build_optimizer(module, config.optim, fused, lr_factors(module, decay) if decay < 1 else None)
+    decay_pruned(module, optimizer, config.model.sparse_refine)
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    return optimizer
+
+
+def _training_batches(prepared: Prepared, module: nn.Module, fabric: Fabric) -> Batches:
+    """Shuffled and augmented batches of the training set; of this process its fraction of each."""
+    config = prepared.config
+    augment, _ = transforms(prepared, module.search if isinstance(module, Detector) else None)
+    return make_batches(
+        prepared,
+        prepared.split.train,
+        augment,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        last=config.data.last,
+        min_last=2 * fabric.world_size if _has_batch_norm(module) else 1,
+        classes=_training_classes(prepared) if config.data.balance else None,
+        accumulate=config.optim.accumulate,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
     )
 
 

@@ -13,7 +13,7 @@ import torch
 
 from danlu.config import Config, ResolvedConfig, keys, resolve, with_values
 from danlu.data.dataset import Dataset
-from danlu.detection.build import find_detector
+from danlu.detection.build import DetectorSpec, find_detector
 from danlu.learning.optim import find_optimizer
 from danlu.message import message
 from danlu.models.build import find_network
@@ -194,11 +194,29 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
     if task.network is not None:
         chooser.pick("model.name", *task.network)
     detector = find_detector(chooser["model.name"])
-    two_stages = detector.two_stages
     if detector.light_backbone and device.type == "cpu":
         _lighten(chooser, detector.light_backbone, detector.light_width)
     if is_pretrained(starting_weights(chooser)):
         choose_detector_fine_tuning(chooser, samples, device)
+    _detector_epochs(chooser, detector, samples)
+    _detector_optimizer(chooser, detector)
+    usual = message("choice.usual_for_detectors", "usual for detectors")
+    if detector.per_region:
+        why = message("choice.augment.regions", "separately cropped regions vary enough")
+        chooser.pick("augment.preset", "none", why)
+        mirrored = message("choice.augment.mirrored_regions", "regions are mirrored with the image")
+        chooser.pick("augment.flip", "lr", mirrored)
+        usual = message("choice.nms.regions", "regions of one object differ a lot")
+    why = message("choice.augment.objects", "moderate variation; objects are transformed with the image")
+    chooser.pick("augment.preset", "light", why)
+    if detector.nms_iou == 1:
+        usual = message("choice.nms.none", "trained to find each object once: nothing is suppressed")
+    chooser.pick("detect.overlap", detector.nms_iou, usual)
+
+
+def _detector_epochs(chooser: Chooser, detector: DetectorSpec, samples: int) -> None:
+    """Batch size, and as many epochs as show the detector about its usual number of images."""
+    two_stages = detector.two_stages
     batch = detector.batch_size if samples >= 256 else 16
     batch = batch if samples >= 64 and not two_stages else 8
     why = message("choice.batch_size.images", "{samples:,} training images", samples=samples)
@@ -208,26 +226,15 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
     seen = detector.training_images * max(1.0, 320 / (chooser["data.size"] or 320))
     epochs = max(10, min(120, round(seen / max(samples, 1))))
     if starting_weights(chooser):
+        text = "fine-tuning: a third of the {epochs} used from random initialisation"
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
-        chooser.pick(
-            "epochs",
-            fewer,
-            message(
-                "choice.epochs.fine_tuning",
-                "fine-tuning: a third of the {epochs} used from random initialisation",
-                epochs=epochs,
-            ),
-        )
-    chooser.pick(
-        "epochs",
-        epochs,
-        message(
-            "choice.epochs.images",
-            "{samples:,} training images, about {seen:,} seen in all",
-            samples=samples,
-            seen=epochs * samples,
-        ),
-    )
+        chooser.pick("epochs", fewer, message("choice.epochs.fine_tuning", text, epochs=epochs))
+    text = "{samples:,} training images, about {seen:,} seen in all"
+    chooser.pick("epochs", epochs, message("choice.epochs.images", text, samples=samples, seen=epochs * samples))
+
+
+def _detector_optimizer(chooser: Chooser, detector: DetectorSpec) -> None:
+    """Update rule, learning rate, weight decay, schedule and clipping of the gradient."""
     rule = "adamw" if starting_weights(chooser) else detector.optimizer
     robust = message("choice.optimiser.detector", "robust for detectors")
     chooser.pick("optim.name", rule, robust if rule == "adamw" else FEWER_IMAGES)
@@ -235,35 +242,14 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
     optimizer = find_optimizer(rule)
     lr = optimizer.lr
     if optimizer.like_adam:
-        lr = (detector.lr or DETECTOR_LR / (3 if two_stages else 1)) * optimizer.lr_ratio
+        lr = (detector.lr or DETECTOR_LR / (3 if detector.two_stages else 1)) * optimizer.lr_ratio
     chooser.pick("optim.lr", lr, message("choice.lr.detector", "usual for {optimiser} and a detector", optimiser=rule))
-    chooser.pick(
-        "optim.weight_decay",
-        0.02 if optimizer.strong_decay else 5e-4,
-        message("choice.usual_for_detectors", "usual for detectors"),
-    )
+    usual = message("choice.usual_for_detectors", "usual for detectors")
+    chooser.pick("optim.weight_decay", 0.02 if optimizer.strong_decay else 5e-4, usual)
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
     if detector.clip_norm is not None:
         why = message("choice.clip_norm.transformer", "attention has rare large gradients early in training")
         chooser.pick("optim.clip_norm", detector.clip_norm, why)
-    if detector.per_region:
-        chooser.pick(
-            "augment.preset", "none", message("choice.augment.regions", "separately cropped regions vary enough")
-        )
-        chooser.pick(
-            "augment.flip", "lr", message("choice.augment.mirrored_regions", "regions are mirrored with the image")
-        )
-    chooser.pick(
-        "augment.preset",
-        "light",
-        message("choice.augment.objects", "moderate variation; objects are transformed with the image"),
-    )
-    why = message("choice.usual_for_detectors", "usual for detectors")
-    if detector.per_region:
-        why = message("choice.nms.regions", "regions of one object differ a lot")
-    if detector.nms_iou == 1:
-        why = message("choice.nms.none", "trained to find each object once: nothing is suppressed")
-    chooser.pick("detect.overlap", detector.nms_iou, why)
 
 
 def _lighten(chooser: Chooser, backbone: str, width: int | None) -> None:
