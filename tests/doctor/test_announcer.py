@@ -86,5 +86,7 @@ def test_a_finding_is_also_a_mapping() -> None:
     assert finding["code"] == finding.code
     assert dict(finding) == finding.to_dict()
     assert Finding.from_dict(finding.to_dict()) == finding
+    former = finding.to_dict() | {"evidence": {"share": 0.2, "shares": "text", "step": 3}}
+    assert Finding.from_dict(former).evidence == {"fraction": 0.2, "details": "text", "step": 3}
     assert repr(finding) == "Finding('fit.overfitting', 'warning', confidence=0.50, 'val')"
     assert copy.deepcopy(finding) == finding

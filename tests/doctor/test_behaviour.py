@@ -264,8 +264,8 @@ def test_the_loss_at_chance_level_is_measured_by_the_loss_itself() -> None:
     x, y = table()
     loss = nn.CrossEntropyLoss(label_smoothing=0.2)
     ledger = trained(Net(""), loss, x, y, loss).ledger
-    shares = torch.bincount(y, minlength=CLASSES) / len(y)
-    expected = loss(shares.log().expand(len(y), -1), y).item()  # equation of cross entropy, at the class frequencies
+    frequencies = torch.bincount(y, minlength=CLASSES) / len(y)
+    expected = loss(frequencies.log().expand(len(y), -1), y).item()  # cross entropy at the class frequencies
     assert ledger.last("loss.chance") == pytest.approx(expected, abs=0.05)
 
 

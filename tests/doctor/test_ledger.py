@@ -1,11 +1,13 @@
 """The ledger: round trip, and long series are thinned evenly."""
 
+import json
 import math
 from itertools import pairwise
 
 import pytest
 
-from danlu.doctor.ledger import MANY_PLACES, MAX_RECORDS, MAX_RECORDS_PER_PLACE, Ledger
+from danlu.doctor.ledger import MANY_PLACES, MAX_RECORDS, MAX_RECORDS_PER_PLACE, Ledger, Record
+from danlu.doctor.names import FORMER
 
 
 def test_written_files_are_read_back(tmp_path):
@@ -19,6 +21,15 @@ def test_written_files_are_read_back(tmp_path):
     assert again.last("class.actual", "train") == [0.25, 0.75]
     with pytest.raises(KeyError):
         ledger.add("loss.stepp", 1.0)
+
+
+@pytest.mark.parametrize(("former", "name"), FORMER.items())
+def test_names_of_earlier_versions_are_read(former, name, tmp_path):
+    file = tmp_path / "doctor.jsonl"
+    file.write_text(json.dumps({"name": former, "where": "", "step": 3, "value": 0.5}) + "\n")
+    restored = Ledger()
+    restored.restore(json.dumps([[former, "", 1, 1, [[3, 0.5]]]]))
+    assert list(Ledger.read(file)) == list(restored) == [Record(name, "", 3, 0.5)]
 
 
 @pytest.mark.parametrize("count", [MAX_RECORDS, MAX_RECORDS + 1, 3 * MAX_RECORDS + 7, 10 * MAX_RECORDS])

@@ -43,7 +43,7 @@ def test_a_message_shows_short_numbers_and_keeps_exact_ones() -> None:
 
 
 def test_dead_units_in_per_cent_and_no_bare_one() -> None:
-    facts = {"share": 1.0, "samples": 640, "layers": 1, "of": 3}
+    facts = {"fraction": 1.0, "samples": 640, "layers": 1, "of": 3}
     for language in ("en", "zh"):
         cause = worded(Finding("activation.dead_relu", "error", 0.9, "2", facts), language).cause
         assert "100 %" in cause

@@ -64,7 +64,7 @@ def test_smoothed_curve_is_the_mean() -> None:
 )
 def test_numbers_are_short(value: float, expected: str) -> None:
     assert format_number(value) == expected
-    assert format_number(0.1234, share=True) == "12.3 %"
+    assert format_number(0.1234, percent=True) == "12.3 %"
 
 
 def test_a_broken_curve_stays_broken_and_a_mark_stands_where_it_should() -> None:
@@ -77,7 +77,7 @@ def test_a_broken_curve_stays_broken_and_a_mark_stands_where_it_should() -> None
 
 
 def test_zero_has_a_place_on_a_logarithmic_axis_of_rows() -> None:
-    page = render(Rows("Spread", "share", [Row("a", 0.0, bad=True), Row("b", 1e-3)], log=True))
+    page = render(Rows("Spread", "fraction", [Row("a", 0.0, bad=True), Row("b", 1e-3)], log=True))
     assert '<span class="value bad">0</span>' in page
     assert [float(left) for left in re.findall(r'class="dot a" style="left:([\d.]+)%', page)] == sorted(
         float(left) for left in re.findall(r'class="dot a" style="left:([\d.]+)%', page)

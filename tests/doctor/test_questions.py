@@ -235,14 +235,14 @@ def test_draws_with_replacement_are_no_copies(made: Ledger, found: bool) -> None
     assert bool(list(duplicates(made))) is found
 
 
-def labelled(shares: list[float], recalls: list[float], **facts: object) -> Ledger:
+def labelled(frequencies: list[float], recalls: list[float], **facts: object) -> Ledger:
     """Label maps: frequencies of the classes and their recall in validation."""
     made = ledger(
-        loss__kind="cross_entropy", output__shape=[8, len(shares), 16, 16], output__count=len(shares), **facts
+        loss__kind="cross_entropy", output__shape=[8, len(frequencies), 16, 16], output__count=len(frequencies), **facts
     )
-    made.add("class.actual", shares, "train", 1)
+    made.add("class.actual", frequencies, "train", 1)
     made.add("class.correct", recalls, "val", 1)
-    made.add("epoch.samples", 20 * len(shares), "train", 1)
+    made.add("epoch.samples", 20 * len(frequencies), "train", 1)
     return made
 
 
@@ -396,7 +396,7 @@ def test_weights_of_the_terms_of_a_loss_are_not_left_over(clears: bool, to_none:
 
 
 def test_numbers_of_items_that_occur_in_both_splits_are_no_leak() -> None:
-    made = ledger(input__dtype="torch.int64", input__shape=[64], input__leaked=12, input__leaked_share=1.0)
+    made = ledger(input__dtype="torch.int64", input__shape=[64], input__leaked=12, input__leaked_fraction=1.0)
     assert not list(leak(made))
     made.add("input.shape", [64, 20], "", 2)
     assert list(leak(made))

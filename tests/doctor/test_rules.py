@@ -109,8 +109,8 @@ CASES = {
         [("pretrain.method", "mae"), ("pretrain.constant", 0.02, "train", 1)],
     ),
     "loop.missing_zero_grad": (
-        [("optimizer.leftover_share", 1.0, "", s) for s in (2, 3, 4)],
-        [("optimizer.leftover_share", 0.0, "", s) for s in (2, 3, 4)],
+        [("optimizer.leftover_ratio", 1.0, "", s) for s in (2, 3, 4)],
+        [("optimizer.leftover_ratio", 0.0, "", s) for s in (2, 3, 4)],
     ),
     "loop.gradients_discarded": (
         [("optimizer.discarded", 0.75, "", s) for s in range(1, 6)],
@@ -284,8 +284,8 @@ CASES = {
         [*layers(3, "activation.spread", [0.5, 0.4, 0.3]), ("activation.samples", 32, "l1")],
     ),
     "data.leak": (
-        [("input.leaked", 20), ("input.leaked_share", 0.2), ("input.hashed", 100, "val")],
-        [("input.leaked", 1), ("input.leaked_share", 0.01), ("input.hashed", 100, "val")],
+        [("input.leaked", 20), ("input.leaked_fraction", 0.2), ("input.hashed", 100, "val")],
+        [("input.leaked", 1), ("input.leaked_fraction", 0.01), ("input.hashed", 100, "val")],
     ),
     "data.duplicates": (
         [("input.repeated", 0.3, "train", 1), ("input.hashed", 400, "train")],

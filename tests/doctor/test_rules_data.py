@@ -10,13 +10,13 @@ from danlu.doctor.findings.data.split_shift import split_shift
 from danlu.doctor.ledger import Ledger
 
 
-def labels(shares: list[float], batches: int, held: list[float] | None = None) -> Ledger:
+def labels(frequencies: list[float], batches: int, held: list[float] | None = None) -> Ledger:
     """One epoch of batches of 16, of which the labels were counted."""
     ledger = Ledger()
     ledger.add("loss.kind", "cross_entropy", "", 1)
     for name, value in {"samples": 16 * batches, "measured": batches, "batches": batches}.items():
         ledger.add(f"epoch.{name}", value, "train", 1)
-    ledger.add("class.actual", shares, "train", 1)
+    ledger.add("class.actual", frequencies, "train", 1)
     if held is not None:
         ledger.add("class.actual", held, "val", 1)
     return ledger

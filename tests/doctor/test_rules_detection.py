@@ -28,11 +28,11 @@ def faults(count: int, **kinds: int) -> Ledger:
     return ledger
 
 
-def anchors(covered: float, shares: list[float]) -> Ledger:
+def anchors(covered: float, fractions: list[float]) -> Ledger:
     ledger = Ledger()
     ledger.add("anchor.covered", covered)
     ledger.add("anchor.edges", [8.0, 16.0, 32.0, 64.0])
-    ledger.add("anchor.coverage", shares)
+    ledger.add("anchor.coverage", fractions)
     ledger.add("anchor.objects", [40, 60, 50])
     return ledger
 

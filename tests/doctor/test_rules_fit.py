@@ -127,20 +127,20 @@ def test_loss_below_the_cost_of_its_errors_shows_a_class_weight():
 
 
 @pytest.mark.parametrize(
-    ("weights", "shares", "favoured"),
+    ("weights", "frequencies", "favoured"),
     [
         ([200.0] + [1.0] * 9, [0.1] * 10, 0),
         ([1.0] * 9 + [0.05], [0.1] * 10, None),  # little weight on one class is no weight on another
         ([1.0] * 10, [0.1] * 10, None),
-        ([50.0, 1.0], [0.02, 0.98], None),  # balanced: a rare class, weighted as its share asks for
+        ([50.0, 1.0], [0.02, 0.98], None),  # balanced: a rare class, weighted as its frequency justifies
         ([1.0, 50.0], [0.02, 0.98], 1),  # upside down
     ],
     ids=["one", "little", "none", "balanced", "upside down"],
 )
-def test_class_weight_is_compared_with_the_class_frequency(weights, shares, favoured):
+def test_class_weight_is_compared_with_the_class_frequency(weights, frequencies, favoured):
     ledger = Ledger()
     ledger.add("loss.class_weights", weights)
-    ledger.add("class.actual", shares, "train", 1)
+    ledger.add("class.actual", frequencies, "train", 1)
     found = list(RULES["fit.one_class"](ledger))
     assert [f.severity for f in found] == ["warning"] * (favoured is not None)
     assert [f.evidence["class"] for f in found] == [favoured] * len(found)
@@ -167,7 +167,7 @@ def test_pos_weight_is_read_off_the_first_loss():
     assert positive_weight(binary(300.0, 0.5)) == pytest.approx(300.0)
     assert positive_weight(binary(9.0, 0.1)) == pytest.approx(9.0)
     assert [f.severity for f in RULES["fit.one_class"](binary(300.0, 0.5))] == ["warning"]
-    assert list(RULES["fit.one_class"](binary(9.0, 0.1))) == []  # a rare class, weighted as its share asks for
+    assert list(RULES["fit.one_class"](binary(9.0, 0.1))) == []  # a rare class, weighted as its frequency justifies
 
 
 def test_memorising_without_learning_is_not_called_overfitting_first():

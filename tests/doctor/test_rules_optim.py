@@ -130,7 +130,7 @@ CASES = {
 
 
 def test_full_batch_is_too_large_despite_progress():
-    nearly = [share * GUESS for share in (1.0, 0.8, 0.6, 0.45, 0.35, 0.28, 0.22, 0.17, 0.13, 0.1, 0.08, 0.07)]
+    nearly = [fraction * GUESS for fraction in (1.0, 0.8, 0.6, 0.45, 0.35, 0.28, 0.22, 0.17, 0.13, 0.1, 0.08, 0.07)]
     assert fired("optim.batch_too_large", run(nearly, steps=2, batch_size=[320])) == ["warning"]
     assert fired("optim.batch_too_large", run([loss / 4 for loss in nearly], steps=2, batch_size=[320])) == []
 

@@ -63,13 +63,13 @@ def test_the_upper_bound_of_an_accuracy_is_wide_on_few_samples():
 
 
 @pytest.mark.parametrize(
-    ("shares", "severity"),
+    ("fractions", "severity"),
     [([0.3, 0.9], "warning"), ([0.3, 0.65], "note"), ([0.75, 0.8], "note"), ([0.9, 0.99], "error"), ([0.2, 0.3], None)],
 )
-def test_relus_that_start_or_end_partly_dead_are_a_note(shares: list[float], severity: str | None) -> None:
-    """shares: of the units, at the start and in the last measurements."""
+def test_relus_that_start_or_end_partly_dead_are_a_note(fractions: list[float], severity: str | None) -> None:
+    """fractions: of the units, at the start and in the last measurements."""
     ledger = Ledger()
-    for step, share in enumerate([shares[0], shares[1], shares[1]], 1):
-        ledger.add("activation.dead_units", share, "1", step)
+    for step, fraction in enumerate([fractions[0], fractions[1], fractions[1]], 1):
+        ledger.add("activation.dead_units", fraction, "1", step)
     ledger.add("activation.dead_samples", 128, "1", 3)
     assert severities("activation.dead_relu", ledger) == ([severity] if severity else [])

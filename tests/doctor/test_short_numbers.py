@@ -12,7 +12,9 @@ from torch import nn
 import danlu
 
 
-def shares(dtype: torch.dtype, rate: float, kind: type[torch.optim.Optimizer] = torch.optim.Adam) -> list[float]:
+def lost_fractions(
+    dtype: torch.dtype, rate: float, kind: type[torch.optim.Optimizer] = torch.optim.Adam
+) -> list[float]:
     torch.manual_seed(0)
     x = torch.randn(128, 8)
     y = (x @ torch.randn(8, 3)).argmax(1)
@@ -30,12 +32,12 @@ def shares(dtype: torch.dtype, rate: float, kind: type[torch.optim.Optimizer] = 
 
 
 def test_small_steps_of_bfloat16_weights_are_lost() -> None:
-    assert min(shares(torch.bfloat16, 1e-5)) > 0.7
+    assert min(lost_fractions(torch.bfloat16, 1e-5)) > 0.7
 
 
 def test_large_steps_are_not_and_float32_is_not_measured() -> None:
-    assert max(shares(torch.bfloat16, 3e-2)) < 0.3
-    assert not shares(torch.float32, 1e-5)
+    assert max(lost_fractions(torch.bfloat16, 3e-2)) < 0.3
+    assert not lost_fractions(torch.float32, 1e-5)
 
 
 class Compensated(torch.optim.Adam):
@@ -46,4 +48,4 @@ class Compensated(torch.optim.Adam):
 
 @pytest.mark.parametrize("rate", [1e-5])
 def test_an_optimizer_of_another_package_is_not_judged(rate: float) -> None:
-    assert not shares(torch.bfloat16, rate, Compensated)
+    assert not lost_fractions(torch.bfloat16, rate, Compensated)

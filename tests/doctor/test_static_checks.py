@@ -86,9 +86,9 @@ def test_fractions_count_samples_not_pairs() -> None:
     x[20:38] = x[0]
     leak, copies = examine_images(x, None, parts(40, 10), str)
     assert leak.evidence["pairs"] > 10
-    assert 0.2 < leak.evidence["share"] <= 0.8
+    assert 0.2 < leak.evidence["fraction"] <= 0.8
     assert copies.evidence["pairs"] > 40
-    assert copies.evidence["share"] == pytest.approx(19 / 40)
+    assert copies.evidence["fraction"] == pytest.approx(19 / 40)
 
 
 def test_uneven_and_missing_classes() -> None:
@@ -147,4 +147,4 @@ def test_chinese() -> None:
     x = torch.cat([images(), images()[:20]])
     found = examine_images(x, None, parts(320, 20), str, "zh")
     assert "图片" in found[0].title
-    assert np.isfinite(found[0].evidence["share"])
+    assert np.isfinite(found[0].evidence["fraction"])

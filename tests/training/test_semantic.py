@@ -136,7 +136,7 @@ def test_the_doctor_examines_the_masks_before_training(data, tmp_path):
         Image.fromarray(labels).save(mask)
     found = {one.code: one for one in diagnose(str(bad), **wanted).findings}
     assert set(found) == {"data.one_pixel_class", "data.pixels_ignored"}
-    assert found["data.pixels_ignored"].evidence["share"] == pytest.approx(28 / 36, abs=0.05)
+    assert found["data.pixels_ignored"].evidence["fraction"] == pytest.approx(28 / 36, abs=0.05)
 
 
 @pytest.mark.parametrize("size", ["48", "80"])

@@ -52,15 +52,15 @@ class Axis:
         return [float(f"{k * step:.10g}") for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def format_number(value: float, share: bool = False) -> str:
+def format_number(value: float, percent: bool = False) -> str:
     """Format a number as briefly as it can be read.
 
-    >>> format_number(0.25, share=True), format_number(1e-7), format_number(31250), format_number(0.0312)
+    >>> format_number(0.25, percent=True), format_number(1e-7), format_number(31250), format_number(0.0312)
     ('25 %', '10⁻⁷', '31,250', '0.0312')
     """
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
-    if share:
+    if percent:
         return f"{100 * value:.3g} %"
     if value and not 1e-3 <= abs(value) < 1e6:
         power = math.floor(math.log10(abs(value)) + 1e-9)

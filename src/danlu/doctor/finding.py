@@ -11,6 +11,7 @@ from danlu.doctor.terms import severity_term, term
 from danlu.message import Message, language, printable_line, speaking
 
 SEVERITIES = ("error", "warning", "note")
+FORMER_EVIDENCE = {"share": "fraction", "shares": "details", "zero_share": "zero_fraction"}  # names of earlier versions
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,7 +80,10 @@ class Finding(Mapping[str, Any]):
         if isinstance(kept, Finding):
             return kept
         known = {one.name for one in fields(cls)}
-        return cls(**{name: value for name, value in kept.items() if name in known})
+        values = {name: value for name, value in kept.items() if name in known}
+        if isinstance(evidence := values.get("evidence"), Mapping):
+            values["evidence"] = {FORMER_EVIDENCE.get(name, name): value for name, value in evidence.items()}
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, as in findings.json. `where` and the evidence are in English, whatever the language."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from danlu.doctor.names import NAMES
+from danlu.doctor.names import NAMES, present_name
 from danlu.message import message
 from danlu.refuse import Refusal
 
@@ -132,7 +132,7 @@ class Ledger:
         """Replace the content by that of a saved `state`."""
         self._records.clear()
         for name, where, stride, written, pairs in json.loads(state):
-            one = self._records[name][where] = _Series()
+            one = self._records[present_name(name)][where] = _Series()
             one.stride, one.written, one.pairs = stride, written, [(step, value) for step, value in pairs]
 
     def lines(self) -> Iterator[str]:
@@ -157,8 +157,9 @@ class Ledger:
             for number, line in enumerate(file, 1):
                 try:
                     record = json.loads(line)
-                    if record["name"] in NAMES:
-                        ledger.add(record["name"], record["value"], record["where"], record["step"])
+                    name = present_name(record["name"])
+                    if name in NAMES:
+                        ledger.add(name, record["value"], record["where"], record["step"])
                 except (ValueError, KeyError, TypeError, RecursionError):
                     raise Refusal(
                         message(

@@ -28,6 +28,15 @@ class Name(NamedTuple):
     meaning: str
 
 
+# Former names, which ledgers of earlier versions have.
+FORMER = {
+    "optimizer.leftover_share": "optimizer.leftover_ratio",
+    "input.leaked_share": "input.leaked_fraction",
+    "gradient.zero_share": "gradient.zero_fraction",
+    "activation.zero_share": "activation.zero_fraction",
+    "nonfinite.share": "nonfinite.fraction",
+    "time.share": "time.fraction",
+}
 NAMES: dict[str, Name] = {
     # The run as a whole.
     "run.device": Name("once", "", "", "cpu, cuda, ... of the model's first parameter"),
@@ -105,7 +114,7 @@ NAMES: dict[str, Name] = {
         "",
         "norm of .grad of the optimiser's parameters when the first backward after a step begins (0: zeroed)",
     ),
-    "optimizer.leftover_share": Name(
+    "optimizer.leftover_ratio": Name(
         "step", "", "", "that norm over the norm of the gradient the last step used, 1: nothing was zeroed"
     ),
     "optimizer.micro_batches": Name("step", "", "", "backward passes that went into the step (gradient accumulation)"),
@@ -480,7 +489,7 @@ NAMES: dict[str, Name] = {
         "epoch", "", "0/1", "1 if evaluations hold the samples of the training set and no others"
     ),
     "input.leaked": Name("epoch", "", "samples", "validation samples that also occurred in training, so far"),
-    "input.leaked_share": Name("epoch", "", "", "their fraction among the held-out samples"),
+    "input.leaked_fraction": Name("epoch", "", "", "their fraction among the held-out samples"),
     "input.label_changes": Name("epoch", "", "", "fraction of the training samples that came again with another label"),
     "input.label_conflicts": Name(
         "epoch", "", "samples", "identical training samples that came with different labels, so far"
@@ -492,7 +501,9 @@ NAMES: dict[str, Name] = {
     "gradient.raw_norm": Name("step", "", "", "norm of all gradients as backward left them, before any clipping"),
     "gradient.clip_ratio": Name("step", "", "", "norm used / norm as backward left it: 1 is unclipped"),
     "gradient.max": Name("step", "", "", "largest absolute element of the gradient"),
-    "gradient.zero_share": Name("step", "", "", "fraction of exactly zero elements in the gradient (a sample of them)"),
+    "gradient.zero_fraction": Name(
+        "step", "", "", "fraction of exact zeros in the gradient (in a sample of its elements)"
+    ),
     "gradient.nonfinite": Name("step", "", "parameters", "parameters whose gradient is NaN or inf"),
     "gradient.noise_scale": Name(
         "step",
@@ -525,7 +536,7 @@ NAMES: dict[str, Name] = {
     # Activations (sampled steps, a sample of the elements). Where: a layer, or '>layer' as in layer.activation.
     "activation.mean": Name("step", "layer", "", "mean of the layer's output"),
     "activation.std": Name("step", "layer", "", "standard deviation of the layer's output"),
-    "activation.zero_share": Name("step", "layer", "", "fraction of exact zeros"),
+    "activation.zero_fraction": Name("step", "layer", "", "fraction of exact zeros"),
     "activation.saturated": Name(
         "step", "layer", "", "fraction of values within 0.02 of an end of the range of sigmoid or tanh"
     ),
@@ -590,7 +601,7 @@ NAMES: dict[str, Name] = {
         "event", "", "", "log of zero, overflow, 0/0, bad input, weights not finite, ... as a short phrase"
     ),
     "nonfinite.input_max": Name("event", "", "", "largest absolute input of the layer concerned"),
-    "nonfinite.share": Name("event", "", "", "fraction of the values that are not finite"),
+    "nonfinite.fraction": Name("event", "", "", "fraction of the values that are not finite"),
     # Time.
     "time.step": Name(
         "step", "", "s", "from the end of one optimiser step to the end of the next, the doctor's own time left out"
@@ -602,7 +613,7 @@ NAMES: dict[str, Name] = {
         "from the end of the optimiser step to the next training pass (loading data, and what the loop does)",
     ),
     "time.doctor": Name("once", "instrument", "s", "time each instrument took, at the end"),
-    "time.share": Name("once", "", "", "fraction of the time that the doctor used, by its own measurement"),
+    "time.fraction": Name("once", "", "", "fraction of the time that the doctor used, by its own measurement"),
     # Objects to be found in images: written by the trainer of a detector before the first step.
     "object.count": Name("once", "", "boxes", "boxes that the annotations hold, bad ones among them"),
     "object.faults": Name(
@@ -677,3 +688,8 @@ NAMES: dict[str, Name] = {
     "curves.nonfinite": Name("event", "curve", "", "first value of this curve that is NaN or inf: nan or inf"),
     "curves.validation": Name("epoch", "", "", "step or epoch of this evaluation"),
 }
+
+
+def present_name(name: str) -> str:
+    """Name of a quantity as it is called now, of one in a ledger of any version."""
+    return FORMER.get(name, name)

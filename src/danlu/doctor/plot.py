@@ -32,7 +32,7 @@ class Line:
 class Curves:
     """Curves over steps, epochs or depth. x, y: names of the axes with their units.
 
-    log: whether y is logarithmic; None: if the values span more than a factor of 50. share: y in percent.
+    log: whether y is logarithmic; None: if the values span more than a factor of 50. percent: show y in percent.
     band: (low, high, label) of good values of y. stretch: (left, right, label) of a highlighted interval of x.
     levels: (y, label) of horizontal lines. marks: (x, label) of vertical lines. rings: highlighted points.
     ends: labels of the first and the last x in place of numbers. aside: note below the chart.
@@ -43,7 +43,7 @@ class Curves:
     y: Text
     lines: Sequence[Line]
     log: bool | None = False
-    share: bool = False
+    percent: bool = False
     band: tuple[float, float, Text] | None = None
     stretch: tuple[float, float, Text] | None = None
     levels: Sequence[tuple[float, Text]] = ()
@@ -72,7 +72,7 @@ class Rows:
     axis: Text
     rows: Sequence[Row]
     log: bool = False
-    share: bool = False
+    percent: bool = False
     band: tuple[float, float, Text] | None = None
     level: tuple[float, Text] | None = None
     keys: Sequence[Text] = ()
@@ -159,7 +159,7 @@ def _curves(figure: Curves) -> str:
             dots = "".join(f"M{field.place(p)}h0" for p in line.points if math.isfinite(p[1]))
             shapes += f'<path class="dots {kind}" d="{dots}"/>'
     more, said = _annotations(figure, field)
-    labels = [(at, format_number(t, figure.share)) for at, t in field.ticks()]
+    labels = [(at, format_number(t, figure.percent)) for at, t in field.ticks()]
     gutter = max((len(label) for _, label in labels), default=1)
     side = "".join(f'<i style="bottom:{at:.2f}%">{label}</i>' for at, label in labels)
     below = [(0.0, figure.ends[0]), (100.0, figure.ends[1])] if figure.ends else _x_labels(field.across)
@@ -272,7 +272,7 @@ def _rows(figure: Rows) -> str:
     lines = "".join(_row(row, at, behind, figure) for row in figure.rows)
     note = figure.band[2] if figure.band else figure.level[1] if figure.level else ""
     kind = "good" if figure.band else "quiet"
-    feet = "".join(_x_label(100 * axis.at(t), format_number(t, figure.share)) for t in axis.ticks(3))
+    feet = "".join(_x_label(100 * axis.at(t), format_number(t, figure.percent)) for t in axis.ticks(3))
     rest = (
         f"<span>{text(message('doctor.chart.more_rows', '{count} more', count=figure.more))}</span>"
         if figure.more
@@ -306,9 +306,9 @@ def _row(row: Row, at: Callable[[float], float], behind: str, figure: Rows) -> s
             left, width = min(start, end), abs(end - start)
             marks += f'<u class="bar {kind}" style="left:{left:.2f}%;width:max(2px,{width:.2f}%)"></u>'
     if row.low is not None:
-        shown = f"{format_number(row.low, figure.share)} … {format_number(row.value, figure.share)}"
+        shown = f"{format_number(row.low, figure.percent)} … {format_number(row.value, figure.percent)}"
     else:
-        shown = " / ".join(format_number(v, figure.share) for v in (row.value, row.other) if v is not None)
+        shown = " / ".join(format_number(v, figure.percent) for v in (row.value, row.other) if v is not None)
     two = " two" if row.other is not None and not figure.log else ""
     return (
         f'<span class="name{bad}" title="{text(row.name)}"><bdi>{text(row.name)}</bdi></span>'

@@ -100,20 +100,20 @@ def examine_images(
     if len(across):
         held = len(split.val) + len(split.test)
         twins = len(np.unique(across[part[across] > 0]))
-        share = twins / max(held, 1)
-        facts = {"pairs": len(across), "twins": twins, "held": held, "share": share} | _named(across, name_of)
-        severity = "error" if share > 0.02 else "warning" if share > 0.005 else "note"
+        fraction = twins / max(held, 1)
+        facts = {"pairs": len(across), "twins": twins, "held": held, "fraction": fraction} | _named(across, name_of)
+        severity = "error" if fraction > 0.02 else "warning" if fraction > 0.005 else "note"
         findings.append(_found("data.leak", severity, 0.9, language, facts))
     if len(alike):
         conflicts = 0
         if targets is not None and targets.ndim == 1:
             labels = targets.numpy()
             conflicts = int((labels[alike[:, 0]] != labels[alike[:, 1]]).sum())
-        share = len(np.unique(alike)) / len(small)
-        if conflicts or share > 0.01:
-            facts = {"pairs": len(alike), "conflicts": conflicts, "share": share} | _named(alike, name_of)
+        fraction = len(np.unique(alike)) / len(small)
+        if conflicts or fraction > 0.01:
+            facts = {"pairs": len(alike), "conflicts": conflicts, "fraction": fraction} | _named(alike, name_of)
             findings.append(
-                _found("data.duplicates", "warning" if conflicts or share > 0.05 else "note", 0.85, language, facts)
+                _found("data.duplicates", "warning" if conflicts or fraction > 0.05 else "note", 0.85, language, facts)
             )
     # A thumbnail hides a small object as well as noise, so that the pixels have the last word.
     blank = [i for i in np.flatnonzero(small.reshape(len(small), -1).std(1) < 0.5).tolist() if _even(images[i])]

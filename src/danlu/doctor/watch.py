@@ -343,7 +343,7 @@ class Doctor:
         watched.write("run.epoch_by", self._events.epochs_by, step=watched.steps_done)
         for name, seconds in budget.spent.items():
             watched.write("time.doctor", seconds, name, watched.steps_done)
-        watched.write("time.share", budget.total / max(budget.elapsed, 1e-9), step=watched.steps_done)
+        watched.write("time.fraction", budget.total / max(budget.elapsed, 1e-9), step=watched.steps_done)
         if not self.ledger.has("loss.kind") and not self.ledger.has("loss.step") and watched.steps_done:
             watched.mark_unobservable(
                 "loss", "no loss was seen: give loss_fn, wrap it by doctor.loss(loss_fn), or call doctor.observe"

@@ -42,7 +42,7 @@ def test_estimates_hold_within_their_errors(problem) -> None:
         trace, fractions = spectrum.trace(), spectrum.sign_fractions()
         off_trace.append((trace.value - true.sum()) / trace.error)
         off_moment.append(spectrum.moment(2) / np.mean(true**2) - 1)
-        # The true share lies between the positive ones and those that are not told from zero.
+        # The true fraction lies between the positive ones and those that are not told from zero.
         assert fractions.positive - 4 * fractions.error <= np.mean(true > 1e-10)
         assert np.mean(true > 1e-10) <= fractions.positive + fractions.flat + 4 * fractions.error
         assert fractions.negative - 4 * fractions.error <= np.mean(true < -1e-10)
@@ -86,12 +86,12 @@ def test_hutch_plus_plus_is_exact_where_the_rank_is_low() -> None:
 
 def test_an_indefinite_and_a_positive_map_are_told_apart() -> None:
     """Half of the eigenvalues negative; all positive: known fractions of a map too large to be taken whole."""
-    for share in (0.5, 1.0, 0.25):
+    for fraction in (0.5, 1.0, 0.25):
         signs = torch.ones(2000, dtype=torch.float64)
-        signs[int(2000 * share) :] = -1
+        signs[int(2000 * fraction) :] = -1
         diagonal = signs * torch.linspace(0.5, 2, 2000, dtype=torch.float64)[torch.randperm(2000)]
         fractions = estimated_spectrum(
             probe(lambda v, d=diagonal: d * v, diagonal, probes=4, steps=40, seed=0)
         ).sign_fractions()
-        assert fractions.positive == pytest.approx(share, abs=4 * fractions.error + fractions.flat + 1e-6)
+        assert fractions.positive == pytest.approx(fraction, abs=4 * fractions.error + fractions.flat + 1e-6)
         assert fractions.flat < 0.05

@@ -63,5 +63,5 @@ def balanced_accuracy(ledger: Ledger, phase: str) -> float | None:
 
 def chance_accuracy(ledger: Ledger) -> float:
     """Accuracy of always predicting the most frequent class."""
-    shares = mean_rows(ledger.values("class.actual", "val")) or mean_rows(ledger.values("class.actual", "train"))
-    return max(shares or [0.5])
+    frequencies = mean_rows(ledger.values("class.actual", "val")) or mean_rows(ledger.values("class.actual", "train"))
+    return max(frequencies or [0.5])

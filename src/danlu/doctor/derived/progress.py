@@ -36,17 +36,18 @@ def chance_loss(ledger: Ledger) -> float | None:
 def _computed_chance_loss(ledger: Ledger) -> float | None:
     """The same by the formula of the loss, from the frequencies or the spread of the targets."""
     kind, outputs = ledger.last("loss.kind"), ledger.last("output.count") or 1
-    shares, spread = ledger.first("class.actual", "train"), ledger.first("target.std", "train")
-    shares = shares or ledger.first("class.actual", "val")  # training labels may all have been mixed
+    spread = ledger.first("target.std", "train")
+    # Training labels may all have been mixed.
+    class_frequencies = ledger.first("class.actual", "train") or ledger.first("class.actual", "val")
     frequencies = ledger.first("target.frequencies", "train") or ledger.first("target.frequencies", "val")
     mean = ledger.first("target.mean", "train", ledger.first("target.mean", "val"))
-    if not frequencies and mean is not None and (outputs > 2 or not shares):  # several outputs per sample
+    if not frequencies and mean is not None and (outputs > 2 or not class_frequencies):  # several outputs per sample
         frequencies = [mean] if 0 <= mean <= 1 else [0.0]
     if kind in ("bce", "bce_logits") and frequencies:  # each label is known by its frequency alone
         entropy = -fmean(weighted_log(one) + weighted_log(1 - one) for one in frequencies)
         return entropy if entropy > 0.01 else None
-    if kind in CROSS_ENTROPIES and shares:
-        entropy = -sum(map(weighted_log, shares))
+    if kind in CROSS_ENTROPIES and class_frequencies:
+        entropy = -sum(map(weighted_log, class_frequencies))
         return entropy if entropy > 0.01 else None
     if kind in ("mse", "half_mse") and spread:
         return spread**2 if kind == "mse" else spread**2 / 2
@@ -64,8 +65,8 @@ def lowest_loss(ledger: Ledger) -> float:
     return -weighted_log(1 - smoothing + other) - (outputs - 1) * weighted_log(other)
 
 
-def weighted_log(share: float) -> float:
-    return share * math.log(share) if share > 0 else 0.0
+def weighted_log(probability: float) -> float:
+    return probability * math.log(probability) if probability > 0 else 0.0
 
 
 def skills(ledger: Ledger, phase: str) -> list[float]:

@@ -54,7 +54,7 @@ def top_lr(ledger: Ledger) -> float:
     return max((max(ledger.values("optimizer.lr", g)) for g in groups(ledger)), default=0.0)
 
 
-def zero_lr_share(ledger: Ledger) -> float:
+def zero_lr_fraction(ledger: Ledger) -> float:
     """Fraction of the training steps in which the learning rate of every group was exactly 0."""
     last = steps_taken(ledger)
     zero: list[set[int]] = []
@@ -99,5 +99,5 @@ def clip_ratios(ledger: Ledger) -> list[float]:
 
 
 def is_clipped(ledger: Ledger) -> bool:
-    shares = clip_ratios(ledger)
-    return len(shares) >= 5 and median(shares) < 0.5
+    ratios = clip_ratios(ledger)
+    return len(ratios) >= 5 and median(ratios) < 0.5

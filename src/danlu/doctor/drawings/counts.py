@@ -87,7 +87,7 @@ def classes(
         ]
         keys = [first[2], second[2]]
         return Rows(
-            title, message("doctor.chart.share", "fraction"), rows, share=True, keys=keys, more=size - len(rows)
+            title, message("doctor.chart.fraction", "fraction"), rows, percent=True, keys=keys, more=size - len(rows)
         )
 
     return draw
@@ -97,13 +97,13 @@ def label_span(ledger: Ledger, finding: Fact) -> Rows | None:
     """Range of the labels against the range that the loss allows; or the frequency of each label."""
     facts = facts_of(finding)
     if facts.get("problem") == "from one":
-        shares = _means(ledger.values("class.actual", "train"))[: MAX_ROWS - 2]
-        rows = [Row(str(k), share, bad=share == 0) for k, share in enumerate(shares)]
+        frequencies = _means(ledger.values("class.actual", "train"))[: MAX_ROWS - 2]
+        rows = [Row(str(k), frequency, bad=frequency == 0) for k, frequency in enumerate(frequencies)]
         return Rows(
             message("doctor.chart.labels_that_occur", "Labels that occur"),
-            message("doctor.chart.share", "fraction"),
+            message("doctor.chart.fraction", "fraction"),
             rows,
-            share=True,
+            percent=True,
         )
     low, high, outputs = facts.get("low"), facts.get("high"), facts.get("outputs") or 2
     if low is None or high is None:
@@ -230,8 +230,8 @@ def pixel_classes(ledger: Ledger, finding: Fact) -> Rows | None:
     rows = [Row(name, n / total, bad=n == largest[0][1]) for name, n in largest]
     rows.append(Row(message("doctor.chart.ignored", "ignored"), ignored / total))
     title = message("doctor.chart.pixels_of_each_class", "Pixels of each class")
-    label = message("doctor.chart.share", "fraction")
-    return Rows(title, label, rows, share=True, more=len(counts) + 1 - len(rows))
+    label = message("doctor.chart.fraction", "fraction")
+    return Rows(title, label, rows, percent=True, more=len(counts) + 1 - len(rows))
 
 
 def object_sizes(ledger: Ledger, finding: Fact) -> Rows | None:
@@ -266,21 +266,21 @@ def object_sizes(ledger: Ledger, finding: Fact) -> Rows | None:
 
 def coverage(ledger: Ledger, finding: Fact) -> Rows | None:
     """Fraction of the objects that some anchor matches, by size."""
-    edges, shares = ledger.last("anchor.edges") or [], ledger.last("anchor.coverage") or []
+    edges, fractions = ledger.last("anchor.edges") or [], ledger.last("anchor.coverage") or []
     rows = [
         Row(
             message("doctor.chart.pixel_range", "{low} to {high} px", low=f"{low:.3g}", high=f"{high:.3g}"),
-            share,
-            bad=share < 0.5,
+            fraction,
+            bad=fraction < 0.5,
         )
-        for low, high, share in zip(edges, edges[1:], shares)
-        if share is not None and share >= 0
+        for low, high, fraction in zip(edges, edges[1:], fractions)
+        if fraction is not None and fraction >= 0
     ]
     title, axis = (
         message("doctor.chart.objects_with_a_like_anchor", "Objects with a like anchor, by size"),
-        message("doctor.chart.share_with_an_anchor_of", "fraction with an anchor of IoU 0.5 or more"),
+        message("doctor.chart.fraction_with_an_anchor_of", "fraction with an anchor of IoU 0.5 or more"),
     )
-    return Rows(title, axis, rows[:MAX_ROWS], share=True) if rows else None
+    return Rows(title, axis, rows[:MAX_ROWS], percent=True) if rows else None
 
 
 def _means(rows: list[Any]) -> list[float]:

@@ -54,7 +54,7 @@ def epoch_accuracies(ledger: Ledger, finding: Fact) -> Curves | None:
     if not train and not val:
         train, val = (points_of(ledger, "explained.mean", phase) for phase in ("train", "val"))
         title, y = (
-            message("doctor.chart.explained_share_of_the_variance", "Explained fraction of the variance (R²)"),
+            message("doctor.chart.explained_fraction_of_the_variance", "Explained fraction of the variance (R²)"),
             "R²",
         )
     if not train and not val:
@@ -68,7 +68,7 @@ def epoch_accuracies(ledger: Ledger, finding: Fact) -> Curves | None:
         if line
     ]
     levels = [(level, CHANCE_LEVEL)] if level is not None else []
-    return Curves(title, message("doctor.chart.epoch", "epoch"), y, lines, share=y != "R²", levels=levels)
+    return Curves(title, message("doctor.chart.epoch", "epoch"), y, lines, percent=y != "R²", levels=levels)
 
 
 def contradicted(ledger: Ledger, finding: Fact) -> Curves | None:
@@ -89,9 +89,9 @@ def contradicted(ledger: Ledger, finding: Fact) -> Curves | None:
         Curves(
             title,
             message("doctor.chart.epoch", "epoch"),
-            message("doctor.chart.share_of_samples", "fraction of samples"),
+            message("doctor.chart.fraction_of_samples", "fraction of samples"),
             lines,
-            share=True,
+            percent=True,
         )
         if lines
         else None
@@ -106,7 +106,7 @@ def redrawn(ledger: Ledger, finding: Fact) -> Curves | None:
         "doctor.chart.validation_samples_that_changed_since", "Validation samples that changed since the epoch before"
     )
     return series(
-        title, message("doctor.chart.share", "fraction"), "input.val_redrawn", x="epoch", where="val", share=True
+        title, message("doctor.chart.fraction", "fraction"), "input.val_redrawn", x="epoch", where="val", percent=True
     )(ledger, finding)
 
 
@@ -120,7 +120,6 @@ def fractions_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
             if where == "train"
             else message("doctor.chart.validation_passes_in_train_mode", "Validation passes in train mode")
         )
-        y, share = message("doctor.chart.share_of_passes", "fraction of passes"), True
     elif ledger.has("graph.alive", str(where)) and "alive" in (finding.get("evidence") or {}):
         points = points_of(ledger, "graph.alive", str(where))
         lines = [Line(message("doctor.chart.graphs", "graphs"), points)]
@@ -135,15 +134,14 @@ def fractions_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
             "loop.val_with_grad",
             message("doctor.chart.validation_passes_that_record_gradients", "Validation passes that record gradients"),
         )
-        y, share = message("doctor.chart.share_of_passes", "fraction of passes"), True
     points = points_of(ledger, name)
     return (
         Curves(
             title,
             message("doctor.chart.epoch", "epoch"),
-            y,
-            [Line(message("doctor.chart.share", "fraction"), points)],
-            share=share,
+            message("doctor.chart.fraction_of_passes", "fraction of passes"),
+            [Line(message("doctor.chart.fraction", "fraction"), points)],
+            percent=True,
         )
         if points
         else None

@@ -101,7 +101,7 @@ def by_layer(
 ) -> Callable[[Ledger, Fact], Rows | None]:
     """Make a drawing of the last value at each layer in order of depth; the finding's own layer is marked.
 
-    log, share, level (value, label): as in `Rows`. above, below: values beyond which a row is marked too.
+    log, percent, level (value, label): as in `Rows`. above, below: values beyond which a row is marked too.
     """
     above, below = more.pop("above", math.inf), more.pop("below", -math.inf)
 

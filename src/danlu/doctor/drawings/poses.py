@@ -68,7 +68,7 @@ def wrong_symmetries(ledger: Ledger, finding: Fact) -> Rows | None:
     found = sorted(ledger.facts("pose.symmetry_wrong").items(), key=lambda item: -item[1])
     rows = [Row(name, v, bad=True) for name, v in found[:MAX_ROWS]]
     title = message("doctor.chart.misfit", "Distance of the mesh from itself after the symmetry")
-    return Rows(title, message("doctor.chart.diameters", "diameters"), rows, share=True) if rows else None
+    return Rows(title, message("doctor.chart.diameters", "diameters"), rows, percent=True) if rows else None
 
 
 def undeclared_symmetries(ledger: Ledger, finding: Fact) -> Rows | None:
@@ -101,7 +101,7 @@ def estimates(ledger: Ledger, finding: Fact) -> Curves | Rows | None:
     """Fraction of the objects with an estimate by epoch."""
     points = points_of(ledger, "pose.found", "val")
     title = message("doctor.chart.estimates", "Objects with an estimate")
-    label = message("doctor.chart.share", "fraction")
+    label = message("doctor.chart.fraction", "fraction")
     if len(points) > 1:
-        return Curves(title, message("doctor.chart.epoch", "epoch"), label, [Line(label, points)], share=True)
-    return Rows(title, label, [Row(label, points[0][1], bad=True)], share=True) if points else None
+        return Curves(title, message("doctor.chart.epoch", "epoch"), label, [Line(label, points)], percent=True)
+    return Rows(title, label, [Row(label, points[0][1], bad=True)], percent=True) if points else None

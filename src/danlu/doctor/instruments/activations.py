@@ -22,7 +22,7 @@ DEAD_WINDOW = 4  # measured steps over which a dead unit is zero
 SATURATION_VALUES = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
 SATURATION_MARGIN = 0.02
 MIN_RECURRENT_CALLS = 4  # calls per pass; at least as many mean a recurrent layer
-FIELDS = ("mean", "std", "zero_share", "saturated", "saturated_units", "dead_now", "spread", "rank")
+FIELDS = ("mean", "std", "zero_fraction", "saturated", "saturated_units", "dead_now", "spread", "rank")
 
 
 class Activations(Instrument):
@@ -144,7 +144,7 @@ class Activations(Instrument):
             width = len(FIELDS)
             for index, (name, kind) in enumerate(zip(names, kinds)):
                 row = dict(zip(FIELDS, numbers[index * width : (index + 1) * width]))
-                for key in ("mean", "std", "zero_share", "spread", "rank"):
+                for key in ("mean", "std", "zero_fraction", "spread", "rank"):
                     watched.ledger.add(f"activation.{key}", row[key], name, step)
                 watched.ledger.add("activation.samples", samples, name, step)
                 if kind in SATURATION_VALUES:

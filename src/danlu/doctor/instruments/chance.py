@@ -70,9 +70,9 @@ class Chance(Instrument):
         if kind in ("cross_entropy", "nll", "kl"):
             if outputs.dim() < 2:
                 return None
-            share = self._class_shares(outputs, values, options)
+            frequencies = self._class_frequencies(outputs, values, options)
             shape = [1, -1] + [1] * (outputs.dim() - 2)
-            scores = share.clamp(min=MIN_PROBABILITY).log().to(outputs.dtype)
+            scores = frequencies.clamp(min=MIN_PROBABILITY).log().to(outputs.dtype)
             return scores.reshape(shape).expand_as(outputs)
         if kind == "hinge":
             return torch.zeros_like(outputs)
@@ -84,7 +84,7 @@ class Chance(Instrument):
             return torch.full_like(outputs, max(mean, MIN_PROBABILITY)).log()
         return torch.full_like(outputs, mean)
 
-    def _class_shares(self, outputs: Tensor, targets: Tensor, options: dict[str, Any]) -> Tensor:
+    def _class_frequencies(self, outputs: Tensor, targets: Tensor, options: dict[str, Any]) -> Tensor:
         classes = outputs.shape[1]
         if targets.is_floating_point():
             counts = targets.movedim(1, -1).reshape(-1, classes).float().sum(0)

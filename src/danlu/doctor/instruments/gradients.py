@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.instruments.lost_updates import in_short_numbers, share_lost
+from danlu.doctor.instruments.lost_updates import in_short_numbers, lost_fraction
 from danlu.doctor.instruments.noise import MICRO, MicroBatches, of_micro_batches, of_successive
 from danlu.doctor.watched_model import Pass, WatchedModel
 
@@ -133,7 +133,7 @@ class Gradients(Instrument):
         if gradient is not None and memory.last.get("step") == memory.steps:
             watched.write_deferred("update.gradient_cosine", sampler.cosine(update, -gradient))
             if in_short_numbers(optimizer, params):
-                watched.write_deferred("update.lost", share_lost(update, gradient, before))
+                watched.write_deferred("update.lost", lost_fraction(update, gradient, before))
         memory.last |= {"update": update, "update_step": memory.steps}
         if self._is_written_step(watched.step):
             self._write_each(watched, ("weight.norm", norms), ("update.norm", sizes))
@@ -165,9 +165,9 @@ class Gradients(Instrument):
         watched.write_deferred("optimizer.leftover", left)
         total = self._memory.last.get("norm")
         if self._left is None:
-            watched.write("optimizer.leftover_share", 0.0)
+            watched.write("optimizer.leftover_ratio", 0.0)
         elif total is not None and self._memory.at == watched.step - 1:
-            watched.write_deferred("optimizer.leftover_share", left / total.clamp(min=1e-30))
+            watched.write_deferred("optimizer.leftover_ratio", left / total.clamp(min=1e-30))
 
     def _measure_gradient(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
         memory, sampler = self._memory, self._memory.sampler
@@ -186,7 +186,7 @@ class Gradients(Instrument):
         watched.write_deferred("gradient.nonfinite", (~each.isfinite()).sum())
         sample = sampler.take_gradients(memory.held) / scale
         watched.write_deferred("gradient.max", sample.abs().max())
-        watched.write_deferred("gradient.zero_share", (sample == 0).float().mean())
+        watched.write_deferred("gradient.zero_fraction", (sample == 0).float().mean())
         ratio, clipped = self._compare_raw(watched, norm)
         self._write_micro_batch_noise(watched, sample / clipped, ratio / clipped / scale)
         old = memory.last.get("gradient")

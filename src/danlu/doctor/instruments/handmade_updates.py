@@ -12,7 +12,7 @@ MAX_PARAMETERS, MAX_VALUES = 8, 4096  # parameters that are compared, and values
 
 
 class HandmadeUpdates(Instrument):
-    """Write optimizer.leftover_share, where no optimizer steps."""
+    """Write optimizer.leftover_ratio, where no optimizer steps."""
 
     name = "handmade_updates"
 
@@ -31,5 +31,5 @@ class HandmadeUpdates(Instrument):
         before, self._before = self._before, now if is_scheduled(self._passes + 1) else []
         if len(before) == len(now) and any(bool((old != new).any()) for old, new in zip(before, now)):
             left = [p.grad is not None and bool(p.grad.any()) for p in trained]
-            watched.write("optimizer.leftover_share", float(2 * sum(left) > len(left)), step=self._passes)
+            watched.write("optimizer.leftover_ratio", float(2 * sum(left) > len(left)), step=self._passes)
         return True

@@ -247,7 +247,7 @@ class Inputs(Instrument):
         only_trained = not held and evaluated * WHOLE_EPOCH_FRACTION <= count
         watched.write("input.only_trained", int(only_trained), "", watched.epoch)
         watched.write("input.leaked", leaked, "", watched.epoch)
-        watched.write("input.leaked_share", leaked / max(1, len(held)), "", watched.epoch)
+        watched.write("input.leaked_fraction", leaked / max(1, len(held)), "", watched.epoch)
 
     def _write(self, watched: WatchedModel, phase: str, rows: list[tuple[int, list[float]]]) -> None:
         width = len(rows[0][1])

@@ -162,9 +162,11 @@ class LossAndAccuracy(Instrument):
         seen = self._label_counts
         self._label_counts = counts.clone() if seen is None else seen + counts
         if seen is not None:
-            shares = seen / seen.sum().clamp(min=1)
-            distance = (counts / total.clamp(min=1) - shares).abs().sum() / 2
-            spread = (shares * (1 - shares)).sqrt().sum() * (2 / torch.pi) ** 0.5 / total.clamp(min=1).sqrt() / 2
+            frequencies = seen / seen.sum().clamp(min=1)
+            distance = (counts / total.clamp(min=1) - frequencies).abs().sum() / 2
+            spread = (
+                (frequencies * (1 - frequencies)).sqrt().sum() * (2 / torch.pi) ** 0.5 / total.clamp(min=1).sqrt() / 2
+            )
             watched.write_deferred("batch.label_distance", distance, "", call.step)
             watched.write_deferred("batch.label_distance_expected", spread, "", call.step)
 

@@ -14,7 +14,7 @@ def in_short_numbers(optimizer: torch.optim.Optimizer, parameters: list[Tensor])
     return own and any(parameter.dtype in SHORT for parameter in parameters)
 
 
-def share_lost(update: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+def lost_fraction(update: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
     """Return the fraction of the weights with a gradient that a step left as they were; 0 itself is not counted."""
     meant = (gradient != 0) & (weights != 0)
     return (meant & (update == 0)).sum() / meant.sum().clamp(min=1)

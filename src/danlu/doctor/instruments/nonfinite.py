@@ -233,4 +233,4 @@ def extent(values: Tensor) -> dict[str, Any]:
     """Return the indices of samples with non-finite values, and the fraction of such values."""
     broken = ~values.detach().isfinite()
     rows = broken.reshape(broken.shape[0], -1).any(1).nonzero().flatten() if broken.dim() else torch.zeros(0)
-    return {"samples": [int(i) for i in rows[:16]], "share": float(broken.float().mean())}
+    return {"samples": [int(i) for i in rows[:16]], "fraction": float(broken.float().mean())}

@@ -19,24 +19,24 @@ def dead_relu(ledger: Ledger) -> Iterable[Finding]:
     """Units that are zero for every sample, over several steps: no gradient reaches them (Lu et al. 2019)."""
     dead = []
     for layer in ledger.wheres("activation.dead_units"):
-        shares, samples = (
+        fractions, samples = (
             ledger.values("activation.dead_units", layer),
             ledger.last("activation.dead_samples", layer, 0),
         )
-        if samples >= 64 and min(shares[-2:]) > 0.6:
-            dead.append((shares[-1], layer, samples, shares[0]))
+        if samples >= 64 and min(fractions[-2:]) > 0.6:
+            dead.append((fractions[-1], layer, samples, fractions[0]))
     if dead:
         dead.sort(reverse=True)
-        share, layer, samples, at_start = dead[0]
+        fraction, layer, samples, at_start = dead[0]
         facts = {
-            "share": share,
+            "fraction": fraction,
             "samples": samples,
             "layers": len(dead),
             "of": len(ledger.wheres("activation.dead_units")),
         }
-        all_dead = share > 0.95
-        confidence = 0.95 if all_dead else 0.5 + 0.45 * share
-        harmful = share >= MIN_HARMFUL and share - at_start >= MIN_DIED
+        all_dead = fraction > 0.95
+        confidence = 0.95 if all_dead else 0.5 + 0.45 * fraction
+        harmful = fraction >= MIN_HARMFUL and fraction - at_start >= MIN_DIED
         severity = "error" if all_dead else "warning" if harmful else "note"
         yield Finding("activation.dead_relu", severity, confidence, layer, facts)
 
@@ -53,7 +53,7 @@ SPEC = FindingSpec(
     words=Words(
         title="Dead ReLU units in {where}",
         cause=(
-            "{share:%} of the units of {where} returned 0 for each of the last {samples} samples measured. "
+            "{fraction:%} of the units of {where} returned 0 for each of the last {samples} samples measured. "
             "Their gradient is 0 too, so that no step can change them. ReLU layers affected: {layers} of "
             "{of}."
         ),
@@ -71,9 +71,9 @@ SPEC = FindingSpec(
     charts=(
         by_layer(
             message("doctor.chart.units_that_are_zero_for", "Units that are zero for every sample"),
-            message("doctor.chart.share_of_the_layer_s", "fraction of the layer's units"),
+            message("doctor.chart.fraction_of_the_layer_s", "fraction of the layer's units"),
             "activation.dead_units",
-            share=True,
+            percent=True,
             above=0.6,
         ),
     ),

@@ -20,17 +20,17 @@ def saturated(ledger: Ledger) -> Iterable[Finding]:
         if order.get(layer) == last:
             continue
         units = ledger.values("activation.saturated_units", layer)[-2:]
-        shares = ledger.values("activation.saturated", layer)[-2:]
-        if len(units) >= 2 and (min(units) > 0.4 or min(shares) > 0.7):
-            found.append((max(units[-1], shares[-1]), layer))
+        fractions = ledger.values("activation.saturated", layer)[-2:]
+        if len(units) >= 2 and (min(units) > 0.4 or min(fractions) > 0.7):
+            found.append((max(units[-1], fractions[-1]), layer))
     if found:
         found.sort(reverse=True)
-        share, layer = found[0]
+        fraction, layer = found[0]
         kind = ledger.last("layer.activation", layer) or message(
             "finding.activation.saturated.kinds", "sigmoid or tanh"
         )
-        facts = {"share": share, "kind": kind, "layers": len(found)}
-        yield Finding("activation.saturated", "warning", min(0.95, 0.5 + 0.5 * share), layer, facts)
+        facts = {"fraction": fraction, "kind": kind, "layers": len(found)}
+        yield Finding("activation.saturated", "warning", min(0.95, 0.5 + 0.5 * fraction), layer, facts)
 
 
 SPEC = FindingSpec(
@@ -44,7 +44,7 @@ SPEC = FindingSpec(
     words=Words(
         title="Saturated {kind} units in {where}",
         cause=(
-            "{share:%} of the units of {where} are at an end of the range of {kind}, where the slope is "
+            "{fraction:%} of the units of {where} are at an end of the range of {kind}, where the slope is "
             "nearly 0 and hardly any gradient passes. Layers affected: {layers}."
         ),
         fix=("Standardise the inputs, start from weights of Xavier's scale, lower the learning rate, or use ReLU."),
@@ -59,9 +59,9 @@ SPEC = FindingSpec(
     charts=(
         by_layer(
             message("doctor.chart.values_at_an_end_of", "Values at an end of their range"),
-            message("doctor.chart.share_of_the_layer_s_values", "fraction of the layer's values"),
+            message("doctor.chart.fraction_of_the_layer_s_values", "fraction of the layer's values"),
             "activation.saturated",
-            share=True,
+            percent=True,
             above=0.7,
         ),
     ),

@@ -29,7 +29,7 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
             "finding.data.augmentation_harmful.train_only",
             "Give the random transform to the training set alone; resize and normalise alone for validation.",
         )
-        facts = {"problem": problem, "do": do, "share": redrawn[-1], "epochs": len(redrawn) + 1, "threshold": 0.5}
+        facts = {"problem": problem, "do": do, "fraction": redrawn[-1], "epochs": len(redrawn) + 1, "threshold": 0.5}
         yield Finding("data.augmentation_harmful", "warning", 0.85, VALIDATION, facts)
         return
     apart = input_shift(ledger)

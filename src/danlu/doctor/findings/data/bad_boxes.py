@@ -27,7 +27,7 @@ def bad_boxes(ledger: Ledger) -> Iterable[Finding]:
     tiny = faults.get("tiny", 0)
     examples = [place for kind in faults for place in ledger.last("object.examples", kind, [])][:MAX_EXAMPLES]
     listed = ", ".join(f"{n} {kind}" for kind, n in sorted(faults.items(), key=lambda item: -item[1]))
-    facts = {"kinds": listed, "spoilt": spoilt, "tiny": tiny, "boxes": total, "share": (spoilt + tiny) / total}
+    facts = {"kinds": listed, "spoilt": spoilt, "tiny": tiny, "boxes": total, "fraction": (spoilt + tiny) / total}
     facts["examples"] = "; ".join(examples)
     grave = spoilt > max(2, 0.005 * total) or tiny > 0.05 * total
     yield Finding("data.bad_boxes", "warning" if grave else "note", 0.97, examples[0] if examples else "", facts)

@@ -24,7 +24,7 @@ MIN_BATCH, MAX_BATCH = 8, 64  # usual batch sizes; any other one batch may be th
 CONFLICTS = 0.005  # of the samples, with different labels
 EPISODE_LABEL_CHANGES, LEARNT_SKILL = 0.45, 0.5  # fraction of repeats with another label, and the skill nevertheless
 COMPLETE = 0.98  # of the samples of the first epoch
-MIN_SHARE = 0.05  # of the samples of an epoch, which had already occurred in it
+MIN_REPEATED_FRACTION = 0.05  # of the samples of an epoch, which had already occurred in it
 MIN_EXPECTED_REPEATS = 5.0
 NEW = 1.03  # distinct samples after all epochs over those of the first
 REPEATED = message("finding.data.duplicates.repeated", "Samples occur more than once")
@@ -51,9 +51,9 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     )  # otherwise the whole run is one epoch, and all samples repeat
     repeated = ledger.values("input.repeated", "train") if known_epochs else []
     # Copies repeat in each epoch; samples carried over from the last batch of an epoch need not.
-    share = fmean(repeated) if repeated and not _is_second_pass(ledger) else 0.0
+    repeated_fraction = fmean(repeated) if repeated and not _is_second_pass(ledger) else 0.0
     facts: dict[str, Any] = {
-        "repeated": share,
+        "repeated": repeated_fraction,
         "conflicts": int(conflicts),
         "seen": hashed,
         "what": REPEATED,
@@ -64,7 +64,7 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
         "{repeated:%} of the training samples checked in an epoch had already occurred in the same epoch, and {conflicts} "
         "identical samples came with different labels. Repeated samples weigh too much, and contradictory labels cannot be "
         "learnt.",
-        repeated=share,
+        repeated=repeated_fraction,
         conflicts=int(conflicts),
     )
     facts["do"] = DROP
@@ -73,7 +73,7 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
         return  # the labels are numbers of an episode, as in few-shot tasks
     if conflicts >= 2 and conflicts > CONFLICTS * hashed:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
-    elif share > MIN_SHARE:
+    elif repeated_fraction > MIN_REPEATED_FRACTION:
         tokens = "int" in str(ledger.last("input.dtype"))  # windows of a text, which repeats itself
         yield Finding("data.duplicates", "note" if tokens else "warning", 0.75, TRAINING, facts)
 
@@ -93,7 +93,7 @@ def _is_second_pass(ledger: Ledger) -> bool:
     if ledger.last("run.epoch_by") != "validation":
         return False
     before, seen = ledger.first("input.before_repeat", default=0), ledger.first("input.hashed", "train", 0)
-    return bool(seen) and MIN_SHARE * before**2 / seen > MIN_EXPECTED_REPEATS
+    return bool(seen) and MIN_REPEATED_FRACTION * before**2 / seen > MIN_EXPECTED_REPEATS
 
 
 def is_drawn_with_replacement(ledger: Ledger) -> bool:
@@ -167,7 +167,7 @@ SPEC = FindingSpec(
     before_training=Words(
         title="Images occur more than once",
         cause=(
-            "{pairs} pairs are (nearly) identical ({share:%} of the samples have a duplicate), {conflicts} of them "
+            "{pairs} pairs are (nearly) identical ({fraction:%} of the samples have a duplicate), {conflicts} of them "
             "with "
             "different labels. For example: {names}."
         ),
@@ -176,11 +176,11 @@ SPEC = FindingSpec(
     charts=(
         series(
             message("doctor.chart.samples_that_came_before_in", "Samples that came before in the same epoch"),
-            message("doctor.chart.share", "fraction"),
+            message("doctor.chart.fraction", "fraction"),
             "input.repeated",
             x="epoch",
             where="train",
-            share=True,
+            percent=True,
         ),
     ),
     explains=("data.labels_missing",),

@@ -22,27 +22,35 @@ MIN_RECALL = 0.5  # of each rarer class of places; where none reaches it, the mo
 
 def imbalance(ledger: Ledger) -> Iterable[Finding]:
     """A class so rare that accuracy hides its errors (He and Garcia 2009); a warning where its recall is lower."""
-    shares = mean_rows(ledger.values("class.actual", "train"))
+    frequencies = mean_rows(ledger.values("class.actual", "train"))
     held = mean_rows(ledger.values("class.correct", "val"))
     seen = max(ledger.values("epoch.samples", "train"), default=math.inf)
-    if len(shares) < 2 or len(shares) > 100 or seen < 20 * len(shares):
+    if len(frequencies) < 2 or len(frequencies) > 100 or seen < 20 * len(frequencies):
         return  # with so few samples a class may be rare by chance
     if any(True for _ in not_shuffled(ledger)):
         return  # the measured batches do not represent sorted data
-    k, most = min(range(len(shares)), key=shares.__getitem__), max(range(len(shares)), key=shares.__getitem__)
-    if shares[k] * len(shares) < 0.3 and shares[most] > 8 * shares[k] and shares[k] > 0:
-        found = (held[k], held[most]) if len(held) == len(shares) else (0.0, 0.0)
-        facts: dict[str, Any] = {"class": k, "share": shares[k], "common": shares[most], "without": 1 - shares[k]}
+    k, most = (
+        min(range(len(frequencies)), key=frequencies.__getitem__),
+        max(range(len(frequencies)), key=frequencies.__getitem__),
+    )
+    if frequencies[k] * len(frequencies) < 0.3 and frequencies[most] > 8 * frequencies[k] and frequencies[k] > 0:
+        found = (held[k], held[most]) if len(held) == len(frequencies) else (0.0, 0.0)
+        facts: dict[str, Any] = {
+            "class": k,
+            "fraction": frequencies[k],
+            "common": frequencies[most],
+            "without": 1 - frequencies[k],
+        }
         facts["name"] = class_label(ledger, k)
-        if len(held) == len(shares):
+        if len(held) == len(frequencies):
             facts |= {"found": found[0], "found_common": found[1]}
-        facts["recall"] = recall_text(found) if len(held) == len(shares) and min(found) >= 0 else ""
+        facts["recall"] = recall_text(found) if len(held) == len(frequencies) and min(found) >= 0 else ""
         facts["fix"] = "binary" if str(ledger.last("loss.kind")).startswith("bce") else ""
-        hidden = shares[k] * len(shares) < 0.06  # so rare that never predicting it costs almost nothing
+        hidden = frequencies[k] * len(frequencies) < 0.06  # so rare that never predicting it costs almost nothing
         badly = 0 <= found[0] < found[1] - 0.1
         places = labels_places(ledger)
         weighed = _is_weighed(ledger, k, most)
-        swallowed = places and is_swallowed(held, most) and shares[most] > 0.5
+        swallowed = places and is_swallowed(held, most) and frequencies[most] > 0.5
         if swallowed:
             facts["fix"] = "places"
             facts["recall"] = message(
@@ -90,7 +98,7 @@ SPEC = FindingSpec(
     words=Words(
         title="Class {name} is so rare that accuracy hides its errors",
         cause=(
-            "Class {name} has {share:%} of the training labels, the most frequent class "
+            "Class {name} has {fraction:%} of the training labels, the most frequent class "
             "{common:%}.{recall} A model that never predicts class {name} would still have an accuracy of "
             "{without:%}."
         ),
@@ -119,7 +127,7 @@ SPEC = FindingSpec(
     charts=(
         classes(
             message("doctor.chart.each_class_how_common_and", "Each class: how common, and how much of it is found"),
-            ("class.actual", "train", message("doctor.chart.share_of_the_labels", "fraction of the labels")),
+            ("class.actual", "train", message("doctor.chart.fraction_of_the_labels", "fraction of the labels")),
             ("class.correct", "val", message("doctor.chart.of_these_found", "of these found")),
         ),
     ),

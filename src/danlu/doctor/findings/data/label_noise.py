@@ -137,7 +137,7 @@ SPEC = FindingSpec(
             ("label.surest_correct", "val", message("doctor.chart.surest_third", "top-scoring third")),
             ("accuracy.mean", "val", message("doctor.chart.all", "all")),
             x="epoch",
-            share=True,
+            percent=True,
         ),
         epoch_accuracies,
     ),

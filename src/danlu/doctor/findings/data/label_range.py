@@ -72,29 +72,29 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
         )
         yield Finding("data.label_range", "error", 0.95, "", facts)
     elif kind in ("cross_entropy", "nll"):
-        shares = mean_rows(ledger.values("class.actual", "train"))
-        if marks_unlabelled(ledger, shares):
+        frequencies = mean_rows(ledger.values("class.actual", "train"))
+        if marks_unlabelled(ledger, frequencies):
             facts["problem"] = message("finding.data.label_range.unlabelled", "255 marks what has no label")
             facts["seen"] = message(
                 "finding.data.label_range.void",
-                "{share:%} of the labels are 255 and none lies between {next} and 254: 255 is the usual mark of unlabelled "
+                "{fraction:%} of the labels are 255 and none lies between {next} and 254: 255 is the usual mark of unlabelled "
                 "pixels, which the model now learns as a class",
-                share=shares[VOID],
-                next=max(k for k, one in enumerate(shares[:VOID]) if one > 0) + 1,
+                fraction=frequencies[VOID],
+                next=max(k for k, one in enumerate(frequencies[:VOID]) if one > 0) + 1,
             )
             yield Finding("data.label_range", "error", 0.93, "", facts | {"fix": "void"})
             return
         held = mean_rows(ledger.values("class.actual", "val"))
-        absent = len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0 and not (held and held[0])
+        absent = len(frequencies) >= 3 and frequencies[0] == 0 and min(frequencies[1:]) > 0 and not (held and held[0])
         absent = absent and ledger.last("loss.option", "ignore_index") != 0
         absent = absent and not predicts_tokens(ledger)  # of which 0 may be a special one, as for padding
-        if absent and labels_seen(ledger) >= MIN_LABELS_PER_CLASS * len(shares):
+        if absent and labels_seen(ledger) >= MIN_LABELS_PER_CLASS * len(frequencies):
             facts["problem"] = message("finding.data.label_range.from_one", "they are counted from 1")
             facts["seen"] = message(
                 "finding.data.label_range.no_zero",
                 "Among {labels} labels none is 0 and each of 1 to {high} occurs, so that output 0 is never used",
                 labels=labels_seen(ledger),
-                high=len(shares) - 1,
+                high=len(frequencies) - 1,
             )
             yield Finding("data.label_range", "error", 0.9, "", facts | {"fix": "from_one"})
 
@@ -111,11 +111,11 @@ def has_other_binary_labels(ledger: Ledger) -> bool:
     return bool(labels) and all(one == round(one) for one in labels) and (labels[0] < 0 or labels[1] > 1)
 
 
-def marks_unlabelled(ledger: Ledger, shares: list[float]) -> bool:
+def marks_unlabelled(ledger: Ledger, frequencies: list[float]) -> bool:
     """Return whether the label 255 occurs, far above all others, and the loss does not leave it out."""
-    if len(shares) <= VOID or shares[VOID] == 0 or ledger.last("loss.option", "ignore_index") == VOID:
+    if len(frequencies) <= VOID or frequencies[VOID] == 0 or ledger.last("loss.option", "ignore_index") == VOID:
         return False
-    used = [k for k, share in enumerate(shares[:VOID]) if share > 0]
+    used = [k for k, frequency in enumerate(frequencies[:VOID]) if frequency > 0]
     return bool(used) and used[-1] < VOID - MIN_GAP
 
 

@@ -19,8 +19,8 @@ MIN_TARGETS = 200  # of a training; fewer may be equal by chance
 MIN_STEPS = 50  # of a training; in fewer, labels by the untrained model itself (pseudo-labels) may all be one class
 MAX_ABSENT = 0.34  # of all classes; where more are without labels, the data are a part of another data set
 MAX_CLASSES, MIN_LABELS_EACH = 30, 50  # and labels for each class, so that none is absent by chance
-MIN_SHARE, MIN_EXPECTED = 0.02, 10  # of the validation labels, and training labels then expected of a class
-MAX_SHARE = 0.34  # of the validation labels; beyond it the data were split by label (data.split_shift)
+MIN_VAL_FRACTION, MIN_EXPECTED = 0.02, 10  # of the validation labels, and training labels then expected of a class
+MAX_VAL_FRACTION = 0.34  # of the validation labels; beyond it the data were split by label (data.split_shift)
 ONE_VALUE = message(
     "finding.data.labels_missing.type",
     "Print some targets before and after each conversion: a cast of fractions to integers (.long()) makes them 0, as does "
@@ -53,16 +53,16 @@ def labels_missing(ledger: Ledger) -> Iterable[Finding]:
         return  # the measured batches do not represent sorted data
     held = _absent_but_validated(ledger, train, val)
     if held:
-        share = sum(val[k] for k in held)
+        fraction = sum(val[k] for k in held)
         yield _absent(
             ledger,
             held,
             "error",
             message(
                 "finding.data.labels_missing.validated",
-                "No training label is of class {names}, which has {share:%} of the validation labels: the model cannot learn it",
+                "No training label is of class {names}, which has {fraction:%} of the validation labels: the model cannot learn it",
                 names=[class_label(ledger, k) for k in held[:8]],
-                share=share,
+                fraction=fraction,
             ),
         )
         return
@@ -100,11 +100,11 @@ def only_target(ledger: Ledger) -> float | None:
 
 def _absent_but_validated(ledger: Ledger, train: list[float], val: list[float]) -> list[int]:
     """Classes without a training label that are frequent in validation."""
-    least = max(MIN_SHARE, MIN_EXPECTED / max(1, labels_seen(ledger)))
+    least = max(MIN_VAL_FRACTION, MIN_EXPECTED / max(1, labels_seen(ledger)))
     if len(train) != len(val):
         return []
     absent = [k for k, (a, b) in enumerate(zip(train, val)) if a == 0 and b > least]
-    return absent if sum(val[k] for k in absent) <= MAX_SHARE else []
+    return absent if sum(val[k] for k in absent) <= MAX_VAL_FRACTION else []
 
 
 def _any_of(val: list[float], train: list[float]) -> bool:
@@ -119,7 +119,7 @@ def _absent_between(ledger: Ledger, train: list[float]) -> list[int]:
     """
     if labels_places(ledger):
         return []
-    top = max((k for k, share in enumerate(train) if share > 0), default=0)
+    top = max((k for k, frequency in enumerate(train) if frequency > 0), default=0)
     absent = [k for k in range(1, top) if train[k] == 0 and ledger.last("loss.option", "ignore_index") != k]
     if steps_taken(ledger) < MIN_STEPS:
         return []
@@ -161,7 +161,7 @@ SPEC = FindingSpec(
     charts=(
         classes(
             message("doctor.chart.each_class_how_common_and", "Each class: how common, and how much of it is found"),
-            ("class.actual", "train", message("doctor.chart.share_of_the_labels", "fraction of the labels")),
+            ("class.actual", "train", message("doctor.chart.fraction_of_the_labels", "fraction of the labels")),
             ("class.correct", "val", message("doctor.chart.of_these_found", "of these found")),
         ),
     ),

@@ -25,15 +25,15 @@ def leak(ledger: Ledger) -> Iterable[Finding]:
         or not has_even_epochs(ledger)
     ):
         return
-    leaked, share = ledger.last("input.leaked", default=0), ledger.last("input.leaked_share", default=0.0)
+    leaked, fraction = ledger.last("input.leaked", default=0), ledger.last("input.leaked_fraction", default=0.0)
     seen = ledger.last("input.held_out", default=ledger.last("input.hashed", "val", 0))
     if ledger.last("input.only_trained") and _says_validation(ledger):
         leaked = seen = ledger.last("input.hashed", "val", 0)
-        share = 1.0
-    if leaked >= MIN_LEAKED and share > 0.01:
+        fraction = 1.0
+    if leaked >= MIN_LEAKED and fraction > 0.01:
         confidence = min(0.98, 0.8 + 0.02 * leaked)
-        facts = {"leaked": int(leaked), "share": share, "seen": seen}
-        yield Finding("data.leak", "error" if share > 0.05 else "warning", confidence, VALIDATION, facts)
+        facts = {"leaked": int(leaked), "fraction": fraction, "seen": seen}
+        yield Finding("data.leak", "error" if fraction > 0.05 else "warning", confidence, VALIDATION, facts)
 
 
 def _says_validation(ledger: Ledger) -> bool:
@@ -52,7 +52,7 @@ SPEC = FindingSpec(
     words=Words(
         title="Validation samples were trained on",
         cause=(
-            "{leaked} of the {seen} validation samples checked also occurred in training ({share:%}; only "
+            "{leaked} of the {seen} validation samples checked also occurred in training ({fraction:%}; only "
             "some of the training samples were checked). The validation score therefore partly measures "
             "memorisation."
         ),
@@ -71,7 +71,7 @@ SPEC = FindingSpec(
         title="The same image is in training and in validation or test",
         cause=(
             "{pairs} pairs of (nearly) identical images are in different splits: they concern {twins} of {held} "
-            "held-out samples ({share:%}). For example: {names}."
+            "held-out samples ({fraction:%}). For example: {names}."
         ),
         fix=("Remove duplicates before splitting, or keep related samples in one split: --split group:COLUMN."),
     ),

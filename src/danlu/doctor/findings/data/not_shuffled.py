@@ -29,7 +29,7 @@ def not_shuffled(ledger: Ledger) -> Iterable[Finding]:
     distance, chance = (sum(part) / len(pairs) for part in zip(*pairs))
     first = (ledger.values("class.actual", "train") or [[]])[0]
     size = (ledger.values("batch.size") or [0])[0]
-    classes = sum(share > 0 for share in first)
+    classes = sum(frequency > 0 for frequency in first)
     # A shuffled batch of `size` misses a class of frequency p with probability (1 - p)^size.
     usual = sum(1 - (1 - p) ** size for p in known)
     facts: dict[str, Any] = {"distance": distance, "expected": chance, "batches": len(pairs)}

@@ -23,7 +23,7 @@ def one_pixel_class(ledger: Ledger) -> Iterable[Finding]:
     name = max(counts, key=counts.__getitem__)
     fraction = counts[name] / total
     if fraction > MAX_FRACTION:
-        facts = {"name": name, "share": fraction, "others": total - counts[name], "pixels": total}
+        facts = {"name": name, "fraction": fraction, "others": total - counts[name], "pixels": total}
         yield Finding("data.one_pixel_class", "error" if fraction == 1 else "warning", 0.9, class_place(name), facts)
 
 
@@ -35,7 +35,7 @@ SPEC = FindingSpec(
     words=Words(
         title="Nearly all pixels are of class {name}",
         cause=(
-            "Class {name} has {share:%} of the {pixels} labelled pixels of the training set, all other classes "
+            "Class {name} has {fraction:%} of the {pixels} labelled pixels of the training set, all other classes "
             "together {others} pixels. A model that predicts {name} everywhere has nearly the smallest loss and the "
             "highest pixel accuracy."
         ),

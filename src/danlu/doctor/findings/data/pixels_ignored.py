@@ -21,7 +21,7 @@ def pixels_ignored(ledger: Ledger) -> Iterable[Finding]:
     fraction = ignored / total if total else 0.0
     if fraction > MIN_NOTED:
         severity = "warning" if fraction > MIN_WARNED else "note"
-        yield Finding("data.pixels_ignored", severity, 0.9, TRAINING, {"share": fraction})
+        yield Finding("data.pixels_ignored", severity, 0.9, TRAINING, {"fraction": fraction})
 
 
 SPEC = FindingSpec(
@@ -30,9 +30,9 @@ SPEC = FindingSpec(
     severities=("warning", "note"),
     rule=pixels_ignored,
     words=Words(
-        title="{share:%} of the pixels are ignored",
+        title="{fraction:%} of the pixels are ignored",
         cause=(
-            "{share:%} of the pixels of the training masks have no class: the ignore value, or values outside the "
+            "{fraction:%} of the pixels of the training masks have no class: the ignore value, or values outside the "
             "list of classes. They are left out of loss and metrics, so that nothing is learnt or measured there."
         ),
         fix=(

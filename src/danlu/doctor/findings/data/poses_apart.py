@@ -19,7 +19,7 @@ def poses_apart(ledger: Ledger) -> Iterable[Finding]:
     if compared and apart > max(1, MAX_FRACTION * compared):
         severity = "error" if apart > compared / 2 else "warning"
         examples = "; ".join(ledger.last("pose.examples", "apart", []))
-        facts = {"apart": apart, "compared": compared, "share": apart / compared, "examples": examples}
+        facts = {"apart": apart, "compared": compared, "fraction": apart / compared, "examples": examples}
         facts["inverse"] = ledger.last("pose.explanation") == "inverse"
         yield Finding("data.poses_apart", severity, 0.9, "", facts)
 
@@ -32,7 +32,7 @@ SPEC = FindingSpec(
     words=Words(
         title="Poses that do not project onto their objects",
         cause=(
-            "{apart} of {compared} poses, {share:%}, put the model beside the box that the data have for it. For example: "
+            "{apart} of {compared} poses, {fraction:%}, put the model beside the box that the data have for it. For example: "
             "{examples}."
         ),
         fix=(

@@ -20,7 +20,7 @@ def quaternion_length(ledger: Ledger) -> Iterable[Finding]:
     if wrong and total:
         severity = "error" if wrong > MAX_FRACTION * total else "warning"
         examples = "; ".join(ledger.last("pose.examples", KIND, []))
-        facts = {"wrong": wrong, "poses": total, "share": wrong / total, "examples": examples}
+        facts = {"wrong": wrong, "poses": total, "fraction": wrong / total, "examples": examples}
         yield Finding("data.quaternion_length", severity, 0.95, "", facts)
 
 

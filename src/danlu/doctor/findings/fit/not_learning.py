@@ -87,10 +87,10 @@ def targets_move(ledger: Ledger) -> bool:
 def beats_chance(ledger: Ledger, phase: str = "val") -> bool:
     """Accuracy in a phase, where there is one, clearly above the frequency of the most frequent class."""
     scores = accuracies(ledger, phase)
-    shares = ledger.last("class.actual", phase) or ledger.last("class.actual", "train")
-    if not scores or not shares:
+    frequencies = ledger.last("class.actual", phase) or ledger.last("class.actual", "train")
+    if not scores or not frequencies:
         return False
-    guess = max(shares)
+    guess = max(frequencies)
     return max(scores.values()) > guess + min(0.1, (1 - guess) / 3)
 
 

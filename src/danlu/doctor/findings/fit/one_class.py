@@ -39,8 +39,8 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
             number=class_label(ledger, favoured),
             excess=excess,
         )
-        shares = message("finding.fit.one_class.others", "Errors on the other classes hardly change the loss.")
-        facts = {"problem": problem, "shares": shares, "class": favoured, "excess": excess, "threshold": 10}
+        details = message("finding.fit.one_class.others", "Errors on the other classes hardly change the loss.")
+        facts = {"problem": problem, "details": details, "class": favoured, "excess": excess, "threshold": 10}
         facts |= WEIGHTED
         alone = bool(said) and favoured < len(said) and said[favoured] > 0.98
         yield Finding(
@@ -55,7 +55,7 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         return
     top = max(range(len(said)), key=said.__getitem__)
     facts = {"class": top, "predicted": said[top], "actual": real[top], "threshold": 0.98}
-    facts["shares"] = told_shares(ledger, facts)
+    facts["details"] = class_fractions(ledger, facts)
     if said[top] > 0.98 and real[top] < 0.9:
         facts["problem"] = message(
             "finding.fit.one_class.predictions",
@@ -83,7 +83,7 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         )
         facts |= {"problem": problem, "class": 1, "predicted": said[1], "actual": real[1], "weight": weight}
         facts |= WEIGHTED | {"fix": "binary"}
-        facts["shares"] = told_shares(ledger, facts)
+        facts["details"] = class_fractions(ledger, facts)
         yield Finding("fit.one_class", "warning", 0.8, class_place(class_label(ledger, 1)), facts)
         return
     loss, wrong = uncounted_errors(ledger)
@@ -97,11 +97,12 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         )
         facts |= {"class": favoured, "predicted": said[favoured], "actual": real[favoured], "problem": problem}
         facts |= WEIGHTED
-        facts["shares"] = told_shares(ledger, facts)
+        facts["details"] = class_fractions(ledger, facts)
         yield Finding("fit.one_class", "warning", 0.8, class_place(class_label(ledger, favoured)), facts)
 
 
-def told_shares(ledger: Ledger, facts: dict[str, Any]) -> Message:
+def class_fractions(ledger: Ledger, facts: dict[str, Any]) -> Message:
+    """Sentence on the fractions of a class among the predictions and the labels."""
     return message(
         "finding.fit.one_class.fractions",
         "Class {number} is {predicted:%} of the predictions and {actual:%} of the labels.",
@@ -116,14 +117,14 @@ def heaviest_class(ledger: Ledger) -> tuple[int, float]:
 
     A class may weigh as much as the median one, times its rarity. (0, 0) where no weights are known.
     """
-    weights, shares = ledger.last("loss.class_weights"), ledger.last("class.actual", "val")
-    shares = shares or ledger.last("class.actual", "train")
-    if not weights or not shares or len(weights) != len(shares) or len(weights) < 2:
+    weights, frequencies = ledger.last("loss.class_weights"), ledger.last("class.actual", "val")
+    frequencies = frequencies or ledger.last("class.actual", "train")
+    if not weights or not frequencies or len(weights) != len(frequencies) or len(weights) < 2:
         return 0, 0.0
     found = []
     for k, weight in enumerate(weights):
         other = median(weights[:k] + weights[k + 1 :])
-        rarer = median(shares[:k] + shares[k + 1 :]) / max(shares[k], 1e-3)
+        rarer = median(frequencies[:k] + frequencies[k + 1 :]) / max(frequencies[k], 1e-3)
         found.append(weight / other / max(1.0, rarer) if other > 0 else 0.0)
     most = max(range(len(found)), key=found.__getitem__)
     return most, found[most]
@@ -131,11 +132,11 @@ def heaviest_class(ledger: Ledger) -> tuple[int, float]:
 
 def positive_weight(ledger: Ledger) -> float | None:
     """pos_weight of a binary loss, from the first loss: where outputs are near 0 both classes cost ln 2, times w."""
-    shares, loss = ledger.first("class.actual", "train"), ledger.last("loss.initial")
+    frequencies, loss = ledger.first("class.actual", "train") or [], ledger.last("loss.initial")
     near_zero = abs(ledger.first("output.mean", default=9)) + ledger.first("output.std", default=9) < 1
-    if ledger.last("loss.kind") != "bce_logits" or not shares or len(shares) != 2 or loss is None or not near_zero:
+    if ledger.last("loss.kind") != "bce_logits" or len(frequencies) != 2 or loss is None or not near_zero:
         return None
-    return (loss / math.log(2) - shares[0]) / max(shares[1], 1e-3)
+    return (loss / math.log(2) - frequencies[0]) / max(frequencies[1], 1e-3)
 
 
 def uncounted_errors(ledger: Ledger) -> tuple[float, float]:
@@ -161,7 +162,7 @@ SPEC = FindingSpec(
     rule=one_class,
     words=Words(
         title="One class is favoured: {problem}",
-        cause="{shares}",
+        cause="{details}",
         fix="{do}",
         snippet={
             "weight": (

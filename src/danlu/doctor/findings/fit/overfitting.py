@@ -26,16 +26,16 @@ def overfitting(ledger: Ledger) -> Iterable[Finding]:
     train, val, chance = course
     best = val.index(min(val))
     end = median(val[-3:])  # one epoch with a high loss is no trend
-    rise, share = (end - val[best]) / chance, end / max(val[best], 1e-12)
+    rise, ratio = (end - val[best]) / chance, end / max(val[best], 1e-12)
     gained = (train[best] - train[-1]) / chance
     gap = (end - train[-1]) / chance
     facts = {"best_epoch": best + 1, "epochs": len(val), "best": val[best], "last": end, "train": train[-1]}
-    facts |= {"rise": share - 1, "gap": gap, "threshold": 0.3}
+    facts |= {"rise": ratio - 1, "gap": gap, "threshold": 0.3}
     learnt = 1 - train[-1] / chance > 0.5
     samples = ledger.last("epoch.samples", "val")
     by_chance = RISE_BY_CHANCE / samples**0.5 if samples else 0.0
     by_noise = bends(val) / chance  # of a loss that jumps up and down, whose lowest value is no turning point
-    rises = share > 1.3 and rise > max(0.1, by_chance, by_noise) and gained > 0.02 and learnt and gap > 0.1
+    rises = ratio > 1.3 and rise > max(0.1, by_chance, by_noise) and gained > 0.02 and learnt and gap > 0.1
     if rises and (samples or MIN_SAMPLES) >= MIN_SAMPLES:
         yield Finding("fit.overfitting", "warning", min(0.9, 0.6 + rise), "", facts)
     elif learnt and gap > 0.05 and (gap > 0.15 or median(val[-3:]) > 1.05 * val[best]) and not is_best_epoch_late(val):
@@ -56,14 +56,14 @@ def overfitting_of_curves(ledger: Ledger) -> Iterable[Finding]:
         return
     train, val, _ = course
     best, late, end = val.index(min(val)), fmean(train[-2:]), median(val[-3:])
-    rise, share, gained = (end - val[best]) / start, end / max(val[best], 1e-12), (train[best] - late) / start
+    rise, ratio, gained = (end - val[best]) / start, end / max(val[best], 1e-12), (train[best] - late) / start
     facts = {"best_epoch": best + 1, "at": evaluation(ledger, best + 1), "epochs": len(val), "best": val[best]}
-    facts |= {"last": val[-1], "train": train[-1], "rise": share - 1, "threshold": 0.3}
+    facts |= {"last": val[-1], "train": train[-1], "rise": ratio - 1, "threshold": 0.3}
     if gained < 0.02 or val[-1] < train[-1] or is_best_epoch_late(val):
         return
-    if share > 1.3 and rise > 0.05 and not metric_still_improves(ledger):
+    if ratio > 1.3 and rise > 0.05 and not metric_still_improves(ledger):
         yield Finding("fit.overfitting", "warning", min(0.9, 0.6 + rise), "", facts)
-    elif share > 1.05 and rise > 0.01:
+    elif ratio > 1.05 and rise > 0.01:
         yield Finding("fit.overfitting", "note", 0.7, "", facts)
 
 

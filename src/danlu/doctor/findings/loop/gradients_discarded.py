@@ -17,12 +17,12 @@ MIN_STEPS = 3
 
 def gradients_discarded(ledger: Ledger) -> Iterable[Finding]:
     """Gradients of several batches before each step, all but the last of which are cleared."""
-    shares = ledger.values("optimizer.discarded")
-    lost = [share for share in shares if share > 0]
-    if len(lost) < MIN_STEPS or len(lost) < MIN_FRACTION * len(shares):
+    fractions = ledger.values("optimizer.discarded")
+    lost = [fraction for fraction in fractions if fraction > 0]
+    if len(lost) < MIN_STEPS or len(lost) < MIN_FRACTION * len(fractions):
         return
-    share = median(lost)
-    facts = {"share": share, "batches": round(1 / (1 - share)), "measured": len(shares)}
+    fraction = median(lost)
+    facts = {"fraction": fraction, "batches": round(1 / (1 - fraction)), "measured": len(fractions)}
     yield Finding("loop.gradients_discarded", "error", 0.95, "", facts)
 
 
@@ -35,7 +35,7 @@ SPEC = FindingSpec(
         title="The gradients of most batches are cleared before they are used",
         cause=(
             "backward() runs for {batches} batches before each optimizer.step(), but the gradients are cleared before each "
-            "of these batches. The step uses that of the last batch alone: {share:%} of the batches are computed in vain."
+            "of these batches. The step uses that of the last batch alone: {fraction:%} of the batches are computed in vain."
         ),
         fix=(
             "Call optimizer.step() for each batch; or, to accumulate gradients, clear them only after the step, and divide "
@@ -53,9 +53,9 @@ SPEC = FindingSpec(
     charts=(
         series(
             message("doctor.chart.gradients_cleared_before_the_step", "Gradients cleared before the step"),
-            message("doctor.chart.share_of_the_batches", "fraction of the batches"),
+            message("doctor.chart.fraction_of_the_batches", "fraction of the batches"),
             "optimizer.discarded",
-            share=True,
+            percent=True,
         ),
     ),
     explains=("optim.*", "fit.*"),

@@ -41,14 +41,14 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
             facts |= {"why": KEPT, "do": DETACH}
             yield Finding("loop.graph_kept", "warning", 0.95, PHASES[phase], facts)
             return
-    shares = ledger.values("loop.val_with_grad")
-    if shares and max(shares) > 0.5 and ledger.last("run.backwards", default=0) and has_backward_passes(ledger):
+    fractions = ledger.values("loop.val_with_grad")
+    if fractions and max(fractions) > 0.5 and ledger.last("run.backwards", default=0) and has_backward_passes(ledger):
         facts = {
             "problem": message("finding.loop.graph_kept.val_with_grad", "validation records gradients"),
             "why": RECORDED,
             "do": NO_GRAD,
             "fix": "no_grad",
-            "share": max(shares),
+            "fraction": max(fractions),
             "phase": "val",
         }
         forwards = ledger.values("run.forwards", "val")

@@ -18,13 +18,13 @@ def missing_zero_grad(ledger: Ledger) -> Iterable[Finding]:
     The first step of an epoch is ignored: some loops zero the gradients only there.
     """
     first = {end + 1 for end in ledger.values("run.steps")}
-    measured = [(s, v) for s, v in zip(*ledger.series("optimizer.leftover_share")) if s not in first]
-    steps, shares = [s for s, _ in measured], [v for _, v in measured]
-    if len(shares) < 2:
+    measured = [(s, v) for s, v in zip(*ledger.series("optimizer.leftover_ratio")) if s not in first]
+    steps, ratios = [s for s, _ in measured], [v for _, v in measured]
+    if len(ratios) < 2:
         return
-    kept = [share for share in shares if share > 0.3]
-    if len(kept) >= 0.8 * len(shares):
-        facts = {"share": median(kept), "measured": len(shares), "step": steps[-1]}
+    kept = [ratio for ratio in ratios if ratio > 0.3]
+    if len(kept) >= 0.8 * len(ratios):
+        facts = {"fraction": median(kept), "measured": len(ratios), "step": steps[-1]}
         confidence = 0.97 if median(kept) > 0.9 else 0.85
         yield Finding("loop.missing_zero_grad", "error", confidence, "", facts)
 
@@ -37,7 +37,7 @@ SPEC = FindingSpec(
     words=Words(
         title="Gradients accumulate from step to step",
         cause=(
-            "When backward() begins, {share:%} of the last step's gradient is still in .grad. PyTorch adds "
+            "When backward() begins, {fraction:%} of the last step's gradient is still in .grad. PyTorch adds "
             "the new gradient to it, so that every step repeats all earlier ones."
         ),
         fix="Clear the gradients once per step, before backward().",
@@ -46,10 +46,10 @@ SPEC = FindingSpec(
     charts=(
         series(
             message("doctor.chart.gradient_left_over_from_the", "Gradient left over from the step before"),
-            message("doctor.chart.share_of_the_last_step", "fraction of the last step's gradient"),
-            "optimizer.leftover_share",
+            message("doctor.chart.fraction_of_the_last_step", "fraction of the last step's gradient"),
+            "optimizer.leftover_ratio",
             levels=[(0.0, message("doctor.chart.zeroed", "zeroed"))],
-            share=True,
+            percent=True,
         ),
     ),
     explains=(
@@ -60,5 +60,5 @@ SPEC = FindingSpec(
         "fit.*",
         "activation.*",
     ),
-    needs=("optimizer.leftover_share",),
+    needs=("optimizer.leftover_ratio",),
 )

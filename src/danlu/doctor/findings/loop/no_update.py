@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.updates import zero_lr_share
+from danlu.doctor.derived.updates import zero_lr_fraction
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -68,7 +68,7 @@ def no_update(ledger: Ledger) -> Iterable[Finding]:
     elif frozen:
         rates = [max(ledger.values("optimizer.lr", group)) for group in ledger.wheres("optimizer.lr")]
         zero = max(ledger.values("gradient.norm"), default=1.0) == 0
-        unused = rates and (max(rates) == 0 or zero_lr_share(ledger) > 0.5)
+        unused = rates and (max(rates) == 0 or zero_lr_fraction(ledger) > 0.5)
         case, confidence = "zero_lr" if unused else "zero_gradient" if zero else "unchanged", 0.95
         if case == "zero_gradient":
             confidence = 0.6  # dead units, or outputs that do not fit the loss, are its cause where they are found

@@ -22,8 +22,8 @@ def params_not_in_optimizer(ledger: Ledger) -> Iterable[Finding]:
     ]
     if missing:
         sizes = ledger.facts("parameter.size")
-        share = sum(sizes.get(n, 0) for n in missing) / max(1, sum(sizes.values()))
-        facts = {"parameters": missing[:8], "count": len(missing), "share": share}
+        fraction = sum(sizes.get(n, 0) for n in missing) / max(1, sum(sizes.values()))
+        facts = {"parameters": missing[:8], "count": len(missing), "fraction": fraction}
         yield Finding("loop.params_not_in_optimizer", "error", 0.95, missing[0], facts)
 
 
@@ -36,7 +36,7 @@ SPEC = FindingSpec(
         title="The optimiser does not hold {count} trainable parameter tensors",
         cause=(
             "A gradient is computed for {parameters}, but no optimiser uses it, so that they stay as "
-            "initialised. They hold {share:%} of the weights."
+            "initialised. They hold {fraction:%} of the weights."
         ),
         fix=(
             "Create the optimiser after the model is complete, or add the missing parameters; freeze them "

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from danlu.doctor.derived.curves import finite_start, learning_rates
 from danlu.doctor.derived.progress import accuracies, steps_taken
-from danlu.doctor.derived.updates import zero_lr_share
+from danlu.doctor.derived.updates import zero_lr_fraction
 from danlu.doctor.drawings.over_time import rate
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
@@ -22,7 +22,7 @@ from danlu.message import Message
 def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
     """A scheduler for epochs that is stepped per batch, the reverse, or one stepped before the optimiser."""
     ends = ledger.values("run.steps")
-    unused = zero_lr_share(ledger)
+    unused = zero_lr_fraction(ledger)
     wrong_mode = _waits_for_the_worst(ledger)
     if wrong_mode:
         facts = {"problem": wrong_mode[1], "do": wrong_mode[2], "fix": wrong_mode[0]}
@@ -101,14 +101,14 @@ MIN_ZERO_LR_FRACTION = 0.5  # of the steps of a training
 MIN_ZERO_STEPS = 20
 
 
-def _zero(top: float, share: float) -> tuple[str, Message, Message]:
+def _zero(top: float, fraction: float) -> tuple[str, Message, Message]:
     """The learning rate was exactly 0 in most steps."""
     return (
         "zero",
         message(
             "finding.loop.scheduler_misuse.zero",
-            "The learning rate was exactly 0 in {share:%} of the steps (at most {top:.3g}), so that these changed nothing",
-            share=share,
+            "The learning rate was exactly 0 in {fraction:%} of the steps (at most {top:.3g}), so that these changed nothing",
+            fraction=fraction,
             top=top,
         ),
         message(

@@ -28,28 +28,28 @@ IN_TRAIN = message(
 
 def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
     """Training in eval mode or validation in train mode, where the model has layers for which this matters."""
-    epochs, shares = ledger.series("loop.train_in_eval")
-    late = [e for e, share in zip(epochs, shares) if share > 0.5]
+    epochs, fractions = ledger.series("loop.train_in_eval")
+    late = [e for e, fraction in zip(epochs, fractions) if fraction > 0.5]
     if late:
         problem = message("finding.loop.wrong_mode.train_in_eval", "Training runs in eval mode")
         facts = {
             "problem": problem,
             "epoch": late[0],
-            "share": max(shares),
+            "fraction": max(fractions),
             "call": "model.train()",
             "effect": IN_EVAL,
             "fix": "train",
             "part": TRAINING,
         }
         yield Finding("loop.wrong_mode", "error", 0.95 if late[0] > 1 else 0.9, PHASES["train"], facts)
-    epochs, shares = ledger.series("loop.val_in_train")
-    wrong = [e for e, share in zip(epochs, shares) if share > 0.5]
+    epochs, fractions = ledger.series("loop.val_in_train")
+    wrong = [e for e, fraction in zip(epochs, fractions) if fraction > 0.5]
     if len(wrong) > MAX_RARE * len(epochs) and has_backward_passes(ledger):  # rarely: dropout that samples on purpose
         problem = message("finding.loop.wrong_mode.val_in_train", "Validation runs in train mode")
         facts = {
             "problem": problem,
             "epoch": wrong[0],
-            "share": max(shares),
+            "fraction": max(fractions),
             "call": "model.eval()",
             "effect": IN_TRAIN,
             "fix": "eval",

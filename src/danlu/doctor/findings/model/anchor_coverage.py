@@ -14,10 +14,10 @@ from danlu.doctor.ledger import Ledger
 def anchor_coverage(ledger: Ledger) -> Iterable[Finding]:
     """Objects without an anchor of IoU 0.5 or more: they are matched by force or not at all (Ren et al. 2015, 3.1.2)."""
     covered, edges = ledger.last("anchor.covered"), ledger.last("anchor.edges", default=[])
-    shares, counts = ledger.last("anchor.coverage", default=[]), ledger.last("anchor.objects", default=[])
+    fractions, counts = ledger.last("anchor.coverage", default=[]), ledger.last("anchor.objects", default=[])
     if covered is None:
         return
-    bars = list(zip(edges, edges[1:], shares, counts))
+    bars = list(zip(edges, edges[1:], fractions, counts))
     enough = [bar for bar in bars if bar[3] > 0.02 * sum(counts)] or bars
     low, high, least, _ = min(enough, key=lambda bar: bar[2] if bar[2] >= 0 else 1.0, default=(0, 0, 1.0, 0))
     facts = {"covered": covered, "missed": 1 - covered, "low": low, "high": high, "least": least, "threshold": 0.7}

@@ -73,7 +73,7 @@ SPEC = FindingSpec(
     charts=(
         counts(
             message("doctor.chart.positions_of_the_inputs", "Positions of the inputs"),
-            message("doctor.chart.share", "fraction"),
+            message("doctor.chart.fraction", "fraction"),
             [
                 ("used", message("doctor.chart.used", "used"), False),
                 ("unused", message("doctor.chart.unused", "without effect"), True),

@@ -30,8 +30,8 @@ def _cut_off(ledger: Ledger) -> Iterable[Finding]:
     if not trainable or not missing or len(missing) == len(trainable):
         return  # none at all: loop.no_update
     sizes = ledger.facts("parameter.size")
-    share = sum(sizes.get(n, 0) for n in missing) / max(1, sum(sizes.get(n, 0) for n in trainable))
-    facts = {"parameters": missing[:8], "count": len(missing), "share": share}
+    fraction = sum(sizes.get(n, 0) for n in missing) / max(1, sum(sizes.get(n, 0) for n in trainable))
+    facts = {"parameters": missing[:8], "count": len(missing), "fraction": fraction}
     facts["problem"] = message(
         "finding.model.unreached.no_gradient",
         "No gradient reaches {count} trainable parameter tensors",
@@ -40,26 +40,26 @@ def _cut_off(ledger: Ledger) -> Iterable[Finding]:
     facts["seen"] = message(
         "finding.model.unreached.cut",
         "{parameters} got no gradient in the first steps: they are not used in forward(), or cut off by detach(), .data, "
-        ".item() or torch.no_grad(). They hold {share:%} of the trainable weights.",
+        ".item() or torch.no_grad(). They hold {fraction:%} of the trainable weights.",
         parameters=missing[:8],
-        share=share,
+        fraction=fraction,
     )
     facts["do"] = message(
         "finding.model.unreached.use",
         "Use these layers in forward(), remove the operation that cuts them off, or freeze them on purpose: "
         "p.requires_grad_(False).",
     )
-    yield Finding("model.unreached", "error" if share > 0.05 else "warning", 0.93, missing[0], facts)
+    yield Finding("model.unreached", "error" if fraction > 0.05 else "warning", 0.93, missing[0], facts)
 
 
 def _frozen_as_initialised(ledger: Ledger) -> Iterable[Finding]:
     """Layers that are frozen (requires_grad=False) and still hold the random weights of their initialisation."""
     frozen = [name for name, value in ledger.facts("parameter.initial").items() if value]
     sizes = ledger.facts("parameter.size")
-    share = sum(sizes.get(name, 0) for name in frozen) / max(1, sum(sizes.values()))
-    if not frozen or (len(frozen) < 2 and share < MIN_FROZEN):
+    fraction = sum(sizes.get(name, 0) for name in frozen) / max(1, sum(sizes.values()))
+    if not frozen or (len(frozen) < 2 and fraction < MIN_FROZEN):
         return
-    facts = {"parameters": frozen[:8], "count": len(frozen), "share": share, "fix": "frozen"}
+    facts = {"parameters": frozen[:8], "count": len(frozen), "fraction": fraction, "fix": "frozen"}
     facts["problem"] = message(
         "finding.model.unreached.frozen",
         "{count} layers are frozen with random weights",
@@ -68,9 +68,9 @@ def _frozen_as_initialised(ledger: Ledger) -> Iterable[Finding]:
     facts["seen"] = message(
         "finding.model.unreached.random",
         "{parameters} have requires_grad=False, and their values are those of a random initialisation: no training and no "
-        "file of weights has changed them. They hold {share:%} of all weights.",
+        "file of weights has changed them. They hold {fraction:%} of all weights.",
         parameters=frozen[:8],
-        share=share,
+        fraction=fraction,
     )
     facts["do"] = message(
         "finding.model.unreached.unfreeze",

@@ -30,7 +30,7 @@ def half_range(ledger: Ledger) -> Iterable[Finding]:
     if "float16" not in (precision, *ledger.last("run.layer_types", default=[])):
         return
     scales = [s for s in ledger.values("loss.scale") if s > 0]
-    zeros = ledger.values("gradient.zero_share")[-4:]
+    zeros = ledger.values("gradient.zero_fraction")[-4:]
     if len(scales) >= 3 and max(scales) / scales[-1] >= 2**8 and scales[-1] < 128:
         problem = message(
             "finding.numerics.half_range.scale_fell",
@@ -49,7 +49,7 @@ def half_range(ledger: Ledger) -> Iterable[Finding]:
             )
         }
         severity = "error" if min(zeros) > 0.95 else "warning"
-        yield Finding("numerics.half_range", severity, 0.85, "", facts | {"zero_share": min(zeros)})
+        yield Finding("numerics.half_range", severity, 0.85, "", facts | {"zero_fraction": min(zeros)})
 
 
 SPEC = FindingSpec(
@@ -75,9 +75,9 @@ SPEC = FindingSpec(
         ),
         series(
             message("doctor.chart.gradient_that_is_exactly_zero", "Gradient that is exactly zero"),
-            message("doctor.chart.share", "fraction"),
-            "gradient.zero_share",
-            share=True,
+            message("doctor.chart.fraction", "fraction"),
+            "gradient.zero_fraction",
+            percent=True,
         ),
     ),
     explains=(

@@ -81,7 +81,7 @@ def nonfinite(ledger: Ledger) -> Iterable[Finding]:
             return
         steps, values = [broken[0][0]], [str(broken[0][1])]
     facts = {"step": steps[0], "value": values[0]}
-    for key in ("source", "layer", "reason", "samples", "share", "input_max"):
+    for key in ("source", "layer", "reason", "samples", "fraction", "input_max"):
         if ledger.has(f"nonfinite.{key}"):
             facts[key] = ledger.first(f"nonfinite.{key}")
     layer = str(facts.get("layer", ""))

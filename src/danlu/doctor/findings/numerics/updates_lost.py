@@ -13,17 +13,17 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
-MIN_SHARE = 0.5  # of the weights with a gradient
+MIN_LOST_FRACTION = 0.5  # of the weights with a gradient
 MIN_STEPS = 5
 GOOD_SKILL = 0.9  # fraction of the loss at chance level explained; above it the loss of updates did no harm
 
 
 def updates_lost(ledger: Ledger) -> Iterable[Finding]:
     """Weights of 16 bits that most steps leave as they are, since the update is less than the spacing of such numbers."""
-    shares = ledger.values("update.lost")
-    if len(shares) < MIN_STEPS or median(shares) < MIN_SHARE:
+    fractions = ledger.values("update.lost")
+    if len(fractions) < MIN_STEPS or median(fractions) < MIN_LOST_FRACTION:
         return
-    facts = {"share": median(shares), "lr": top_lr(ledger), "measured": len(shares)}
+    facts = {"fraction": median(fractions), "lr": top_lr(ledger), "measured": len(fractions)}
     good = (final_skill(ledger) or 0.0) >= GOOD_SKILL
     yield Finding("numerics.updates_lost", "note" if good else "warning", 0.92, "", facts)
 
@@ -36,7 +36,7 @@ SPEC = FindingSpec(
     words=Words(
         title="Most updates are lost to rounding",
         cause=(
-            "At learning rate {lr}, {share:%} of the weights that have a gradient are the same after a step as before. The "
+            "At learning rate {lr}, {fraction:%} of the weights that have a gradient are the same after a step as before. The "
             "weights are 16-bit numbers, which have only two or three decimal digits: a smaller change is rounded to none."
         ),
         fix="Keep the weights in float32 and compute in 16 bits by autocast; or use a much higher learning rate.",
@@ -49,9 +49,9 @@ SPEC = FindingSpec(
     charts=(
         series(
             message("doctor.chart.weights_that_a_step_left", "Weights that a step left as they were"),
-            message("doctor.chart.share", "fraction"),
+            message("doctor.chart.fraction", "fraction"),
             "update.lost",
-            share=True,
+            percent=True,
         ),
     ),
     explains=("optim.lr_too_low", "optim.slow_convergence", "optim.plateau_minimum", "fit.*", "loop.no_update"),

@@ -18,19 +18,19 @@ MIN_ADAPTIVE_LIMIT = 1e-3  # norm below which the eps of Adam shortens the steps
 
 def clipping_always(ledger: Ledger) -> Iterable[Finding]:
     """Nearly every step is clipped: its length is learning rate x limit for any gradient (Zhang et al. 2020)."""
-    shares = clip_ratios(ledger)
-    if len(shares) < 5:
+    ratios = clip_ratios(ledger)
+    if len(ratios) < 5:
         return
-    clipped = sum(share < 0.95 for share in shares) / len(shares)
+    clipped = sum(ratio < 0.95 for ratio in ratios) / len(ratios)
     limit = finite_median(ledger.values("gradient.norm"))
     raw = finite_median([r for r in ledger.values("gradient.raw_norm") if r < 1e20])
-    facts = {"clipped": clipped, "share": median(shares), "limit": limit, "raw": raw, "threshold": 0.9}
+    facts = {"clipped": clipped, "fraction": median(ratios), "limit": limit, "raw": raw, "threshold": 0.9}
     facts["above"] = 2 * (raw or 1.0)
     if are_adaptive(ledger) and (limit or 0.0) > MIN_ADAPTIVE_LIMIT:
         return  # the length of the steps does not depend on that of the gradients
-    if clipped >= 0.9 and median(shares) < 0.5:
+    if clipped >= 0.9 and median(ratios) < 0.5:
         yield Finding("optim.clipping_always", "warning", 0.9, "", facts)
-    elif clipped >= 0.7 and median(shares) < 0.7:
+    elif clipped >= 0.7 and median(ratios) < 0.7:
         yield Finding("optim.clipping_always", "note", 0.7, "", facts)
 
 

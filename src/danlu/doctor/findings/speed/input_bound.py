@@ -22,12 +22,12 @@ def input_bound(ledger: Ledger) -> Iterable[Finding]:
     if len(waits) < 5 or len(steps) < 5:
         return
     wait, step = median(waits), median(steps)
-    share = wait / max(step, 1e-12)
-    if share > 0.4 and wait > 0.5e-3:
-        facts = {"share": share, "wait": 1000 * wait, "step": 1000 * step}
+    fraction = wait / max(step, 1e-12)
+    if fraction > 0.4 and wait > 0.5e-3:
+        facts = {"fraction": fraction, "wait": 1000 * wait, "step": 1000 * step}
         serious = wait > MIN_WAIT and wait * steps_taken(ledger) > MIN_SECONDS
         severity = "warning" if serious else "note"
-        yield Finding("speed.input_bound", severity, min(0.95, 0.6 + share / 2), "", facts)
+        yield Finding("speed.input_bound", severity, min(0.95, 0.6 + fraction / 2), "", facts)
 
 
 SPEC = FindingSpec(
@@ -41,7 +41,7 @@ SPEC = FindingSpec(
     words=Words(
         title="The step waits for data",
         cause=(
-            "Of the {step} ms of a step, {wait} ms ({share:%}) pass before the model is called: it waits "
+            "Of the {step} ms of a step, {wait} ms ({fraction:%}) pass before the model is called: it waits "
             "for the next batch."
         ),
         fix=(
