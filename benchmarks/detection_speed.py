@@ -220,7 +220,7 @@ def measure(pair: Pair, rounds: int, steps: int) -> str:
         turn = number % len(rivals)
         for rival in rivals[turn:] + rivals[:turn]:
             rival.seconds.append(rival.ask(steps))
-    share = rivals[0].ask("convolutions")
+    fraction = rivals[0].ask("convolutions")
     for rival in rivals:
         rival.close()
     lines = [
@@ -240,8 +240,8 @@ def measure(pair: Pair, rounds: int, steps: int) -> str:
         spread = f"{min(ratios):.2f} - {max(ratios):.2f}"
         row = [rival.name, f"{rival.parameters:,}", f"{speed:.2f}", f"{ratio:.2f}", spread, rival.goal, goal]
         lines.append(f"| {' | '.join(row)} |")
-    bound = f"Convolutions are {share:.0%} of torchvision's step. If everything else took no time, "
-    return "\n".join([*lines, "", f"{bound}a step in float32 would be {1 / share:.2f} times as fast."])
+    bound = f"Convolutions are {fraction:.0%} of torchvision's step. If everything else took no time, "
+    return "\n".join([*lines, "", f"{bound}a step in float32 would be {1 / fraction:.2f} times as fast."])
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ WHEN = {"none": INK, "always": BLUE, "early": GREEN, "late": ORANGE}
 
 def run(quick=False, epochs=60, seeds=4, p=0.5):
     epochs, seeds = (3, 1) if quick else (epochs, seeds)
-    shares = np.linspace(0.05, 0.8, 16)
-    seen = [nn.Dropout(one)(torch.ones(200_000)) for one in shares]
+    rates = np.linspace(0.05, 0.8, 16)
+    seen = [nn.Dropout(rate)(torch.ones(200_000)) for rate in rates]
     curves = {}
     for when in WHEN:
         settings = {"model.dropout": 0.0 if when == "none" else p}
@@ -45,9 +45,9 @@ def run(quick=False, epochs=60, seeds=4, p=0.5):
 
     figure, axes = panels(2)
     left, right = axes[0]
-    left.plot(shares, shares / (1 - shares), "-", color=INK)
-    left.plot(shares, [x.var().item() for x in seen], "o", color=BLUE)
-    left.plot(shares, [x.mean().item() for x in seen], "o", color=ORANGE)
+    left.plot(rates, rates / (1 - rates), "-", color=INK)
+    left.plot(rates, [x.var().item() for x in seen], "o", color=BLUE)
+    left.plot(rates, [x.mean().item() for x in seen], "o", color=ORANGE)
     left.set(xlabel="p", ylabel="of x = 1 after dropout", title="The mean stays, the variance grows")
     note(left, "mean", 0.1, 1.25, ORANGE)
     note(left, "variance, and p/(1-p)", 0.3, 2.2, BLUE)
@@ -66,7 +66,7 @@ def run(quick=False, epochs=60, seeds=4, p=0.5):
     return {
         "mean": [x.mean().item() for x in seen],
         "variance": [x.var().item() for x in seen],
-        "p/(1-p)": (shares / (1 - shares)).tolist(),
+        "p/(1-p)": (rates / (1 - rates)).tolist(),
         "validation loss": {when: float(curve[-1, 1]) for when, curve in curves.items()},
         "training loss": {when: float(curve[-1, 0]) for when, curve in curves.items()},
     }

@@ -36,13 +36,13 @@ def run(quick=False):
     at = [epoch for epoch, _ in seen]
     positive, negative = ([getattr(c.sign_fractions, name) for _, c in seen] for name in ("positive", "negative"))
     figure, axes = panels(3, width=13.0)
-    loss, share, ends = axes[0]
+    loss, signs, ends = axes[0]
     loss.semilogy(at, [c.loss for _, c in seen], color=INK)
     loss.set(xlabel="epoch", ylabel="training loss", title="The loss falls")
-    share.stackplot(at, positive, [1 - p - n for p, n in zip(positive, negative)], negative, colors=[BLUE, GREY, RED])
-    note(share, "positive", at[-1] * 0.5, positive[-1] / 2, BLUE)
-    note(share, "negative", at[-1] * 0.5, 1 - negative[-1] / 2, RED)
-    share.set(xlabel="epoch", ylabel="fraction of eigenvalues", ylim=(0, 1), title="The minimum ratio")
+    signs.stackplot(at, positive, [1 - p - n for p, n in zip(positive, negative)], negative, colors=[BLUE, GREY, RED])
+    note(signs, "positive", at[-1] * 0.5, positive[-1] / 2, BLUE)
+    note(signs, "negative", at[-1] * 0.5, 1 - negative[-1] / 2, RED)
+    signs.set(xlabel="epoch", ylabel="fraction of eigenvalues", ylim=(0, 1), title="The minimum ratio")
     ends.plot(at, [c.top[0].value for _, c in seen], color=BLUE)
     ends.plot(at, [c.bottom[0].value for _, c in seen], color=RED)
     ends.set(xlabel="epoch", ylabel="eigenvalue", yscale="symlog", title="Largest and smallest eigenvalue")
@@ -52,7 +52,7 @@ def run(quick=False):
         "epochs": at,
         "loss, first and last": [first.loss, last.loss],
         "minimum ratio": positive,
-        "negative share": negative,
+        "negative fraction": negative,
         "smallest eigenvalue, first and last": [first.bottom[0].value, last.bottom[0].value],
         "largest eigenvalue, first and last": [first.sharpness, last.sharpness],
         "kind of point at the end": last.kind,

@@ -22,7 +22,10 @@ from danlu.config import (
     unresolved,
     with_values,
 )
+from danlu.config.settings import FORMER
+from danlu.console.flags import normalised
 from danlu.refuse import Refusal
+from danlu.run.signature import Signature
 
 OTHER = {
     "lr": 0.25,
@@ -89,6 +92,18 @@ def test_split_sizes_are_fractions_counts_or_paths(given, part):
     found = with_values(Config(), {"val": given}).data.val
     assert found == part
     assert type(found) is type(part)
+
+
+@pytest.mark.parametrize(("former", "key"), FORMER.items())
+def test_former_names_are_read(former, key, tmp_path):
+    section, option = former.split(".")
+    (tmp_path / "config.yaml").write_text(f"{section}: {{{option}: 0.3}}\n")
+    for config in (load_yaml(tmp_path / "config.yaml"), with_values(Config(), {former: 0.3})):
+        assert get(config, key) == 0.3
+    flag, dashed = f"--{key}".replace("_", "-"), f"--{former}".replace("_", "-")
+    assert normalised([f"--{former}", "0.3", f"{dashed}=0.4"]) == [flag, "0.3", f"{flag}=0.4"]
+    kept = Signature("detect", "rcnn", options={option: 0.3, "regions": 8})
+    assert Signature.from_json(kept.to_json()).options == {key.split(".")[1]: 0.3, "regions": 8}
 
 
 def test_values_are_laid_over_without_touching_the_rest():

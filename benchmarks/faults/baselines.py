@@ -87,8 +87,8 @@ class AutoTrainer(Collector):
 
     satisfied, improves = 0.7, 0.01  # Theta, delta
     ratio_low, norm_low, ratio_high = 1e-3, 1e-4, 70.0  # beta_1, beta_2, beta_3
-    zero_share = 0.7  # gamma
-    swing, swing_share = 0.03, 0.2  # zeta, eta
+    zero_fraction = 0.7  # gamma
+    swing, swing_fraction = 0.03, 0.2  # zeta, eta
     loss_limit = 1e5
 
     def codes(self) -> Iterable[str]:
@@ -104,11 +104,11 @@ class AutoTrainer(Collector):
         slow = max(self.gains(train), default=0) < self.improves and max(self.gains(val), default=0) < self.improves
         if slow or max(train) < self.satisfied or max(val) < self.satisfied:
             yield from self.by_gradients(slow)
-        elif self.swings(train) >= self.swing_share * len(train):
+        elif self.swings(train) >= self.swing_fraction * len(train):
             yield "optim.oscillation"
 
     def by_gradients(self, slow: bool) -> Iterable[str]:
-        if any(zeros >= self.zero_share for _, _, zeros in self.gradients):
+        if any(zeros >= self.zero_fraction for _, _, zeros in self.gradients):
             yield "activation.dead_relu"
         elif any(ratio > self.ratio_high for _, ratio, _ in self.gradients):
             yield "gradient.exploding"

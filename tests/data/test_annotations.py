@@ -49,8 +49,8 @@ def test_star_shaped_polygons_equal_coco_but_for_rounded_corners(seed):
     for row, column in np.argwhere(ours != theirs):
         along = ends - ring
         start = np.array([column + 0.5, row + 0.5]) - ring
-        share = ((start * along).sum(1) / (along**2).sum(1)).clip(0, 1)
-        assert np.hypot(*(start - share[:, None] * along).T).min() < 0.3
+        position = ((start * along).sum(1) / (along**2).sum(1)).clip(0, 1)
+        assert np.hypot(*(start - position[:, None] * along).T).min() < 0.3
     assert (ours != theirs).sum() <= 0.03 * theirs.sum() + 2
 
 

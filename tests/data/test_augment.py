@@ -120,7 +120,7 @@ def test_a_channel_without_variation_is_only_centred():
     assert got.abs().max() < 1e-6
 
 
-def test_mixup_blends_image_and_label_by_the_same_share():
+def test_mixup_blends_image_and_label_by_the_same_ratio():
     source, labels = images(8), torch.arange(8) % 5
     augment = build(AugmentConfig("none", mixup=0.5))
     draws = augment.draw(rng(), 8)
@@ -128,9 +128,9 @@ def test_mixup_blends_image_and_label_by_the_same_share():
     plain = augment.normalise(source, None, labels)[0]
     assert torch.allclose(targets.sum(1), torch.ones(8))
     for i in range(8):
-        mate, share = i ^ 1, draws.mix_ratio[i]
-        assert torch.allclose(got[i], share * plain[i] + (1 - share) * plain[mate], atol=1e-5)
-        assert torch.isclose(targets[i, labels[i]], share, atol=1e-6)
+        mate, ratio = i ^ 1, draws.mix_ratio[i]
+        assert torch.allclose(got[i], ratio * plain[i] + (1 - ratio) * plain[mate], atol=1e-5)
+        assert torch.isclose(targets[i, labels[i]], ratio, atol=1e-6)
 
 
 def test_cutmix_labels_count_the_pixels():
@@ -175,11 +175,11 @@ def test_erasing_puts_the_mean_colour_on_a_rectangle_of_the_papers_area():
     got, _ = augment(source, None, torch.zeros(3000).long(), augment.draw(rng(), 3000))
     gone = got[:, 0] == 0
     assert torch.equal(gone, got[:, 2] == 0)
-    share = gone.float().mean((1, 2))
-    hit = share > 0
+    fraction = gone.float().mean((1, 2))
+    hit = fraction > 0
     assert abs(hit.float().mean() - 0.4) < 4 * (0.24 / 3000) ** 0.5
-    assert share[hit].min() > 0.01
-    assert share[hit].max() < 0.36
+    assert fraction[hit].min() > 0.01
+    assert fraction[hit].max() < 0.36
     rows, columns = gone.any(2).sum(1), gone.any(1).sum(1)
     assert torch.equal(rows * columns, gone.sum((1, 2)))  # a full rectangle
 

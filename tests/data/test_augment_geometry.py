@@ -131,12 +131,12 @@ def test_random_boxes_keep_their_area_ratio_and_place():
     assert (sizes <= canvas).all()
     assert (centres.abs() + sizes / 2 <= canvas / 2 + 1e-3).all()
     fits = (sizes < canvas).all(1)
-    share = sizes.prod(1)[fits] / 4800
+    fraction = sizes.prod(1)[fits] / 4800
     ratio = (sizes[:, 0] / sizes[:, 1])[fits]
-    assert share.min() >= 0.0799
+    assert fraction.min() >= 0.0799
     assert ratio.min() >= 0.749
     assert ratio.max() <= 1.334
-    assert torch.allclose(share, 0.08 + 0.92 * u[fits, 0], atol=1e-4)
+    assert torch.allclose(fraction, 0.08 + 0.92 * u[fits, 0], atol=1e-4)
 
 
 def test_a_random_resized_crop_is_torchvisions():

@@ -134,14 +134,14 @@ def test_processes_together_compute_the_batch_of_one_process(shapes, world):
     draws = augment.draw(np.random.default_rng(0), COUNT)
     targets = shapes[1].index_select(0, torch.arange(COUNT))
     whole, objects = augment(shapes[0], torch.arange(COUNT), targets, draws)
-    share = COUNT // world
+    size = COUNT // world
     for rank in range(world):
-        rows = slice(rank * share, (rank + 1) * share)
+        rows = slice(rank * size, (rank + 1) * size)
         index = torch.arange(COUNT)[rows]
         part, own = augment(shapes[0], index, shapes[1].index_select(0, index), draws.rows(rows))
         assert torch.equal(part, whole[rows])
-        for i in range(share):
-            assert torch.equal(own.image(i).boxes, objects.image(rank * share + i).boxes)
+        for i in range(size):
+            assert torch.equal(own.image(i).boxes, objects.image(rank * size + i).boxes)
 
 
 @pytest.mark.parametrize("settings", [{"rotate": 10.0}, {"cutmix": 1.0}, {"shear": 5.0}])

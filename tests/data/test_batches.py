@@ -128,7 +128,7 @@ def test_an_epoch_can_begin_in_the_middle(start, last):
         assert a.weight == b.weight
 
 
-# Samples are mixed in pairs, and a pair that two processes would share stays unmixed: even shares only.
+# Samples are mixed in pairs, and a pair that two processes would share stays unmixed: with mixup each gets an even number.
 @pytest.mark.parametrize(("world", "n", "mixup"), [(2, 24, 0.2), (2, 26, 0), (2, 25, 0), (3, 24, 0), (3, 31, 0)])
 def test_processes_share_each_batch_and_what_it_looks_like(world, n, mixup):
     """However many processes there are, they see the images one process would have seen, none twice."""
@@ -136,7 +136,7 @@ def test_processes_share_each_batch_and_what_it_looks_like(world, n, mixup):
     alone = list(images(n, 8, config).epoch(2))
     ranks = [list(images(n, 8, config, rank=rank, world=world).epoch(2)) for rank in range(world)]
     for number, whole in enumerate(alone):
-        parts = [share[number] for share in ranks]
+        parts = [batches[number] for batches in ranks]
         counted = [part for part in parts if part.weight > 0]
         assert all(part.count == whole.count for part in parts)
         assert all(
@@ -169,8 +169,8 @@ def test_gradients_are_those_of_the_mean_over_the_whole_step(n, last, world, acc
         members: list[int] = []
         summed = torch.zeros_like(model.weight)
         steps = 0
-        for number, shares in enumerate(zip(*(batches.epoch(epoch) for batches in ranks), strict=True)):
-            for batch in shares:
+        for number, parts in enumerate(zip(*(batches.epoch(epoch) for batches in ranks), strict=True)):
+            for batch in parts:
                 model.zero_grad()
                 ((model(batch.inputs) - batch.targets).square().mean() * batch.weight).backward()
                 summed += model.weight.grad / world

@@ -56,7 +56,7 @@ def test_enlarged_masks_come_back_exactly(fit):
 def test_run_lengths_are_those_of_the_mask_that_lies_on_the_image(fit, original):
     """Enlarged and reduced, the mask empty, full, and of single pixels along every border."""
     rng = np.random.default_rng(0)
-    masks = [(rng.random((64, 64)) < share).astype(np.uint8) for share in (0, 0.02, 0.5, 1)]
+    masks = [(rng.random((64, 64)) < density).astype(np.uint8) for density in (0, 0.02, 0.5, 1)]
     masks.append(np.pad(np.zeros((62, 62), np.uint8), 1, constant_values=1))
     there = FITS[fit](original, 64)
     for mask in masks:

@@ -63,10 +63,10 @@ def test_large_datasets_hold_out_a_smaller_fraction():
 def test_stratified_parts_have_the_classes_in_proportion():
     dataset = classes_of([600, 300, 97, 3])
     split = split_dataset(dataset, DataConfig(), seed=0)
-    share = torch.tensor([600, 300, 97, 3]) / 1000
+    frequencies = torch.tensor([600, 300, 97, 3]) / 1000
     for part in (split.train, split.val, split.test):
         counts = dataset.targets[part].bincount(minlength=4)
-        assert (counts - share * len(part)).abs().max() < 2
+        assert (counts - frequencies * len(part)).abs().max() < 2
         assert counts.min() == 1  # three samples: one each
     assert split.how == "validation and test stratified by class"
 

@@ -206,9 +206,9 @@ def simota_in_words(objects: Objects, boxes, logits, objectness) -> tuple[list[i
         options = []
         for a in near:
             overlap = ops.box_iou(box[None], boxes[a][None]).item()
-            share = (logits[a].sigmoid() * objectness[a].sigmoid()).sqrt()
-            hot = torch.nn.functional.one_hot(label, len(share)).float()
-            bce = torch.nn.functional.binary_cross_entropy(share, hot, reduction="sum").item()
+            probabilities = (logits[a].sigmoid() * objectness[a].sigmoid()).sqrt()
+            hot = torch.nn.functional.one_hot(label, len(probabilities)).float()
+            bce = torch.nn.functional.binary_cross_entropy(probabilities, hot, reduction="sum").item()
             options.append((bce - 3 * math.log(overlap + 1e-8), a, overlap))
         count = max(1, int(sum(sorted((o for *_, o in options), reverse=True)[:10])))
         for cost, a, overlap in sorted(options)[:count]:

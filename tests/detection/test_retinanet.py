@@ -19,10 +19,10 @@ CLASSES = 3
 
 
 def two_images(side: int) -> ObjectBatch:
-    share = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.45, 0.85, 0.7], [0.3, 0.6, 0.36, 0.72]]) * side
+    boxes = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.45, 0.85, 0.7], [0.3, 0.6, 0.36, 0.72]]) * side
     real = torch.zeros(3, dtype=torch.bool)
-    first = Objects(share, torch.tensor([0, 2, 1]), real)
-    return collate([first, Objects(share[:1] + 20, torch.tensor([1]), real[:1])])
+    first = Objects(boxes, torch.tensor([0, 2, 1]), real)
+    return collate([first, Objects(boxes[:1] + 20, torch.tensor([1]), real[:1])])
 
 
 def small(size: int = 128, **options: object) -> RetinaNet:
@@ -100,8 +100,8 @@ def test_first_probability_of_every_class_is_one_in_a_hundred() -> None:
     model = small().eval()
     with torch.no_grad():
         outputs = model(torch.randn(1, 3, 128, 128))
-    shares = torch.cat(outputs["logits"], 1).sigmoid()
-    assert 0.005 < float(shares.mean()) < 0.02
+    probabilities = torch.cat(outputs["logits"], 1).sigmoid()
+    assert 0.005 < float(probabilities.mean()) < 0.02
 
 
 def test_no_objects_and_ignored_regions() -> None:

@@ -22,7 +22,7 @@ def matches(positives: list[int], ignored: list[int], anchors: int) -> torch.Ten
 
 def test_counts_of_a_sample():
     matched = matches([0, 5, 90, 200, 198], [0, 10, 20, 0, 0], 200)
-    chosen, taken = sample(matched, count=64, positive_share=0.5)
+    chosen, taken = sample(matched, count=64, positive_fraction=0.5)
     picked = matched.gather(1, chosen)
     assert ((picked >= 0) & taken).sum(1).tolist() == [0, 5, 32, 32, 32]
     assert ((picked == BACKGROUND) & taken).sum(1).tolist() == [64, 59, 32, 0, 2]
@@ -36,7 +36,7 @@ def test_counts_of_a_sample():
 
 def test_a_sample_is_random_and_repeatable():
     matched = matches([20], [0], 100)
-    draw = lambda seed: sample(matched, count=10, positive_share=0.5, generator=torch.Generator().manual_seed(seed))  # noqa: E731
+    draw = lambda seed: sample(matched, count=10, positive_fraction=0.5, generator=torch.Generator().manual_seed(seed))  # noqa: E731
     assert torch.equal(draw(1)[0], draw(1)[0])
     often = torch.zeros(100)
     for seed in range(600):
@@ -49,10 +49,10 @@ def test_a_sample_is_random_and_repeatable():
 
 
 def test_fewer_anchors_than_asked_for():
-    chosen, taken = sample(T([[0, BACKGROUND, IGNORED]]), count=8, positive_share=0.25)
+    chosen, taken = sample(T([[0, BACKGROUND, IGNORED]]), count=8, positive_fraction=0.25)
     assert chosen.shape == (1, 3)
     assert set(chosen[taken].tolist()) == {0, 1}
-    assert sample(torch.zeros(2, 0).long(), count=8, positive_share=0.25)[0].shape == (2, 0)
+    assert sample(torch.zeros(2, 0).long(), count=8, positive_fraction=0.25)[0].shape == (2, 0)
 
 
 def test_worked_hard_negatives():

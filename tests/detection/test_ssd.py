@@ -18,10 +18,10 @@ CLASSES = 3
 
 
 def two_images(side: int) -> ObjectBatch:
-    share = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.45, 0.85, 0.7], [0.3, 0.6, 0.36, 0.72]]) * side
+    boxes = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.45, 0.85, 0.7], [0.3, 0.6, 0.36, 0.72]]) * side
     real = torch.zeros(3, dtype=torch.bool)
-    first = Objects(share, torch.tensor([0, 2, 1]), real)
-    return collate([first, Objects(share[:1] + 20, torch.tensor([1]), real[:1])])
+    first = Objects(boxes, torch.tensor([0, 2, 1]), real)
+    return collate([first, Objects(boxes[:1] + 20, torch.tensor([1]), real[:1])])
 
 
 def small(size: int = 128) -> SSD:

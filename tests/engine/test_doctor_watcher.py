@@ -29,11 +29,11 @@ def test_the_doctor_knows_every_class_of_the_validation(tmp_path: Path) -> None:
     run = danlu.train("digits", epochs=2, out=str(tmp_path / "run"))
     ledger = Ledger.read(tmp_path / "run" / "doctor.jsonl")
     epochs = [row for row in run.record.rows if row["kind"] == "epoch"]
-    shares, right = ledger.values("class.actual", "val"), ledger.values("class.correct", "val")
+    frequencies, right = ledger.values("class.actual", "val"), ledger.values("class.correct", "val")
     assert len(right) == 2
     assert sum(ledger.last("class.predicted", "val")) == pytest.approx(1)
-    for row, share, correct in zip(epochs, shares, right):
-        assert np.dot(share, correct) == pytest.approx(row["val.accuracy"], abs=1e-6)
+    for row, frequency, correct in zip(epochs, frequencies, right):
+        assert np.dot(frequency, correct) == pytest.approx(row["val.accuracy"], abs=1e-6)
 
 
 def test_half_the_squared_error_is_measured_against_half_the_variance(tmp_path: Path) -> None:

@@ -204,8 +204,8 @@ def test_the_average_of_the_weights_is_what_is_evaluated_and_kept():
     _, record = fitted(plan, steps)
     for place, average in enumerate(plan.average.model.parameters()):
         wanted = start[place]
-        for share, now in zip(decay, steps.noted, strict=True):
-            wanted = share * wanted + (1 - share) * now[place]
+        for factor, now in zip(decay, steps.noted, strict=True):
+            wanted = factor * wanted + (1 - factor) * now[place]
         torch.testing.assert_close(average, wanted)
     inputs = torch.cat([batch.inputs for batch in plan.val.epoch()])
     targets = torch.cat([batch.targets for batch in plan.val.epoch()])
@@ -265,12 +265,12 @@ def test_plateau_reduces_the_lr_when_validation_stalls():
     assert factor < 1
 
 
-@pytest.mark.parametrize(("when", "share"), [("early", [0.5, 0, 0]), ("late", [0, 0.5, 0.5]), ("always", [0.5] * 3)])
-def test_dropout_is_active_in_training_only(when, share):
+@pytest.mark.parametrize(("when", "rates"), [("early", [0.5, 0, 0]), ("late", [0, 0.5, 0.5]), ("always", [0.5] * 3)])
+def test_dropout_is_active_in_training_only(when, rates):
     plan = plan_of(**{"model.dropout": 0.5, "regularise.dropout_when": when, "regularise.dropout_until": 1 / 3})
     steps = Steps(lambda plan, *_: next(m.p for m in plan.module.modules() if isinstance(m, torch.nn.Dropout)))
     fitted(plan, steps)
-    assert steps.noted[9::10] == share
+    assert steps.noted[9::10] == rates
 
 
 def test_the_record_bears_the_names_of_the_vocabulary(tmp_path):

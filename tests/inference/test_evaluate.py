@@ -34,11 +34,11 @@ def test_the_figures_of_the_summary_come_back_and_agree_with_scikit_learn(copy):
     assert found["metrics"]["test"] == pytest.approx(copy.summary["metrics"]["test"], abs=1e-6)
     inputs, targets = whole(copy, "test")
     with torch.no_grad():
-        shares = copy.model(inputs).softmax(1).numpy()
+        probabilities = copy.model(inputs).softmax(1).numpy()
     test = found["metrics"]["test"]
-    assert test["accuracy"] == pytest.approx(accuracy_score(targets, shares.argmax(1)))
-    assert test["f1"] == pytest.approx(f1_score(targets, shares.argmax(1), average="macro"))
-    assert test["loss"] == pytest.approx(log_loss(targets, shares), rel=1e-4)
+    assert test["accuracy"] == pytest.approx(accuracy_score(targets, probabilities.argmax(1)))
+    assert test["f1"] == pytest.approx(f1_score(targets, probabilities.argmax(1), average="macro"))
+    assert test["loss"] == pytest.approx(log_loss(targets, probabilities), rel=1e-4)
     assert found["samples"] == len(targets)
 
 

@@ -41,8 +41,8 @@ def test_arrays_of_all_shapes(digits_run, digits):
     several = digits_run.predict(images[0], Image.fromarray(images[1]), np.repeat(images[2][..., None], 3, 2))
     assert [row["class"] for row in several] == [row["class"] for row in found[:3]]
     for row in found:
-        assert row["confidence"] == row["top"][0][1] == max(share for _, share in row["top"])
-        assert 0 < sum(share for _, share in row["top"]) <= 1 + 1e-5
+        assert row["confidence"] == row["top"][0][1] == max(probability for _, probability in row["top"])
+        assert 0 < sum(probability for _, probability in row["top"]) <= 1 + 1e-5
 
 
 def test_predictions_are_those_of_the_evaluation(digits_run, digits):

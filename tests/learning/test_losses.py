@@ -12,7 +12,7 @@ from danlu.refuse import Refusal
 torch.manual_seed(0)
 LOGITS = torch.randn(6, 4)
 LABELS = torch.tensor([0, 1, 2, 3, 1, 1])
-SHARES = torch.rand(6, 4).softmax(1)
+PROBABILITIES = torch.rand(6, 4).softmax(1)
 
 
 def loss(name, **settings):
@@ -63,11 +63,11 @@ def test_huber_joins_at_delta_with_equal_value_and_slope(delta):
 
 def test_gradient_of_cross_entropy_is_softmax_minus_target():
     outputs = LOGITS.double().requires_grad_()
-    LOSSES["cross-entropy"].function(outputs, SHARES.double(), smoothing=0.0).sum().backward()
-    torch.testing.assert_close(outputs.grad, LOGITS.double().softmax(1) - SHARES.double())
+    LOSSES["cross-entropy"].function(outputs, PROBABILITIES.double(), smoothing=0.0).sum().backward()
+    torch.testing.assert_close(outputs.grad, LOGITS.double().softmax(1) - PROBABILITIES.double())
 
 
-def test_smoothing_moves_its_share_onto_all_classes():
+def test_smoothing_moves_probability_onto_all_classes():
     smooth = 0.8 * F.one_hot(LABELS, 4) + 0.2 / 4
     expected = -(smooth * LOGITS.log_softmax(1)).sum(1)
     torch.testing.assert_close(loss("cross-entropy", smoothing=0.2)(LOGITS, LABELS), expected)

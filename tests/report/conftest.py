@@ -98,14 +98,14 @@ def digits_run(folder: Path, names: list[str] | None = None, repeat: int = 1) ->
         }
         row["samples_per_second"] = 19000.0 + 300 * (epoch % 4)
         for split, part in (("train", train), ("val", test)):
-            shares = model.predict_proba(x[part])
-            row[f"{split}.loss"] = log_loss(labels[part], shares, labels=every)
-            row[f"{split}.accuracy"] = float((shares.argmax(1) == labels[part]).mean())
+            probabilities = model.predict_proba(x[part])
+            row[f"{split}.loss"] = log_loss(labels[part], probabilities, labels=every)
+            row[f"{split}.accuracy"] = float((probabilities.argmax(1) == labels[part]).mean())
         row["val.f1"] = row["val.accuracy"] - 0.01
         row["val.ece"] = 0.2 / epoch
         rows.append(row)
-    shares = model.predict_proba(x[test])
-    said, true, sure = shares.argmax(1), labels[test], shares.max(1)
+    probabilities = model.predict_proba(x[test])
+    said, true, sure = probabilities.argmax(1), labels[test], probabilities.max(1)
     precision, recall, f1, support = precision_recall_fscore_support(true, said, labels=every, zero_division=0)
     edges = np.linspace(0, 1, 16)
     bins = []
@@ -123,7 +123,7 @@ def digits_run(folder: Path, names: list[str] | None = None, repeat: int = 1) ->
     wrong = wrong[np.argsort(-sure[wrong])][:16]
     accuracy = float((said == true).mean())
     scores = {
-        "loss": log_loss(true, shares, labels=every),
+        "loss": log_loss(true, probabilities, labels=every),
         "accuracy": accuracy,
         "top5": 0.9949,
         "f1": float(f1.mean()),

@@ -92,7 +92,7 @@ def test_a_warmup_between_two_logged_steps_is_drawn() -> None:
     assert list(zip(line["x"], line["y"])) == [(0.1, 0.01), (0.2, 0.05), (0.3, 0.09), (1, 0.1), (2, 0.1)]
 
 
-def test_confusion_counts_and_row_shares() -> None:
+def test_confusion_counts_and_row_percentages() -> None:
     figure, shown = charts.confusion([[3, 1], [0, 0]], ["a", "b"])
     cells = valid(figure)["data"][0]
     assert shown == 2

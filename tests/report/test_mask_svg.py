@@ -33,10 +33,10 @@ def filled(path: str, height: int, width: int) -> np.ndarray:
     return crossings % 2 == 1
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_any_mask_is_drawn_as_it_is(share: float):
+@pytest.mark.parametrize("density", [0.1, 0.5, 0.9])
+def test_any_mask_is_drawn_as_it_is(density: float):
     """Speckles have every case: holes, pixels that touch at a corner, pixels at the border."""
-    pixels = np.random.default_rng(0).random((23, 31)) < share
+    pixels = np.random.default_rng(0).random((23, 31)) < density
     assert (filled(outline(told(pixels)), 23, 31) == pixels).all()
 
 

@@ -29,9 +29,9 @@ def said() -> Evaluation:
 
 def test_metrics_agree_with_scikit_learn(task, said):
     found = task.metrics(said)
-    shares, guessed = said.outputs.softmax(1).numpy(), said.outputs.argmax(1).numpy()
+    probabilities, guessed = said.outputs.softmax(1).numpy(), said.outputs.argmax(1).numpy()
     assert next(iter(found)) == "loss"
-    assert found["loss"] == pytest.approx(log_loss(said.targets, shares), rel=1e-5)
+    assert found["loss"] == pytest.approx(log_loss(said.targets, probabilities), rel=1e-5)
     assert found["accuracy"] == pytest.approx(accuracy_score(said.targets, guessed))
     assert found["f1"] == pytest.approx(f1_score(said.targets, guessed, average="macro"))
     assert found["top5"] == 1
@@ -49,7 +49,7 @@ def test_the_loss_of_a_batch_is_the_mean_and_carries_the_gradient(task):
     assert not parts["accuracy"].requires_grad
 
 
-def test_mixed_labels_count_for_their_larger_share(task):
+def test_mixed_labels_count_as_their_most_probable_class(task):
     model = nn.Identity()
     outputs = torch.tensor([[5.0, 0, 0], [0, 5.0, 0]])
     mixed = torch.tensor([[0.7, 0.3, 0], [0.6, 0.4, 0]])

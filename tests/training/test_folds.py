@@ -106,9 +106,9 @@ def test_best_keeps_the_fold_with_the_best_figure(runs):
     assert run.weights().read_bytes() == best.weights().read_bytes()
 
 
-def shares(run, images) -> np.ndarray:
+def probabilities(run, images) -> np.ndarray:
     """Predicted probabilities (N, K)."""
-    return np.array([[share for _, share in sorted(row["top"])] for row in run.predict(images, top=10)])
+    return np.array([[probability for _, probability in sorted(row["top"])] for row in run.predict(images, top=10)])
 
 
 def test_an_ensemble_says_the_mean_of_its_members_probabilities(runs):
@@ -118,8 +118,8 @@ def test_an_ensemble_says_the_mean_of_its_members_probabilities(runs):
     assert len(load_file(run.weights())) == 3 * len(load_file(folds[0].weights()))
     assert run.summary["parameters"] == 3 * folds[0].summary["parameters"]
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), np.uint8)
-    expected = np.mean([shares(fold, images) for fold in folds], axis=0)
-    np.testing.assert_allclose(shares(run, images), expected, atol=1e-5)
+    expected = np.mean([probabilities(fold, images) for fold in folds], axis=0)
+    np.testing.assert_allclose(probabilities(run, images), expected, atol=1e-5)
     with pytest.raises(danlu.Refusal, match="is an ensemble of 3 networks"):
         _ = run.model
 

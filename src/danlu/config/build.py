@@ -13,7 +13,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from danlu.config.refusals import sentence
-from danlu.config.settings import SHORT, SHORT_FLAGS, SYNONYMS, keys, sections
+from danlu.config.settings import FORMER, SHORT, SHORT_FLAGS, SYNONYMS, keys, sections
 from danlu.config.tree import Config
 from danlu.config.yaml_text import YamlTooLarge, read_yaml
 from danlu.message import message
@@ -100,7 +100,8 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
             branch = {f"{key}.{fields(sections()[key])[0].name}": value}
         else:
             branch = {key: value}
-        for dotted, leaf in branch.items():
+        for written, leaf in branch.items():
+            dotted = FORMER.get(written, written)
             if dotted not in keys():
                 place = f" in {where}" if where else ""
                 thing = f"setting {dotted!r}{place}"

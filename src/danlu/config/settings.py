@@ -73,6 +73,8 @@ SYNONYMS = {
     "verbose": "console",
     "language": "lang",
 }
+# Former names of settings, which configs, weights files and commands of earlier versions have.
+FORMER = {"detect.positive_share": "detect.positive_fraction"}
 # On the command line, names of sections are short for their first fields.
 SHORT_FLAGS = SHORT | {
     "model": "model.name",

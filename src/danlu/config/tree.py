@@ -226,7 +226,7 @@ class DetectConfig(Strict):
     )
     sampled: Count | None = option(None, "anchors sampled per image for the loss (faster-rcnn, mask-rcnn)")
     regions: Count | None = option(None, "proposals sampled per image for the loss (R-CNN family)")
-    positive_share: Annotated[float, Field(gt=0, lt=1)] | None = option(
+    positive_fraction: Annotated[float, Field(gt=0, lt=1)] | None = option(
         None, "max fraction of foreground among the sampled proposals (R-CNN family)"
     )
     crop: Annotated[int, Field(ge=16, le=MAX_SIDE)] | None = option(

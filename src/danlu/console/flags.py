@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from danlu.config import SHORT_FLAGS, Setting, keys
-from danlu.config.settings import SYNONYMS
+from danlu.config.settings import FORMER, SYNONYMS
 from danlu.console.help_text import FIRST_SETTINGS, HelpAction, HelpFormatter
 from danlu.message import Message, message, translated
 from danlu.refuse import Failure, Refusal, did_you_mean, nearest, refusal
@@ -22,6 +22,7 @@ from danlu.refuse import Failure, Refusal, did_you_mean, nearest, refusal
 FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
 for _name, _key in SHORT_FLAGS.items():
     FLAGS[_key].insert(0, "--" + _name.replace("_", "-"))
+FORMER_FLAGS = {"--" + old.replace("_", "-"): FLAGS[new][0] for old, new in FORMER.items()}
 SWITCHES = {flag for key, flags in FLAGS.items() if keys()[key].is_switch for flag in flags}
 NUMBERED = {flag for flag in SWITCHES for key in keys() if flag in FLAGS[key] and int in keys()[key].members}
 LISTS = {flag for key, flags in FLAGS.items() if keys()[key].is_list for flag in flags}
@@ -184,7 +185,7 @@ def setting_text(key: str) -> Message:
 
 
 def normalised(argv: Sequence[str]) -> list[str]:
-    """Write flags as argparse takes them: `--batch_size`, and values that begin with a dash (`--sort -val`).
+    """Write flags as argparse takes them: `--batch_size`, former names, and values with a dash (`--sort -val`).
 
     A switch without a value is true: `--tta x` becomes `--tta true x`.
     """
@@ -192,7 +193,8 @@ def normalised(argv: Sequence[str]) -> list[str]:
     words = iter(zip(argv, [*argv[1:], ""]))
     for word, after in words:
         flag, equals, value = word.partition("=")
-        out.append(flag.replace("_", "-") + equals + value if flag.startswith("--") else word)
+        dashed = flag.replace("_", "-")
+        out.append(FORMER_FLAGS.get(dashed, dashed) + equals + value if flag.startswith("--") else word)
         if out[-1] in SWITCHES and after.lower() not in TRUTH_WORDS and not (out[-1] in NUMBERED and after.isdecimal()):
             out.append("true")
         elif out[-1] in DASHED and after.startswith("-") and not after.startswith("--"):

@@ -89,7 +89,7 @@ PUBLISHED: dict[str, Any] = {
     "proposals": 1000,
     "candidates": 1000,
     "regions": 512,
-    "positive_share": 0.25,
+    "positive_fraction": 0.25,
 }
 
 _yolo = partial(DetectorSpec, packaged=True, optimizer="muon")

@@ -21,8 +21,8 @@ class FastRCNN(TwoStage):
     """Fast R-CNN on the backbone's map of stride 8 or 16.
 
     norm: see `norms.set_norm`. search: see `Proposer`. proposals: max number per image. options: hidden, regions and
-    positive_share of `TwoStage`. The published form: vgg16, hidden 4096, proposals 2000, regions 64, positive_share
-    0.25.
+    positive_fraction of `TwoStage`. The published form: vgg16, hidden 4096, proposals 2000, regions 64,
+    positive_fraction 0.25.
     """
 
     def __init__(

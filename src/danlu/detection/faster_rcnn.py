@@ -72,8 +72,8 @@ class FasterRCNN(TwoStage):
     width: channels of the pyramid. norm: see `norms.set_norm`. anchor: side of the smallest anchors in pixels, doubled
     at each level. proposals: max number of regions for the second stage. candidates: anchors per level, by objectness,
     that enter non-maximum suppression. sampled: anchors sampled per image for the losses. options: hidden, regions and
-    positive_share of `TwoStage`. The published form for COCO: resnet50, width 256, hidden 1024, norm frozen, anchor 32,
-    proposals and candidates 1000, regions 512, positive_share 0.25.
+    positive_fraction of `TwoStage`. The published form for COCO: resnet50, width 256, hidden 1024, norm frozen,
+    anchor 32, proposals and candidates 1000, regions 512, positive_fraction 0.25.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class FasterRCNN(TwoStage):
         with torch.no_grad():
             matched = match_by_threshold(objects, own, high=HIGH, low=LOW, best_per_object=True)
             generator = self.generator(own.device)
-            chosen, taken = sample(matched, count=self.sampled, positive_share=0.5, generator=generator)
+            chosen, taken = sample(matched, count=self.sampled, positive_fraction=0.5, generator=generator)
             answers = matched.gather(1, chosen)
             positive = taken & (answers >= 0)
             targets = self.anchor_coder.encode(matched_boxes(objects, answers), own[chosen])

@@ -197,10 +197,10 @@ def cells_near(
 
 def _class_cost(labels: Tensor, logits: Tensor, objectness: Tensor | None, index: Tensor) -> Tensor:
     """Binary cross-entropy over the classes of each candidate (N, M, C) against its object's class."""
-    shares = _gather(logits, index).float().sigmoid()
+    probabilities = _gather(logits, index).float().sigmoid()
     if objectness is not None:
-        shares = (shares * _gather(objectness[..., None], index).float().sigmoid()).sqrt()
-    no, yes = (-torch.log1p(-shares)).clamp(max=100), (-shares.log()).clamp(max=100)
+        probabilities = (probabilities * _gather(objectness[..., None], index).float().sigmoid()).sqrt()
+    no, yes = (-torch.log1p(-probabilities)).clamp(max=100), (-probabilities.log()).clamp(max=100)
     own = labels.clamp(min=0)[:, :, None, None].expand(*index.shape, 1)
     return no.sum(3) + (yes - no).gather(3, own)[..., 0]
 

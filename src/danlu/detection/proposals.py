@@ -125,7 +125,7 @@ def _has_selective() -> bool:
 def _pixels(images: Tensor) -> np.ndarray:
     """uint8 (N, H, W, 3): each image scaled from its darkest to its brightest value, as its range is unknown."""
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-    share = (images - low) / (high - low).clamp(min=1e-6)
-    shown = share.mul(255).round().to(torch.uint8).movedim(1, -1)
+    brightness = (images - low) / (high - low).clamp(min=1e-6)
+    shown = brightness.mul(255).round().to(torch.uint8).movedim(1, -1)
     shown = shown if shown.shape[-1] == 3 else shown[..., :1].expand(*shown.shape[:3], 3)
     return shown.contiguous().cpu().numpy()

@@ -39,7 +39,7 @@ class RCNN(RegionDetector):
     crop: side of the warped regions in pixels. context: margin around the box on each side, as a fraction of crop.
     hidden: units of the dense layer that computes the features. norm: see `norms.set_norm`. search: see `Proposer`.
     proposals: max number per image. regions: proposals sampled per image for the losses, at most a fraction
-    positive_share of them positive. The published form: alexnet, crop 227, hidden 4096, proposals 2000.
+    positive_fraction of them positive. The published form: alexnet, crop 227, hidden 4096, proposals 2000.
     """
 
     has_closed_form = True
@@ -62,9 +62,9 @@ class RCNN(RegionDetector):
         search: str = "auto",
         proposals: int = 300,
         regions: int = 32,
-        positive_share: float = 0.25,
+        positive_fraction: float = 0.25,
     ) -> None:
-        super().__init__(classes, regions=regions, positive_share=positive_share)
+        super().__init__(classes, regions=regions, positive_fraction=positive_fraction)
         set_norm(backbone, norm)
         self.crop, self.context = crop, context
         remove_later_stages(backbone, _stage(backbone, crop))

@@ -58,8 +58,8 @@ def _cells(low: Tensor, high: Tensor, cells: Tensor, bins: int, samples: int, al
     inside = (place >= -1) & (place <= cells[:, None])
     place = torch.minimum(place.clamp(min=0), cells[:, None] - 1)
     first = place.floor()
-    share = place - first
+    offset = place - first
     second = torch.minimum(first + 1, cells[:, None] - 1)
     index = torch.stack([first, second], 2).long()
-    weight = torch.stack([1 - share, share], 2) * inside[..., None] / samples
+    weight = torch.stack([1 - offset, offset], 2) * inside[..., None] / samples
     return index.view(-1, bins, 2 * samples), weight.view(-1, bins, 2 * samples)

@@ -28,16 +28,16 @@ REGION_MULTIPLE = 64  # the number of regions is padded to a multiple: a CPU com
 class RegionDetector(Detector):
     """Base of detectors that classify proposed regions.
 
-    regions: proposals sampled per image for the losses. positive_share: max fraction of positives among them.
+    regions: proposals sampled per image for the losses. positive_fraction: max fraction of positives among them.
 
     `outputs` returns at least "maps", from which regions are cropped; "size", height and width of the images;
     "proposals", boxes (N, P, 4) in pixels without gradient; and "proposed", bool (N, P): False is padding.
     """
 
-    def __init__(self, classes: int, *, regions: int, positive_share: float) -> None:
+    def __init__(self, classes: int, *, regions: int, positive_fraction: float) -> None:
         super().__init__()
         self.coder = DeltaCoder(VARIANCES)
-        self.classes, self.regions, self.positive_share = classes, regions, positive_share
+        self.classes, self.regions, self.positive_fraction = classes, regions, positive_fraction
 
     def outputs(self, images: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
         """Run the network. regions: result of `search`, if already computed."""
@@ -82,7 +82,9 @@ class RegionDetector(Detector):
         matched = match_by_threshold(objects, proposals, high=POSITIVE, low=POSITIVE, best_per_object=False)
         matched = matched.masked_fill(~real, IGNORED)
         generator = self.generator(proposals.device)
-        chosen, taken = sample(matched, count=self.regions, positive_share=self.positive_share, generator=generator)
+        chosen, taken = sample(
+            matched, count=self.regions, positive_fraction=self.positive_fraction, generator=generator
+        )
         boxes = proposals.gather(1, chosen[..., None].expand(-1, -1, 4))
         return boxes, matched.gather(1, chosen), taken
 

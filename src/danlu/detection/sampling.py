@@ -13,16 +13,16 @@ from danlu.detection.matching import BACKGROUND
 
 @torch.no_grad()
 def sample(
-    matched: Tensor, *, count: int, positive_share: float, generator: torch.Generator | None = None
+    matched: Tensor, *, count: int, positive_fraction: float, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Sample `count` anchors per image at random, at most the fraction `positive_share` positive, the rest background.
+    """Sample `count` anchors per image at random, at most `positive_fraction` of them positive, the rest background.
 
     Returns chosen, int64 (N, S) with S = min(count, A), and taken, bool (N, S): False is padding. Positives come first.
     `matched.gather(1, chosen)` is the object matched to each (Girshick 2015).
     """
     anchors = matched.shape[1]
     random = torch.rand(matched.shape, device=matched.device, generator=generator)
-    positives = random.masked_fill(matched < 0, -1).topk(min(int(count * positive_share), anchors), dim=1)
+    positives = random.masked_fill(matched < 0, -1).topk(min(int(count * positive_fraction), anchors), dim=1)
     # Sampled positives rank above every background anchor, everything else below.
     key = random.masked_fill(matched != BACKGROUND, -1)
     key.scatter_(1, positives.indices, torch.where(positives.values >= 0, 2, key.gather(1, positives.indices)))

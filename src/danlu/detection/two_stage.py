@@ -49,7 +49,7 @@ class TwoStage(RegionDetector):
 
     finest: side in pixels; regions smaller than 2 finest are pooled from the first map, those smaller than 4 finest
     from the second, and so on. rounded: RoI pooling instead of RoIAlign, for a single map. hidden: units of the dense
-    layers. regions, positive_share: see `RegionDetector`.
+    layers. regions, positive_fraction: see `RegionDetector`.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class TwoStage(RegionDetector):
         *,
         hidden: int = 256,
         regions: int = 32,
-        positive_share: float = 0.5,
+        positive_fraction: float = 0.5,
     ) -> None:
-        super().__init__(classes, regions=regions, positive_share=positive_share)
+        super().__init__(classes, regions=regions, positive_fraction=positive_fraction)
         self.backbone, self.neck = backbone, neck
         self.pooled_levels = len(neck.strides) - neck.extra
         self.head = RegionHead(self.neck.channels, classes, hidden)

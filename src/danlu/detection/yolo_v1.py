@@ -128,5 +128,5 @@ class YOLOv1(DenseDetector):
     def _roots(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         """Encode boxes as in `outputs`; square roots give an error of a pixel more weight in small boxes."""
         centre, shape = convert(boxes, "xyxy", "cxcywh").split(2, -1)
-        share = shape / shape.new_tensor([size[1], size[0]])
-        return torch.cat([(centre / self.stride).frac(), share.clamp(0, 1).sqrt()], -1)
+        relative_size = shape / shape.new_tensor([size[1], size[0]])
+        return torch.cat([(centre / self.stride).frac(), relative_size.clamp(0, 1).sqrt()], -1)

@@ -34,9 +34,9 @@ def project(features: np.ndarray, neighbours: int = 8, seed: int = 0) -> Project
     """
     centred = features.astype(np.float64) - features.mean(0)
     components, variances = _principal(centred)
-    share = variances / max(variances.sum(), 1e-12)
+    ratios = variances / max(variances.sum(), 1e-12)
     plane = np.pad(components[:, :2], ((0, 0), (0, max(0, 2 - components.shape[1]))))
-    explained = float(share[0]), float(share[1]) if len(share) > 1 else 0.0
+    explained = float(ratios[0]), float(ratios[1]) if len(ratios) > 1 else 0.0
     tsne = _tsne(components[:, :COMPONENTS], seed)
     return Projection(plane, explained, tsne, nearest(features, neighbours))
 

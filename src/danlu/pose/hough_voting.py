@@ -150,8 +150,8 @@ def hough_voting(labels: Tensor, directions: Tensor, depths: Tensor, diameters: 
         centre, voters = vote_centre(pixels, directions[:, y, x].T, radii, (height, width))
         if voters.any():
             half = (pixels[voters] - centre).abs().amax(0) + 0.5
-            share = voters.to(depth).mean()
-            rows.append(torch.cat((centre, depth[voters].mean()[None], centre - half, centre + half, share[None])))
+            fraction = voters.to(depth).mean()
+            rows.append(torch.cat((centre, depth[voters].mean()[None], centre - half, centre + half, fraction[None])))
         else:
             rows.append(torch.full((8,), math.nan).to(depth))
     table = torch.stack(rows) if rows else depths.new_zeros(0, 8)

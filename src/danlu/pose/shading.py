@@ -96,8 +96,8 @@ def fitted_light(crops: Tensor, reach: Tensor, surfaces: Surfaces, poses: Tensor
     found = basis.new_tensor(USUAL_LIGHT)[:, None]
     target, weights = prior @ found, area
     for _ in range(LIGHT_ROUNDS):
-        share = weights / weights.sum(-1, keepdim=True).clamp(min=TINY)
-        left = basis * share.repeat(1, 3)[:, None]
+        normalised = weights / weights.sum(-1, keepdim=True).clamp(min=TINY)
+        left = basis * normalised.repeat(1, 3)[:, None]
         found = torch.linalg.solve(left @ basis.transpose(1, 2) + prior, left @ wanted + target)
         error = (basis.transpose(1, 2) @ found - wanted).square().unflatten(1, (3, -1)).sum((1, -1))
         weights = area * (-error / (2 * NOISE)).exp().clamp(min=1e-3)

@@ -226,15 +226,15 @@ def print_features(console: Console, found: Mapping[str, Any]) -> None:
     """Print the layer, the variance that the two principal components keep, and how pure the neighbours are."""
     text = (
         "features of layer {layer}: {width} numbers of {samples} {samples:sample|samples} of the {split} set; "
-        "PCA shows {share}"
+        "PCA shows {fraction}"
     )
-    share = percent(sum(found["explained"]), 1)
+    fraction = percent(sum(found["explained"]), 1)
     facts = {"layer": found["layer"], "width": found["width"], "samples": found["samples"]}
     split = SPLIT_WORDS[found["part"]]
-    print_line(console, message("printing.features", text, split=split, share=share, **facts))
+    print_line(console, message("printing.features", text, split=split, fraction=fraction, **facts))
     if found.get("same_class") is not None:
-        text = "{share} of the nearest neighbours have the class of their sample"
-        print_line(console, message("printing.features_same", text, share=percent(found["same_class"], 1)))
+        text = "{fraction} of the nearest neighbours have the class of their sample"
+        print_line(console, message("printing.features_same", text, fraction=percent(found["same_class"], 1)))
 
 
 def print_landscape(console: Console, found: Mapping[str, Any], language: str = "en") -> None:

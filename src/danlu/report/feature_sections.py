@@ -55,8 +55,8 @@ def features_lead(found: Mapping[str, Any]) -> str:
 
 def _components(explained: Sequence[float]) -> tuple[str, str]:
     titles = [
-        translated("report.component", "component {n} ({share} of the variance)", n=n + 1, share=percent(share, 1))
-        for n, share in enumerate(explained[:2])
+        translated("report.component", "component {n} ({fraction} of the variance)", n=n + 1, fraction=percent(one, 1))
+        for n, one in enumerate(explained[:2])
     ]
     return (titles[0], titles[1]) if len(titles) == 2 else ("", "")
 
@@ -83,9 +83,9 @@ def _nearest_note(found: Mapping[str, Any]) -> str:
     text = "The chosen sample, then the nearest others by the cosine similarity of their features."
     note = translated("report.nearest_note", text)
     if is_number(found.get("same_class")):
-        same = "Of all neighbours, {share} have the class of their sample."
+        same = "Of all neighbours, {fraction} have the class of their sample."
         note += translated("report.word_space", " ") + translated(
-            "report.nearest_same", same, share=percent(found["same_class"], 1)
+            "report.nearest_same", same, fraction=percent(found["same_class"], 1)
         )
     return note
 

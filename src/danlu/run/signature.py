@@ -8,9 +8,13 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, PositiveFloat, TypeAdapter, ValidationError
 
+from danlu.config.settings import FORMER
 from danlu.config.values import Channels
 from danlu.patch_grid import PatchGrid
 from danlu.task_spec import TASKS, TaskName, TaskSpec
+
+# Former names of options of networks, as in settings, in weights files of earlier versions.
+FORMER_OPTIONS = {old.rpartition(".")[2]: new.rpartition(".")[2] for old, new in FORMER.items()}
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,8 @@ class Signature:
             place = ".".join(map(str, first["loc"]))
             raise ValueError(f"{place or 'it'}: {first['msg'].lower()}") from None
         for one in (made, *made.members):
+            for former in one.options.keys() & FORMER_OPTIONS:
+                one.options[FORMER_OPTIONS[former]] = one.options.pop(former)
             if not len(one.mean) == len(one.std) == (one.channels or 0):
                 raise ValueError(f"mean and std: must be of {one.channels or 0} channels")
         return made
