@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from danlu.config.settings import FORMER as FORMER_SETTINGS
+from danlu.doctor.finding import FORMER_EVIDENCE
+from danlu.doctor.names import FORMER as FORMER_QUANTITIES
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("src", "examples", "experiments", "benchmarks", "tests", "tools")
 PAGES = sorted(
@@ -35,7 +39,8 @@ BANNED = {
     r"\b(?:a|no|the|one|each|without) (?:graphics )?card\b": "GPU",
     r"\bcards\b(?! of (?:the|a) (?:page|report))": "GPUs (or panels of a page)",
     r"\blearning rates? (?:share|part)\b": "learning rate fraction",
-    r"\bshares? of\b": "fraction of",
+    r"\bshares? of\b|\b(?:a|the|its|their|same|larger?|smaller|equal|even) shares?\b": "fraction, ratio, percentage",
+    r"(?<!danlu)_shares?\b|\bshares?_of_|\{shares?[:}]": "fraction, ratio, percentage (in names of fields and quantities)",
     r"\bso many\b(?! as)": "this number of",
     r"\b(?:trainer|caller|user|loop) (?:told|tells)\b": "passed, passes",
     r"\blooks? away\b": "skips",
@@ -49,7 +54,11 @@ BANNED = {
     r"\bis made of\b|\bare made of\b": "consists of",
     r"\bgives the\b": "returns the",
 }
-NAMES_IN_DATA = ("picture", "pictures")  # of columns and folders of the user, which the readers recognise
+FORMER_NAMES = re.compile("|".join(map(re.escape, FORMER_SETTINGS | FORMER_QUANTITIES)))  # which are still read
+QUANTITY = re.compile(r"(?:^|[a-z]_)shares?$|^shares?_of_", re.IGNORECASE)  # names of a fraction
+SHARE_VERB = ("share", "print_share")  # functions of `danlu share`
+# Of columns and folders of the user, which the readers recognise, and in findings of earlier versions.
+NAMES_IN_DATA = ("picture", "pictures", *FORMER_EVIDENCE)
 OPENINGS = re.compile(r"^(?:What|How|Which|Where|Who|Whose|From|All that|Everything that|Of)\b")
 
 
@@ -72,15 +81,36 @@ def banned_in(text: str) -> list[str]:
     return [
         f"{match.group(0)!r}: use {better}"
         for pattern, better in BANNED.items()
-        for match in re.finditer(pattern, text, re.IGNORECASE)
+        for match in re.finditer(pattern, FORMER_NAMES.sub("", text), re.IGNORECASE)
     ]
+
+
+def fractions_in(tree: ast.AST) -> list[tuple[int, str]]:
+    """(line, name) of every variable, field, parameter, keyword and function that is named as a share."""
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                pass
+            case ast.arg(arg=name) | ast.keyword(arg=str(name)):
+                pass
+            case ast.FunctionDef(name=name) if name not in SHARE_VERB and not name.startswith("test_"):
+                if (ast.get_docstring(node) or "").startswith("Former name"):
+                    continue
+            case _:
+                continue
+        if QUANTITY.search(name):
+            found.append((node.lineno, name))
+    return found
 
 
 def faults(file: Path) -> list[str]:
     """Banned words of a Python file, and docstrings that open with a question word."""
     found = [f"{file.name}:{line} {word}" for line, text in texts_of(file) for word in banned_in(text)]
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found += [f"{file.name}:{line} {name!r}: use fraction, ratio, percentage" for line, name in fractions_in(tree)]
     holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, holders) and (doc := ast.get_docstring(node)) and OPENINGS.match(doc):
             found.append(f"{file.name}:{getattr(node, 'lineno', 1)} opens with {doc.splitlines()[0]!r}")
     return found
@@ -88,6 +118,19 @@ def faults(file: Path) -> list[str]:
 
 def name_of(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("text", ["a share of it", "its larger share", "positive_share", "{share:%} of the units"])
+def test_shares_are_fractions(text: str) -> None:
+    assert banned_in(text)
+    assert fractions_in(ast.parse("MIN_SHARE = 0.5"))
+    assert fractions_in(ast.parse("message(share=1)"))
+
+
+@pytest.mark.parametrize("text", ["`danlu share RUN`", "processes that share a batch", "shared weights", "sharex"])
+def test_sharing_is_no_fraction(text: str) -> None:
+    assert not banned_in(text)
+    assert not fractions_in(ast.parse("plt.subplots(sharex=shared)"))
 
 
 @pytest.mark.parametrize("file", CODE, ids=name_of)
