@@ -1,7 +1,11 @@
 """Layouts and quirks of data sets in public repositories, rebuilt small."""
 
+import numpy as np
 import pytest
 from layout_files import boxes, image, images, read, refused, text
+from PIL import Image
+
+from danlu.analysis.describe import describe
 
 SQUARE = ((4, 6), (24, 6), (24, 16), (4, 16))
 CLOSED = (*SQUARE, (4, 6))
@@ -280,3 +284,80 @@ def test_an_archive_beside_its_table_is_no_obstacle(tmp_path):
     text(tmp_path / "iris.csv", "\n".join(["width,height,species", *IRIS]))
     (tmp_path / "iris.zip").write_bytes(b"PK\3\4")
     assert len(read(tmp_path, target="species")) == 40
+
+
+# --- folders that are no classes --------------------------------------------------------------------------------------
+
+
+def mask(path, box):
+    """A mask of 0 and 255."""
+    pixels = np.zeros((30, 40), np.uint8)
+    pixels[box[1] : box[3], box[0] : box[2]] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def test_masks_beside_augmented_copies_and_an_unlabelled_test_set(tmp_path):
+    train = tmp_path / "data" / "membrane" / "train"
+    for k in range(6):
+        image(train / "image" / f"{k}.png")
+        mask(train / "label" / f"{k}.png", (k, 5, 30 - k, 20))
+    images(train / "aug", [f"{kind}_{k}_{n}" for kind in ("image", "mask") for k in range(6) for n in range(4)], ".png")
+    images(tmp_path / "data" / "membrane" / "test", [str(k) for k in range(30)], ".png")
+    data = read(tmp_path, task="semantic")
+    assert len(data) == 6
+    assert data.classes == ("background", "object")
+
+
+def test_a_mask_per_object_named_after_its_image_is_no_class(tmp_path):
+    for k in range(4):
+        image(tmp_path / "train" / "shapes_train2018" / f"100{k}.jpeg")
+        for name in ("square_0", "circle_1"):
+            mask(tmp_path / "train" / "annotations" / f"100{k}_{name}.png", (2, 2, 12 + k, 12))
+    message = refused(tmp_path)
+    assert "annotations/ is called like a folder of masks" in message
+    assert "move those of each image to annotations/1000/" in message
+
+
+def test_a_folder_called_test_beside_classes_is_for_prediction(tmp_path):
+    for name in ("fir", "cherry"):
+        images(tmp_path / name, [f"{name}{k}" for k in range(6)])
+    images(tmp_path / "Test", ["t"])
+    data = read(tmp_path)
+    assert data.classes == ("cherry", "fir")
+    assert data.unlabelled == (2,)
+    assert any("Test/ has no class folder: used for prediction" in str(note) for note in data.notes)
+
+
+def test_folders_of_programs_are_no_classes(tmp_path):
+    for name in ("fir", "cherry"):
+        images(tmp_path / name, [f"{name}{k}" for k in range(6)])
+    text(tmp_path / "utils" / "tool.py", "print()\n")
+    data = read(tmp_path)
+    assert data.classes == ("cherry", "fir")
+    assert any("utils/ holds programs and no image" in str(note) for note in data.notes)
+
+
+def test_the_pictures_of_a_program_are_no_classes(tmp_path):
+    images(tmp_path / "doc" / "img", ["a", "b", "c"])
+    images(tmp_path / "static", ["d", "e"])
+    text(tmp_path / "app.py", "print()\n")
+    assert "doc/, static/ are called like folders of the pictures of a program" in refused(tmp_path)
+
+
+def test_masks_of_which_few_have_an_image(tmp_path):
+    images(tmp_path / "images", ["1", "2"], ".png")
+    for k in range(20):
+        mask(tmp_path / "masks" / f"{k}.png", (5, 5, 20, 20))
+    assert "but only 2 of 20 masks have the name of an image" in refused(tmp_path)
+
+
+# --- sets that are too small to train on ------------------------------------------------------------------------------
+
+
+def test_a_set_of_two_images_is_described(tmp_path):
+    images(tmp_path, ["a", "b"])
+    coco(tmp_path / "_annotations.coco.json", ["a.jpg", "b.jpg"])
+    report = describe(tmp_path)
+    assert report.counts == {"train": 2, "val": 0, "test": 0}
+    assert report.problems[0]["done"] == "training stops at"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from danlu.analysis.contact_sheet import write_contact_sheet
 from danlu.analysis.data_report import DataReport, ObjectsReport
-from danlu.config import Config, with_values
+from danlu.config import Config, DataConfig, with_values
 from danlu.data.annotations import Annotation
 from danlu.data.canvas import Fit
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Problem
@@ -51,7 +51,7 @@ def describe(
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
     config = with_values(Config(), {"data.path": str(data), "seed": seed, "device": "cpu", "task": task} | values)
     config, dataset = _read_with_faults(config)
-    split = split_dataset(dataset, config.data, config.seed if config.data.seed is None else config.data.seed)
+    dataset, split = _split_with_faults(config, dataset)
     report = DataReport(
         data=dataset.path,
         format=dataset.format,
@@ -119,6 +119,20 @@ def _read_with_faults(config: Config) -> tuple[Config, Dataset]:
         stops = Problem(dataset.path, str(refused).removeprefix(f"{dataset.path}: "), "training stops at")
         dataset = replace(dataset, problems=[stops, *dataset.problems])
     return config, dataset
+
+
+def _split_with_faults(config: Config, dataset: Dataset) -> tuple[Dataset, Split]:
+    """Split data; those that are too few for a training are all counted as training samples, with a problem."""
+    data = config.data
+    try:
+        return dataset, split_dataset(dataset, data, config.seed if data.seed is None else data.seed)
+    except Refusal as refused:
+        if data.val is not None or data.test is not None or data.split != DataConfig().split:
+            raise
+        stops = Problem(dataset.path, str(refused), "training stops at")
+        none = torch.zeros(0, dtype=torch.int64)
+        whole = Split(torch.arange(len(dataset)), none, none, message("split.all", "all samples"))
+        return replace(dataset, problems=[stops, *dataset.problems]), whole
 
 
 def _annotations(dataset: Dataset) -> Sequence[Annotation]:

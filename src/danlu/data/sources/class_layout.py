@@ -10,12 +10,13 @@ from danlu.data.sources.folder_tree import FolderTree
 from danlu.data.sources.mask_files import IMAGE_WORDS
 from danlu.data.sources.split_labels import listed_classes
 from danlu.data.sources.unread_labels import advice_on_labels
-from danlu.data.split_names import split_of
+from danlu.data.split_names import SPLIT_WORDS, split_of
 from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
 NO_LABEL = {"unknown", "unlabelled", "unlabeled", "none", "all", "no_label", *IMAGE_WORDS}  # folders of no class
 RESULTS = {"plots", "figures", "pred", "preds", "predictions", "outputs", "checkpoints", "runs"}  # of no class
+PROGRAMS = {".py", ".ipynb", ".js", ".ts", ".html", ".css", ".c", ".cpp", ".h", ".java", ".sh", ".m", ".r"}
 NO_CLASS = {*IMAGE_WORDS, "data"}  # names of a folder of all images
 
 
@@ -85,6 +86,12 @@ def _read_classes(
     """Class folders without folders of splits around them; folders that are named like splits are refused."""
     kids = _without_other_folders(layout, kids, tree)
     with_images = [kid for kid in kids if tree.below[kid]]
+    classes = [kid for kid in with_images if kid not in splits]
+    for kid in [kid for kid in with_images if len(classes) > 1 and tree.own[kid] and _is_held_out(kid[-1])]:
+        _without_class_folders(survey, layout, kid, splits[kid], {one[-1] for one in classes}, tree.below[kid])
+        kids.remove(kid)
+        with_images.remove(kid)
+    kids = _without_programs(survey, layout, kids, tree)
     layout.classes = [(kid, TRAIN) for kid in kids] if with_images else []
     named = {splits[kid] for kid in with_images if tree.own[kid] and kid in splits}
     no_class = len(with_images) == 1 and normal(with_images[0][-1]) in NO_CLASS
@@ -94,6 +101,22 @@ def _read_classes(
             "{folders} contain images, but neither class folders nor a file with labels in a known format; "
             "{advice}", folders=[f"{kid[-1]}/" for kid in with_images], advice=advice_on_labels(survey),
         )  # fmt: skip
+
+
+def _is_held_out(name: str) -> bool:
+    """Return whether a folder beside class folders has just the name of a validation or test set: test, Test, valid."""
+    return SPLIT_WORDS.get(normal(name), TRAIN) != TRAIN
+
+
+def _without_programs(survey: Survey, layout: ClassLayout, kids: list[Folder], tree: FolderTree) -> list[Folder]:
+    """The folders without those that hold programs and no image, which are no class."""
+    programs = {file.folder for file in survey.files if file.suffix in PROGRAMS}
+    found = [kid for kid in kids if not tree.below[kid] and any(one[: len(kid)] == kid for one in programs)]
+    if found:
+        text = "{folders} {count:holds|hold} programs and no image: no {count:class|classes}"
+        named = [f"{kid[-1]}/" for kid in found[:4]]
+        layout.notes.append(message("data.note.program_folders", text, folders=named, count=len(found)))
+    return [kid for kid in kids if kid not in found]
 
 
 def _read_splits(

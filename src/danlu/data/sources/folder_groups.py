@@ -1,11 +1,13 @@
-"""Folders of images that stand for persons, patients or videos rather than for classes."""
+"""Folders of images that are no classes: of persons, patients or videos, of masks of objects, of a program."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import permutations
 
+from danlu.data.sources.mask_files import MASK_WORDS
 from danlu.data.split_names import WORD
 from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
@@ -15,6 +17,10 @@ FOLDER_SIDECARS = (".xml", ".json", ".mat", ".vbb", ".pts")  # annotations named
 MIN_FOLDERS = 8  # with a single image each, where they are no classes
 MOST_SINGLE = 0.8  # of the folders
 GROUPS = {"video", "clip", "patient", "subject", "case", "sequence", "folder", "study", "scan", "slide", "person"}
+
+MOST_MASKS = 0.9  # of a folder that are named after an image, and of these
+MAX_MASK_FOLDERS = 12  # folders that are compared with one another
+PROGRAM_FOLDERS = {"doc", "docs", "static", "assets", "icons", "screenshots", "public", "templates", "readme"}
 
 Folder = tuple[str, ...]
 
@@ -64,3 +70,40 @@ def single_images(survey: Survey, folders: Sequence[Folder]) -> Message | None:
         "and label names the classes; use --format folder if each folder is a class"
     )
     return message("data.refuse.single_images", text, alone=alone, count=len(counts))
+
+
+def masks_of_objects(survey: Survey, folders: list[Folder]) -> Message | None:
+    """A folder of masks called like the images of another one, with the class or number of an object behind."""
+    for masks, images in permutations(folders, 2) if len(folders) <= MAX_MASK_FOLDERS else ():
+        if not {word.lower() for word in WORD.findall(masks[-1])} & set(MASK_WORDS):
+            continue
+        names, stems = _inside(survey, masks), _inside(survey, images)
+        owners = {name: stem for name in names for at in range(1, len(name))
+                  if name[at] in "_- ." and (stem := name[:at]) in stems}  # fmt: skip
+        if len(owners) >= MOST_MASKS * len(names) > 0 and len(set(owners.values())) >= MOST_MASKS * len(stems):
+            name, stem = next(iter(owners.items()))
+            return message(
+                "data.refuse.masks_of_objects",
+                "{masks}/ is called like a folder of masks and holds {mask} of {image} in {images}/: where it is the "
+                "mask of one object, move those of each image to {masks}/{stem}/; use --format folder if these folders "
+                "are classes",
+                masks=masks[-1], images=images[-1], mask=names[name].name, image=stems[stem].name, stem=stem,
+            )  # fmt: skip
+    return None
+
+
+def of_programs(survey: Survey, folders: list[Folder]) -> Message | None:
+    """Folders that are all called as a program's pictures are."""
+    folders = [folder for folder in folders if _inside(survey, folder)]
+    if not folders or not all(normal(folder[-1]) in PROGRAM_FOLDERS for folder in folders):
+        return None
+    return message(
+        "data.refuse.of_programs",
+        "{folders} are called like folders of the pictures of a program, not like classes; use --format folder if they "
+        "are classes", folders=[f"{folder[-1]}/" for folder in folders[:4]],
+    )  # fmt: skip
+
+
+def _inside(survey: Survey, folder: Folder) -> dict[str, File]:
+    """Images below a folder by their stems."""
+    return {normal(file.stem): file for file in survey.images if file.folder[: len(folder)] == folder}

@@ -9,7 +9,7 @@ from itertools import combinations, permutations
 
 from danlu.data.dataset import TRAIN, UNASSIGNED
 from danlu.data.image_index import is_derived
-from danlu.data.sources.folder_groups import annotated_folders, single_images
+from danlu.data.sources.folder_groups import annotated_folders, masks_of_objects, of_programs, single_images
 from danlu.data.sources.mask_files import IMAGE_WORDS, MASK_WORDS, looks_like_mask, mask_pairs, masks_beside_images
 from danlu.data.split_names import WORD, split_of
 from danlu.data.survey import File, Survey, normal
@@ -94,6 +94,7 @@ def not_classes(survey: Survey, folders: list[Folder], labels_read: bool = False
     return (
         masks_not_classes(survey) or (None if labels_read else annotated(survey)) or _too_high(survey, folders)
         or _parts(survey, folders) or _channels(survey, folders) or _hidden_masks(survey, folders)
+        or masks_of_objects(survey, folders) or of_programs(survey, folders)
         or _copies(survey, folders) or _pairs(survey, folders) or single_images(survey, folders)
     )  # fmt: skip
 
@@ -104,9 +105,14 @@ def masks_not_classes(survey: Survey) -> Message | None:
     count = sum(not any(map(is_derived, file.folder)) for file in survey.images)
     if beside and sum(file.folder in beside for file in survey.images) > MIN_MASKS * count:
         masks, images = min(beside.items())
+        named = {pair.mask for pair in mask_pairs(survey) if pair.mask.folder in beside}
+        total = sum(file.folder in beside for file in survey.images)
+        few = message("data.more.masks_named", ", but only {count} of {total} masks have the name of an image",
+                      count=len(named), total=total) if 2 * len(named) < total else ""  # fmt: skip
         return message(
-            "data.refuse.folder_words", "{images}/ and {masks}/ are called like folders of images and of their masks; "
-            "use --format folder if they are classes", images="/".join(images), masks="/".join(masks),
+            "data.refuse.folder_words", "{images}/ and {masks}/ are called like folders of images and of their "
+            "masks{few}; use --format folder if they are classes", images="/".join(images), masks="/".join(masks),
+            few=few,
         )  # fmt: skip
     pairs = mask_pairs(survey)
     if len(pairs) > 1 and 2 * len(pairs) > 0.8 * count:

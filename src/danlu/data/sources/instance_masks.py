@@ -24,6 +24,7 @@ from danlu.data.sources.mask_files import (
     LOSSY,
     MAX_VALUES,
     MaskPair,
+    beside_pairs,
     is_mask_folder,
     kind_of_masks,
     mask_pairs,
@@ -67,8 +68,8 @@ REFUSED = {
     "lossy": LOSSY,
     "inverted": message(
         "data.refuse.inverted_masks",
-        "the value of the objects covers the corners of most masks, as a background does: write them with 0 for the "
-        "background, or use --format instance-masks where the objects reach the corners",
+        "the value of the objects covers the corners of most masks, as a background does: use --task semantic for a "
+        "class per pixel, --format instance-masks where the objects reach the corners, or write 0 for the background",
     ),
     "empty": message(
         "data.refuse.empty_masks", "the masks looked at hold no object: their pixels are all of one value"
@@ -325,12 +326,11 @@ def _pairs(survey: Survey) -> list[MaskPair]:
     pairs = mask_pairs(survey)
     objects = [pair for pair in pairs if normal(pair.mask.folder[-1]) != CLASS_FOLDER]
     pairs = objects or pairs
-    masks = {pair.mask.path for pair in pairs}
     others = [
-        file for file in survey.images
-        if file.path not in masks and not any(normal(part) == CLASS_FOLDER or is_derived(part) for part in file.folder)
+        file for file in beside_pairs(survey, pairs)
+        if not any(normal(part) == CLASS_FOLDER or is_derived(part) for part in file.folder)
     ]  # fmt: skip
-    return pairs if 2 * len(pairs) >= 0.5 * (len(others) + len(pairs)) else []
+    return pairs if 2 * len(pairs) >= 0.5 * (len(others) + 2 * len(pairs)) else []
 
 
 def _alone(survey: Survey, pairs: list[MaskPair]) -> list[File]:

@@ -28,6 +28,7 @@ from danlu.data.sources.mask_files import (
     LOSSY,
     Kind,
     MaskPair,
+    beside_pairs,
     kind_of_masks,
     mask_pairs,
     masks_beside_images,
@@ -120,8 +121,8 @@ def _folder_pairs(survey: Survey) -> list[MaskPair]:
     pairs = pairs or beside
     images = {pair.image.path for pair in pairs}
     several = len(pairs) > len(images)  # a mask per object
-    others = len(survey.images) - len(pairs)
-    return pairs if pairs and not several and 2 * len(pairs) >= 0.5 * (others + len(pairs)) else []
+    others = len(beside_pairs(survey, pairs))
+    return pairs if pairs and not several and 2 * len(pairs) >= 0.5 * (others + 2 * len(pairs)) else []
 
 
 def _cityscapes_pairs(survey: Survey) -> list[MaskPair]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from danlu.data.dataset import UNASSIGNED
+from danlu.data.dataset import TEST, UNASSIGNED
 from danlu.data.image_file import UNREADABLE, extensions, formats
 from danlu.data.image_index import is_derived
 from danlu.data.split_names import WORD, split_of, split_of_path
@@ -47,6 +47,7 @@ MASK_WORDS += (
     "labelled",
     "labeled",
 )
+AUGMENTED = {"aug", "augmented", "augmentation", "augmentations"}  # words in names of folders of copies
 CLEAR_FOLDERS = ("segmentationobject", "segmentationclass", "segmentationclassvisualization", "segmentationclasspng")
 MAX_AFFIX = 16  # characters that the names of all masks have more than those of their images
 MIN_OTHERS = 0.5  # images of another folder that look like masks, per mask
@@ -112,6 +113,20 @@ def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair
     if not found:
         found = _by_affix({mask: (_place(mask.folder, loose), normal(mask.stem)) for mask in masks}, images)
     return [MaskPair(image, mask, split_of_path((*image.folder, *mask.folder))) for mask, image in found.items()]
+
+
+def beside_pairs(survey: Survey, pairs: list[MaskPair]) -> list[File]:
+    """Images without a mask, which speak against pairs of images and masks.
+
+    Without those of a test set that has no masks, and of folders of augmented copies.
+    """
+    used = {pair.image.path for pair in pairs} | {pair.mask.path for pair in pairs}
+    tested = any(pair.split == TEST for pair in pairs)
+    return [
+        file for file in survey.images
+        if file.path not in used and (tested or split_of_path(file.folder) != TEST)
+        and not any(_words(part) & AUGMENTED for part in file.folder)
+    ]  # fmt: skip
 
 
 def _by_affix(
