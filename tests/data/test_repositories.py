@@ -361,3 +361,45 @@ def test_a_set_of_two_images_is_described(tmp_path):
     report = describe(tmp_path)
     assert report.counts == {"train": 2, "val": 0, "test": 0}
     assert report.problems[0]["done"] == "training stops at"
+
+
+# --- label masks ------------------------------------------------------------------------------------------------------
+
+
+def test_lists_of_two_sets_of_voc_are_kept_apart(tmp_path):
+    for name, split in (("fox", {"train": "01", "val": "2"}), ("lion", {"train": "12", "val": "0"})):
+        for k in range(3):
+            image(tmp_path / name / "JPEGImages" / f"{k}.png")
+            mask(tmp_path / name / "SegmentationClass" / f"{k}.png", (2, 2, 12, 12))
+        for part, names in split.items():
+            text(tmp_path / name / "ImageSets" / "Segmentation" / f"{part}.txt", "\n".join(names))
+    data = read(tmp_path, task="semantic")
+    found = {(path.parts[-3], path.stem): int(split) for path, split in zip(data.inputs.paths, data.given)}
+    assert {key for key, split in found.items() if split == 1} == {("fox", "2"), ("lion", "0")}
+    assert len(found) == 6
+
+
+def test_names_of_voc_are_said(tmp_path):
+    for k in range(4):
+        image(tmp_path / "JPEGImages" / f"{k}.jpg")
+        pixels = np.zeros((30, 40), np.uint8)
+        pixels[5:20, k : 20 + k] = 1
+        (tmp_path / "SegmentationClass").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "SegmentationClass" / f"{k}.png")
+    data = read(tmp_path)
+    assert data.classes[1] == "aeroplane"
+    assert any("they have the names of Pascal VOC" in str(note) for note in data.notes)
+
+
+def test_outlines_stand_in_for_masks_that_cannot_be_read(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "masks").mkdir()
+    for k in range(4):
+        image(tmp_path / "images" / f"{k}.png")
+        Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8)).save(tmp_path / "masks" / f"{k}.png")
+    shape = '<polygon label="car" points="4,6;24,6;24,16;4,16" z_order="0"/>'
+    entries = "".join(f'<image id="{k}" name="{k}.png" width="40" height="30">{shape}</image>' for k in range(4))
+    text(tmp_path / "annotations.xml", f"<annotations><version>1.1</version>{entries}</annotations>")
+    data = read(tmp_path, task="semantic")
+    assert (data.format, data.classes) == ("cvat", ("background", "car"))
+    assert any("the outlines of cvat are drawn instead" in str(note) for note in data.notes)

@@ -41,7 +41,7 @@ from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.sources.unread_labels import advice_on_labels
 from danlu.data.survey import Survey, survey
 from danlu.data.text_files import NotTextError
-from danlu.message import message, unicode_text
+from danlu.message import Message, message, unicode_text
 from danlu.refuse import Refusal, either, nearest, refusal, system_reason
 from danlu.task_spec import TASKS, object_task
 
@@ -119,6 +119,14 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     drawn = as_map and FORMATS[name].outlines
     try:
         dataset = FORMATS[name].open(data, config, object_task(True) if drawn else task)
+    except Refusal as refused:
+        outlined = _outlined(data) if as_map and not drawn and config.format is None else None
+        if outlined is None:
+            raise
+        name, seen, drawn = *outlined, True
+        dataset = FORMATS[name].open(data, config, object_task(True))
+        text = "the masks are not read ({reason}): the outlines of {other} are drawn instead"
+        notes.append(message("data.note.outlines_instead", text, reason=str(refused), other=name))
     except NotTextError as error:  # of a reader that cannot leave the file out
         raise Refusal(
             message(
@@ -146,6 +154,13 @@ def _serving(data: Survey, task: Task) -> str | None:
     """The only other format that the files are evidence for and that serves the task."""
     found = [name for name, one in evidence_for(data).items()
              if one.refuse is None and one.fit >= Fit.LAYOUT and FORMATS[name].can_serve(task)]  # fmt: skip
+    return found[0] if len(found) == 1 else None
+
+
+def _outlined(data: Survey) -> tuple[str, Message] | None:
+    """The only format beside the masks whose files hold outlines of objects, and these files."""
+    found = [(name, one.seen) for name, one in evidence_for(data).items()
+             if one.refuse is None and one.fit >= Fit.CONVERTED and FORMATS[name].outlines]  # fmt: skip
     return found[0] if len(found) == 1 else None
 
 

@@ -42,10 +42,15 @@ def _agreed(survey: Survey, files: list[File]) -> list[str]:
     longest, chosen = max(((names_of(file.path), file) for file in files), key=lambda pair: len(pair[0]))
     for file in files:
         if (names := names_of(file.path)) != longest[: len(names)]:
-            text = "{path}: {first} and {second} list different classes: move the one that is not meant elsewhere"
-            values = {"path": survey.path, "first": chosen.relative, "second": file.relative}
-            raise Refusal(message("data.refuse.class_lists", text, **values))
+            raise contradicting_lists(survey, chosen, file)
     return longest
+
+
+def contradicting_lists(survey: Survey, first: File, second: File) -> Refusal:
+    """The refusal of two lists of classes that contradict each other."""
+    text = "{path}: {first} and {second} list different classes: move the one that is not meant elsewhere"
+    values = {"path": survey.path, "first": first.relative, "second": second.relative}
+    return Refusal(message("data.refuse.class_lists", text, **values))
 
 
 def names_of_folders(survey: Survey, folders: Collection[str]) -> tuple[dict[str, str], str]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from danlu.config import DataConfig
-from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
+from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import UNREADABLE, ImageInfo
 from danlu.data.image_workers import check_images
@@ -36,11 +36,11 @@ from danlu.data.sources.mask_files import (
 )
 from danlu.data.sources.mask_palettes import refuse_colours_of_objects, refuse_other_palettes
 from danlu.data.sources.reading import stop_if_many_bad
+from danlu.data.sources.segmentation_lists import in_segmentation_lists
 from danlu.data.sources.targets import Task
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal
-from danlu.data.text_files import read_lines
 from danlu.message import message
 from danlu.objects import IGNORE
 from danlu.refuse import Refusal
@@ -53,7 +53,6 @@ MAX_COLOURS = 64  # of masks without a list of colours; more come from a lossy f
 VOID = {"void", "ignore", "__ignore__", "unlabeled", "unlabelled", "unknown"}  # names of classes that are left out
 CITYSCAPES_MASK = re.compile(r"(.+)_gt(?:Fine|Coarse)_label(Train)?Ids$", re.I)
 CITYSCAPES_IMAGE = "_leftImg8bit"
-LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  # of ImageSets/Segmentation
 
 
 @dataclass
@@ -154,7 +153,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     if kind_of(survey, pairs) == "lossy":
         raise Refusal(message("data.refuse.with_reason", "{path}: {reason}", path=survey.path, reason=LOSSY))
     notes: list[str] = []
-    pairs = _in_lists(survey, pairs, notes)
+    pairs = in_segmentation_lists(survey, pairs, notes)
     infos = check_images([pair.image.path for pair in pairs], workers=config.workers)
     values, coloured, bad = _values(pairs, infos)
     if not coloured:
@@ -304,6 +303,8 @@ def _classes(  # noqa: PLR0911
     names, colours = listed_classes(survey)
     if pairs and normal(pairs[0].mask.folder[-1] if pairs[0].mask.folder else "") == CLASS_FOLDER and not names:
         if all(v < len(VOC) or v == IGNORE for v in occur):
+            text = "no list names the classes, so they have the names of Pascal VOC; classes.txt gives others"
+            notes.append(message("data.note.names_of_voc", text))
             return _Classes(list(VOC), list(range(len(VOC))))
         if coloured and set(occur) <= set(VOC_COLOURS) | {as_colours(np.array([224, 224, 192])).item()}:
             return _Classes(list(VOC), list(VOC_COLOURS), True, others_ignored=True)
@@ -314,8 +315,8 @@ def _classes(  # noqa: PLR0911
             raise Refusal(
                 message(
                     "data.refuse.masks_of_many_colours",
-                    "{path}: the masks have {count:,} colours, so they were saved with loss (JPEG): write them again "
-                    "as PNG, or list the colours of the classes in class_dict.csv (name,r,g,b)",
+                    "{path}: the masks have {count:,} colours, so they were saved with loss (JPEG) or smoothed: write "
+                    "them again as PNG, or list the colours of the classes in class_dict.csv (name,r,g,b)",
                     path=survey.path,
                     count=len(occur),
                 )
@@ -363,29 +364,6 @@ def _ignored(values: dict[int, np.ndarray], config: DataConfig, known: set[int])
     wanted = IGNORE if config.ignore is None else config.ignore
     ignored = {wanted} | ({grey_as_colours(np.array(wanted)).item()} if 0 <= wanted < 256 else set())
     return ignored - known if config.ignore is None else ignored
-
-
-def _in_lists(survey: Survey, pairs: list[MaskPair], notes: list[str]) -> list[MaskPair]:
-    """The pairs with their splits by ImageSets/Segmentation, without those in no list; unchanged without lists."""
-    splits: dict[str, int] = {}
-    lists = {file.name.lower(): file for file in survey.of(".txt") if file.folder[-2:] == ("ImageSets", "Segmentation")}
-    for name, split in LISTS:
-        if file := lists.get(f"{name}.txt"):
-            for line in read_lines(file.path):
-                if line.strip():
-                    splits.setdefault(normal(line.split()[0]), split)
-    kept = [MaskPair(p.image, p.mask, splits[normal(p.mask.stem)]) for p in pairs if normal(p.mask.stem) in splits]
-    if not kept:
-        return pairs
-    if left := len(pairs) - len(kept):
-        notes.append(
-            message(
-                "data.note.images_list_imagesets_segmentation",
-                "{left} {left:image is|images are} in no list of ImageSets/Segmentation and not read",
-                left=left,
-            )
-        )
-    return kept
 
 
 def _given(splits: list[int], survey: Survey, paths: Sequence[Path], notes: list[str]) -> torch.Tensor | None:

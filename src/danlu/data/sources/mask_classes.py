@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from danlu.data.label_maps import as_colours
-from danlu.data.sources.class_lists import class_list, names_of
+from danlu.data.sources.class_lists import class_list, contradicting_lists, names_of
 from danlu.data.survey import Survey
 from danlu.message import message
 from danlu.refuse import refusal
@@ -32,11 +32,17 @@ def ade_classes(survey: Survey) -> dict[int, str]:
 def listed_classes(survey: Survey) -> tuple[list[str], list[int]]:
     """Names, and colours where they have any, of a list of classes beside the images."""
     for wanted in CLASS_FILES:
-        for file in survey.files:
-            name = file.name.lower()
-            if name == wanted or (wanted == "class_dict.csv" and CLASS_DICT in name and file.suffix == ".csv"):
-                names, colours = _rows(file.path)
-                return (names[1:], colours) if names[:1] == ["__ignore__"] else (names, colours)
+        tables = wanted == "class_dict.csv"  # also of a name with more words
+        found = [
+            file for file in survey.files if file.name.lower() == wanted
+            or (tables and CLASS_DICT in file.name.lower() and file.suffix == ".csv")
+        ]  # fmt: skip
+        if found:
+            names, colours = _rows(found[0].path)
+            for file in found[1:]:
+                if _rows(file.path) != (names, colours):
+                    raise contradicting_lists(survey, found[0], file)
+            return (names[1:], colours) if names[:1] == ["__ignore__"] else (names, colours)
     names = class_list(survey)
     return (names[1:], []) if names[:1] == ["__ignore__"] else (names, [])
 
