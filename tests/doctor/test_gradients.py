@@ -11,6 +11,7 @@ from torch import nn
 import danlu
 from danlu.doctor.budget import Budget
 from danlu.doctor.derived.noise import noise_scale
+from danlu.doctor.instruments.activations import some_values
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,3 +176,12 @@ def test_two_passes_with_one_backward_are_no_micro_batches() -> None:
             loss.backward()
             optimizer.step()
     assert doctor.ledger.wheres("gradient.signal") == [""]
+
+
+def test_positions_read_of_a_gradient_are_even_and_odd() -> None:
+    where = torch.arange(64).expand(128, 3, 64, 64)
+    part = some_values(where)
+    assert part.shape == (32, 3, 10, 10)
+    assert set((part % 2).unique().tolist()) == {0, 1}
+    assert some_values(torch.ones(4, 5)).shape == (4, 5)
+    assert some_values(torch.ones(2, 3, 4, 4)).shape == (2, 3, 4, 4)

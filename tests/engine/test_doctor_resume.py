@@ -45,8 +45,7 @@ def records(folder: Path) -> Counter[str]:
 def every_step_measured():
     """Without it, the steps that are measured depend on the time that they take."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(budget, "EXTRA_SECONDS", 1e9)
-        patch.setattr(budget, "EXTRA_RELEASED_PER_SECOND", 1e9)
+        patch.setattr(budget.Budget, "_allowance", lambda self: 1e9)
         yield
 
 

@@ -384,7 +384,9 @@ class RegulariseConfig(Strict):
 class DoctorConfig(Strict):
     """The doctor, which watches the training and reports what is wrong."""
 
-    budget: Fraction = option(0.03, "max fraction of the training time to spend; 0 turns the doctor off")
+    budget: Fraction = option(
+        0.03, "max fraction of the first 30 s to spend, later a third of it; 0 turns the doctor off"
+    )
     language: Language = option("en", "language of the doctor, the report and the terminal: en | zh")
 
 

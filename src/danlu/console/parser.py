@@ -237,7 +237,8 @@ def _report(parser: Parser) -> None:
 
 def _watch(parser: Parser) -> None:
     parser.flag("--out", metavar="DIR", help="folder for doctor.html and findings.json [doctor_SCRIPT]")
-    parser.flag("--budget", metavar="N", default=None, help="max fraction of the training time for the doctor [0.03]")
+    spent = "max fraction of the first 30 s for the doctor, later a third of it [0.03]"
+    parser.flag("--budget", metavar="N", default=None, help=spent)
 
 
 def _own_objects(parser: Parser, *kinds: str, of: str = "") -> None:

@@ -52,7 +52,8 @@ def watch(
         model: the module the loop calls; None: find models, optimizers, losses and data loaders.
         optimizer: one, several, or None for the first one that steps.
         loss_fn: loss module or function; None for the first loss that is computed.
-        budget: max fraction of the training time used by the doctor (0.03 is 3 %); infinity measures every step.
+        budget: max fraction of the training time used by the doctor in its first 30 s (0.03 is 3 %); afterwards a third
+            of it. Infinity measures every step.
         language: "en" or "zh", for findings and report.
         quiet: print nothing; `findings` has everything.
         prefix: name of `model` inside a larger module; the names of layers begin with it.

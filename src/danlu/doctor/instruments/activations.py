@@ -18,6 +18,7 @@ from danlu.doctor.instruments.structure import LINEAR_LAYERS, NORMS, activation_
 from danlu.doctor.watched_model import Pass, WatchedModel
 
 MAX_SAMPLES, MAX_UNITS, MAX_POSITIONS = 32, 64, 4  # of each layer output
+GRADIENT_POSITIONS = 8  # along each axis of an image or a sequence, at least
 DEAD_WINDOW = 4  # measured steps over which a dead unit is zero
 SATURATION_VALUES = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
 SATURATION_MARGIN = 0.02
@@ -83,10 +84,9 @@ class Activations(Instrument):
     def _gradient_hook(self, name: str) -> Any:
         def hook(gradient: Tensor) -> None:
             with torch.no_grad():
-                samples = gradient.shape[0]
-                part = gradient[:: max(1, samples // MAX_SAMPLES)].float()
+                rms = some_values(gradient).float().square().mean().sqrt()
                 # The loss is a mean over samples; times their number this is the gradient of one sample.
-                self._gradients.append((name, gradient.shape, part.square().mean().sqrt() * samples))
+                self._gradients.append((name, gradient.shape, rms * gradient.shape[0]))
 
         return hook
 
@@ -169,6 +169,18 @@ class Activations(Instrument):
                 del window[:-DEAD_WINDOW]
                 result[name] = (torch.stack(window).all(0).float().mean(), len(window))
         return result
+
+
+def some_values(gradient: Tensor) -> Tensor:
+    """A view of up to `MAX_SAMPLES` or more samples of a gradient (N, C, ...), and about 8 positions of each axis.
+
+    The positions are an odd number apart: behind a layer of stride 2, every second one may be zero.
+    """
+    part = gradient[:: max(1, gradient.shape[0] // MAX_SAMPLES)]
+    for axis in range(2, part.dim()):
+        apart = part.shape[axis] // GRADIENT_POSITIONS
+        part = part[(slice(None),) * axis + (slice(None, None, max(1, apart - 1 + apart % 2)),)]
+    return part
 
 
 def block(values: Tensor, conv: bool) -> Tensor:
