@@ -403,3 +403,60 @@ def test_outlines_stand_in_for_masks_that_cannot_be_read(tmp_path):
     data = read(tmp_path, task="semantic")
     assert (data.format, data.classes) == ("cvat", ("background", "car"))
     assert any("the outlines of cvat are drawn instead" in str(note) for note in data.notes)
+
+
+# --- splits and missing images ----------------------------------------------------------------------------------------
+
+
+def test_a_mask_does_not_stand_in_for_a_missing_image(tmp_path):
+    names = [f"{k}.jpg" for k in range(30)]
+    images(tmp_path / "images" / "val", [f"{k}" for k in range(29)])
+    for k in range(30):
+        mask(tmp_path / "masks" / "val" / f"{k}.png", (2, 2, 12, 12))
+    coco(tmp_path / "annotations" / "instances_default.json", [f"val/{name}" for name in names])
+    data = read(tmp_path)
+    assert {path.parts[-3] for path in data.inputs.paths} == {"images"}
+    assert [problem.where.split()[0] for problem in data.problems if "missing" in problem.reason] == ["val/29.jpg"]
+
+
+def test_a_file_without_a_split_beside_one_of_validation_is_the_training_set(tmp_path):
+    images(tmp_path / "images", ["a", "b", "c"])
+    coco(tmp_path / "annotations" / "instances_default.json", ["a.jpg", "b.jpg"])
+    coco(tmp_path / "annotations" / "val_instances_default.json", ["c.jpg"])
+    data = read(tmp_path)
+    assert data.given is not None
+    assert data.given.tolist() == [0, 0, 1]
+    assert any("instances_default.json holds the training set" in str(note) for note in data.notes)
+
+
+def test_lists_directly_in_image_sets(tmp_path):
+    box = "<bndbox><xmin>4</xmin><ymin>6</ymin><xmax>24</xmax><ymax>16</ymax></bndbox>"
+    for name in "abcd":
+        image(tmp_path / "Images" / f"{name}.jpg")
+        tree = f"<annotation><filename>{name}.jpg</filename><object><name>cat</name>{box}</object></annotation>"
+        text(tmp_path / "Annotations" / f"{name}.xml", tree)
+    text(tmp_path / "ImageSets" / "train.txt", "a\nb\nc\n")
+    text(tmp_path / "ImageSets" / "test.txt", "d\n")
+    data = read(tmp_path)
+    assert {path.stem: int(split) for path, split in zip(data.inputs.paths, data.given)} == {
+        "a": 0,
+        "b": 0,
+        "c": 0,
+        "d": 2,
+    }
+
+
+def test_images_in_several_folders_are_named_as_such(tmp_path):
+    images(tmp_path / "visible", ["a", "b"])
+    images(tmp_path / "infrared", ["a", "b"])
+    coco(tmp_path / "annotations" / "instances.json", ["a.jpg", "b.jpg"])
+    assert "each of the 2 images that the annotations name lies in several folders" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".csv"])
+def test_pointers_of_git_lfs_are_named(tmp_path, suffix):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:7ca6188e\nsize 989545\n"
+    for name in ("cat", "dog"):
+        for k in range(3):
+            text(tmp_path / name / f"{k}{suffix}", pointer)
+    assert "are pointers of Git LFS instead of the data: run `git lfs pull`" in refused(tmp_path)

@@ -23,6 +23,7 @@ from danlu.data.label_maps import LabelMap
 from danlu.data.left_out import left_out_images
 from danlu.data.links import check_ordinary
 from danlu.data.other_sets import refuse_two_sets, splits_beside
+from danlu.data.pointers import refuse_pointers
 from danlu.data.recognition import choose_format, evidence_for, recognise
 from danlu.data.sources import (
     json_labels,
@@ -96,6 +97,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     except OSError as error:
         raise refusal(str(path), message("data.wanted.readable", "readable"), system_reason(error)) from None
     _stop_at_links(data, config)
+    refuse_pointers(data)
     as_map = task is not None and TASKS[task].labels_pixels
     wanted = config.format
     if as_map and wanted is None and label_masks.holds_classes(data):

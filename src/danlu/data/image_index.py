@@ -32,7 +32,7 @@ DERIVED_WORDS = (
     "previews",
     "preview",
 )
-MASK_FOLDER_WORDS = ("mask", "masks", "label", "labels", "annotation", "annotations")  # of folders beside the images
+MASK_FOLDER_WORDS = ("mask", "masks", "segmentationclass", "segmentationobject", "gt", "groundtruth")
 OUTSIDE = "outside the data folder"  # begins the reason why an image that exists is not read
 NOT_FOLLOWED = message("data.problem.outside", f"{OUTSIDE}; {{follow}}", follow=FOLLOW)
 AMBIGUOUS = "ambiguous"  # begins the reason why a name that several images bear is not found
@@ -90,9 +90,9 @@ class ImageIndex:
             chosen = exact  # a.jpg beside a.JPG
         if not chosen:
             stem = parts[-1]
-            chosen = self._longest(self._stems.get(normal(stem), []), parts, near, split)
+            chosen = self._longest(self._of_stem(stem, parts), parts, near, split)
             if not chosen and "." in stem:
-                chosen = self._longest(self._stems.get(normal(stem.rpartition(".")[0]), []), parts, near, split)
+                chosen = self._longest(self._of_stem(stem.rpartition(".")[0], parts), parts, near, split)
         if not chosen and parts[-1].isdecimal():
             chosen = self._longest(self._padded.get(int(parts[-1]), []), parts, near, split)
         if not chosen and "%" in name and (decoded := unquote(name)) != name:
@@ -160,6 +160,11 @@ class ImageIndex:
             if file is not kept[0]:
                 self.derived["/".join(file.folder)] = self.derived.get("/".join(file.folder), 0) + 1
         return kept or files
+
+    def _of_stem(self, stem: str, parts: tuple[str, ...]) -> list[File]:
+        """Images of any ending, without the masks of an image that is missing, unless the name gives their folder."""
+        found = self._stems.get(normal(stem), [])
+        return [file for file in found if all(folder in parts for folder in file.folder if _is_of_masks(folder))]
 
     def _without_masks(self, files: list[File]) -> list[File]:
         """The files without those in folders called as those of masks are."""
@@ -238,7 +243,7 @@ def is_derived(folder: str) -> bool:
 
 
 def _is_of_masks(folder: str) -> bool:
-    return any(word.lower() in MASK_FOLDER_WORDS for word in WORD.findall(folder))
+    return any(word.lower() in MASK_FOLDER_WORDS for word in (folder, *WORD.findall(folder)))
 
 
 def name_parts(name: str) -> tuple[str, ...]:

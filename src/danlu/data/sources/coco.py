@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.config import DataConfig
-from danlu.data.dataset import UNASSIGNED, Dataset, Problem
+from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.coco_entry import (
     EntryError,
@@ -94,9 +94,18 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     if survey.is_file:
         survey = _around(survey)
         named = [File(survey.path, survey.path.relative_to(survey.root).parts)]
-    files = sorted((_File(file) for file in named), key=lambda file: file.split % 4)  # training set first
+    files = [_File(file) for file in named]
+    kinds = {file.split for file in files}
+    unnamed = [file for file in files if file.split == UNASSIGNED]
+    if len(kinds) > 1 and TRAIN not in kinds and unnamed:  # instances.json beside val_instances.json
+        for file in unnamed:
+            file.split = TRAIN
+    files.sort(key=lambda file: file.split % 4)  # training set first
     reading = Reading(survey, config, "coco", [name for file in files for name in file.categories.values()])
     reading.box_form = "sized"
+    if unnamed and unnamed[0].split == TRAIN:
+        text = "{file} holds the training set, since the others are named as other splits"
+        reading.notes.append(message("data.note.unnamed_training_set", text, file=unnamed[0].name))
     reading.labels = {name: k for k, name in enumerate(reading.labels)}
     for file in _without_unions(_without_persons(files), reading.notes):
         file.read(reading, TASKS[task].masks)

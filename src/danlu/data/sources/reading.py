@@ -28,6 +28,7 @@ from danlu.refuse import Refusal
 from danlu.task_spec import ObjectTask
 
 MISSING = "data.problem.missing_image"  # id of the reason
+SEVERAL = "data.problem.ambiguous"
 MAX_GAP = 0.05  # between the ends of a closed line, as a fraction of the diagonal of its box
 
 
@@ -257,6 +258,17 @@ def stop_if_many_bad(
             "first": f"{skipped[0].where}: {skipped[0].reason}" if skipped else "",
         }
         raise Refusal(message("data.refuse.no_image_there", text, **values))
+    if 0 < bad == entries and all(getattr(problem.reason, "id", "") == SEVERAL for problem in skipped):
+        text = (
+            "{path}: each of the {count} images that the annotations name lies in several folders ({first}): give the "
+            "folder of those that are meant, or move the others elsewhere"
+        )
+        values = {
+            "path": path,
+            "count": entries,
+            "first": f"{skipped[0].where}: {skipped[0].reason}" if skipped else "",
+        }
+        raise Refusal(message("data.refuse.each_image_ambiguous", text, **values))
     first = "; ".join(f"{p.where}: {p.reason}" for p in skipped[:3])
     raise Refusal(
         message(

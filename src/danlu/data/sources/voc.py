@@ -92,7 +92,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 
 def _listed(xmls: list[File], survey: Survey, reading: Reading) -> list[tuple[File, int]]:
     """List the annotation files and their splits: by ImageSets/Main, else by the names of their folders."""
-    lists = [file for file in survey.of(".txt") if file.folder[-2:] == ("ImageSets", "Main")]
+    lists = _lists(survey)
     groups: dict[tuple[str, ...], list[File]] = {}
     for file in xmls:
         groups.setdefault(_base(file), []).append(file)
@@ -112,17 +112,24 @@ def _listed(xmls: list[File], survey: Survey, reading: Reading) -> list[tuple[Fi
     for base, files in sorted(groups.items()):
         if base in inside:
             continue
-        given = {
-            name: own.path
-            for name, _ in LISTS
-            for own in lists
-            if own.folder[:-2] == base and own.name == f"{name}.txt"
-        }
+        own = lists.get(base, [])
+        given = {name: one.path for name, _ in LISTS for one in own if one.name == f"{name}.txt"}
         if given:
             here = {stem_of(file): file for file in files}
-            found += _of_lists(here, {name: _names(file, here) for name, file in given.items()}, base, reading)
+            place = "/".join(own[0].folder)
+            found += _of_lists(here, {name: _names(file, here) for name, file in given.items()}, place, reading)
         else:
             found += [(file, split_of_path(file.folder)) for file in files]
+    return found
+
+
+def _lists(survey: Survey) -> dict[tuple[str, ...], list[File]]:
+    """Lists of the splits by the root of their data set: those in ImageSets/Main, else those in ImageSets."""
+    found: dict[tuple[str, ...], list[File]] = {}
+    for folders in (("ImageSets", "Main"), ("ImageSets",)):
+        named = [file for file in survey.of(".txt") if file.folder[-len(folders) :] == folders]
+        for root in {file.folder[: -len(folders)] for file in named} - found.keys():
+            found[root] = [file for file in named if file.folder[: -len(folders)] == root]
     return found
 
 
@@ -141,11 +148,10 @@ def _is_set(base: tuple[str, ...], groups: dict[tuple[str, ...], list[File]]) ->
 
 
 def _of_lists(
-    here: dict[str, File], given: dict[str, list[str]], base: tuple[str, ...], reading: Reading
+    here: dict[str, File], given: dict[str, list[str]], place: str, reading: Reading
 ) -> list[tuple[File, int]]:
     found: list[tuple[File, int]] = []
     listed: set[str] = set()
-    place = "/".join((*base, "ImageSets", "Main"))
     for name, split in LISTS:
         for stem in given.get(name, ()):
             if name == "trainval" and stem in listed:
