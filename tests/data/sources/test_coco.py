@@ -160,7 +160,7 @@ def test_every_fault_is_named(tmp_path, name):
 def test_clipped_boxes_end_at_the_edge(tmp_path):
     found = read(write(tmp_path, many(fault("bbox", [50, -0.5, 30, 4]))))
     assert found.targets[2].boxes[0].tolist() == [50, 0, 60, 3.5]
-    assert "1 boxes reach beyond" in " ".join(found.notes)
+    assert "1 box reaches beyond" in " ".join(found.notes)
 
 
 def test_an_object_without_a_usable_outline_is_ignored(tmp_path):

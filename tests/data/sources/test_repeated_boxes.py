@@ -66,4 +66,4 @@ def test_boxes_that_are_nearly_repeated_are_named_by_file_and_counted(tmp_path):
         ("kept", True, True)
     ]
     assert [problem.fault for problem in data.problems if problem.fault] == ["repeated", "nearly repeated"]
-    assert any("1 boxes in 1 images are nearly those" in str(note) for note in data.notes)
+    assert any("1 box in 1 images is nearly those" in str(note) for note in data.notes)

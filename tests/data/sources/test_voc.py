@@ -118,7 +118,7 @@ def test_every_fault_is_named(tmp_path, name):
 def test_boxes_counted_from_zero_are_moved_in_and_counted(tmp_path):
     data = read(write(tmp_path, {"a": xml("a", [("dog", (0, 0, 10, 10), 0)])}))
     assert data.targets[0].boxes.tolist() == [[0, 0, 10, 10]]
-    assert "1 boxes reach up to 1 px beyond their image and are clipped to it" in data.notes
+    assert "1 box reaches up to 1 px beyond its image and is clipped to it" in data.notes
     assert not data.problems
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources.coco_choice import without_persons, without_unions
 from danlu.data.sources.coco_entry import (
     EntryError,
     area_of_corners,
@@ -107,7 +108,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         text = "{file} holds the training set, since the others are named as other splits"
         reading.notes.append(message("data.note.unnamed_training_set", text, file=unnamed[0].name))
     reading.labels = {name: k for k, name in enumerate(reading.labels)}
-    for file in _without_unions(_without_persons(files), reading.notes):
+    for file in without_unions(without_persons(files), reading.notes):
         file.read(reading, TASKS[task].masks)
     return reading.finish(task)
 
@@ -152,33 +153,6 @@ def _around(survey: Survey) -> Survey:
     if base.name.lower() in ("annotations", "annotation", "labels"):
         base = base.parent
     return replace(walk(base, partly=True, follow_links=survey.follow_links), path=survey.path)
-
-
-def _without_persons(files: list[_File]) -> list[_File]:
-    """Drop files of the images of instances_*.json, as person_keypoints_*.json."""
-    instances = [file for file in files if file.file.name.startswith("instances")]
-    names = {name for file in instances for name in file.names}
-    return [file for file in files if file in instances or not file.names or not file.names <= names]
-
-
-def _without_unions(files: list[_File], notes: list[str]) -> list[_File]:
-    """Drop files that repeat the images of files with split names (instances_all.json)."""
-    split = [file for file in files if file.split != UNASSIGNED]
-    names = {name for file in split for name in file.names}
-    kept = []
-    for file in files:
-        if file.split == UNASSIGNED and len(split) > 1 and file.names and file.names <= names:
-            notes.append(
-                message(
-                    "data.note.read_images",
-                    "{file} is not read: its images are those of {listed}",
-                    file=file.name,
-                    listed=", ".join(f.name for f in split[:3]),
-                )
-            )
-        else:
-            kept.append(file)
-    return kept
 
 
 class _File:
