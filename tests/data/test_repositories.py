@@ -460,3 +460,41 @@ def test_pointers_of_git_lfs_are_named(tmp_path, suffix):
         for k in range(3):
             text(tmp_path / name / f"{k}{suffix}", pointer)
     assert "are pointers of Git LFS instead of the data: run `git lfs pull`" in refused(tmp_path)
+
+
+def test_class_folders_get_the_names_of_a_table(tmp_path):
+    for name in ("0", "1", "2"):
+        images(tmp_path / "train" / name, [f"{name}_{k}" for k in range(5)])
+    text(tmp_path / "labels.csv", "Name,ClassID\nSpeed limit,0\nStop,1\nYield,2\nNo entry,3\n")
+    data = read(tmp_path)
+    assert data.classes == ("Speed limit", "Stop", "Yield")
+    assert any("names in labels.csv" in str(note) for note in data.notes)
+
+
+def test_masks_of_nnunet(tmp_path):
+    for k in range(4):
+        image(tmp_path / "imagesTr" / f"case{k}_0000.png", "L")
+        pixels = np.zeros((30, 40), np.uint8)
+        pixels[5:20, k : 20 + k], pixels[22:28, :9] = 1, 2
+        (tmp_path / "labelsTr").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "labelsTr" / f"case{k}.png")
+    text(tmp_path / "dataset.json", {"labels": {"background": 0, "kidney": 1, "cyst": 2, "stone": 3}})
+    data = read(tmp_path)
+    assert (len(data), data.classes) == (4, ("background", "kidney", "cyst", "stone"))
+    assert np.unique(data.targets[0].read()).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_commas_between_thousands(tmp_path, separator):
+    values = ["599.994", "1,051.606", "12,345.5", "1,234,567"] * 5
+    lines = [separator.join((f"c{k % 7}", f'"{value}"')) for k, value in enumerate(values)]
+    text(tmp_path / "gdp.csv", "\n".join([f"country{separator}gdp", *lines]))
+    data = read(tmp_path / "gdp.csv", target="gdp")
+    assert data.task == "regress"
+    assert data.targets[:4, 0].tolist() == pytest.approx([599.994, 1051.606, 12345.5, 1234567])
+    assert any("thousands separators" in str(note) for note in data.notes)
+
+
+def test_lists_of_two_numbers_are_no_thousands(tmp_path):
+    text(tmp_path / "t.csv", "a,b\n" + "".join(f'"{k},{k}",{k % 2}\n' for k in range(20)))
+    assert not any("thousands" in str(note) for note in read(tmp_path / "t.csv", target="b").notes)

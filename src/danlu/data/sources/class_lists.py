@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from danlu.data.dataset import UNASSIGNED
+from danlu.data.sources.text_tables import numbers, read_table
 from danlu.data.split_names import split_of
 from danlu.data.survey import File, Survey
 from danlu.data.text_files import parse_json, read_bytes, read_json, read_lines
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 
-MAX_NAMES_BYTES = 1 << 20  # of a json of names
+MAX_NAMES_BYTES = 1 << 20  # of a list of names
+MAX_TABLES = 20  # that are looked at
 CLASS_LISTS = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
 
 
@@ -54,9 +56,10 @@ def contradicting_lists(survey: Survey, first: File, second: File) -> Refusal:
 
 
 def names_of_folders(survey: Survey, folders: Collection[str]) -> tuple[dict[str, str], str]:
-    """Read the names of class folders from a json of folder -> name, such as cat_to_name.json, and its file name.
+    """Read the names of class folders from a list of folder -> name, and the name of this file.
 
-    The file is at the top of the data, or beside the folder of a split that is given alone. Empty without a file that
+    A json such as cat_to_name.json at the top of the data, or beside the folder of a split that is given alone; or a
+    table with a column of the folders and one of names, such as labels.csv of traffic signs. Empty without a file that
     names each folder, no two of them alike.
     """
     tops = [survey.root] if split_of(survey.root.name) == UNASSIGNED else [survey.root, survey.root.parent]
@@ -65,11 +68,30 @@ def names_of_folders(survey: Survey, folders: Collection[str]) -> tuple[dict[str
             content = parse_json(read_bytes(file)) if file.stat().st_size <= MAX_NAMES_BYTES else None
         except (OSError, ValueError, RecursionError):  # not a list of names
             continue
-        found = content if isinstance(content, dict) else {}
-        named = {folder: one.strip() for folder in folders if isinstance(one := found.get(folder), str)}
-        if folders and len(set(named.values()) - {""}) == len(folders):
+        if named := _named(folders, content if isinstance(content, dict) else {}):
             return named, file.name
+    for file in survey.of(".csv", ".tsv")[:MAX_TABLES]:
+        small = file.path.stat().st_size <= MAX_NAMES_BYTES
+        table = read_table(file) if small else None
+        if table is not None and not table.ragged and (named := _named_by_columns(folders, table.rows)):
+            return named, file.relative
     return {}, ""
+
+
+def _named(folders: Collection[str], found: Mapping[str, object]) -> dict[str, str]:
+    """The name of each folder; empty if one has none, or two have the same."""
+    named = {folder: one.strip() for folder in folders if isinstance(one := found.get(folder), str)}
+    return named if folders and len(set(named.values()) - {""}) == len(folders) else {}
+
+
+def _named_by_columns(folders: Collection[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    """The names in the only column of texts beside a column that holds each folder once."""
+    columns = [[cell.strip() for cell in column] for column in zip(*rows)]
+    keys = [column for column in columns if set(folders) <= set(column) and len(set(column)) == len(column)]
+    texts = [column for column in columns if numbers(column[:1]) is None and len(set(column)) == len(column)]
+    if len(keys) != 1 or len(texts) != 1 or texts[0] is keys[0]:
+        return {}
+    return _named(folders, dict(zip(keys[0], texts[0])))
 
 
 def names_of(file: Path) -> list[str]:

@@ -35,6 +35,7 @@ UNNAMED = "data.note.table_without_names"  # id of a note
 VALUE = re.compile(r"-?\d+(\.\d+)?")
 CODE = re.compile(r"[+-]?0\d+")  # numbers with leading zeros
 FRACTION = re.compile(r"[.eE]")  # in the text of a number that need not be an integer
+GROUPED = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?")  # a number, perhaps with commas between thousands
 COMMA_DECIMAL = re.compile(r"(?:^|;)[ \t]*-?\d+,\d+[ \t]*(?=;|$)", re.MULTILINE)
 
 
@@ -104,7 +105,7 @@ def _table(file: Path, notes: list[str]) -> tuple[Any, list[str], list[int]]:
         first = next(csv.reader(io.StringIO(text.lstrip("\n")), delimiter=separator, skipinitialspace=True))
         values = {"file": file.name, "first": ", ".join(first[:5]), "name": header[0], "last": header[-1]}
         notes.append(message("data.note.table_without_names", sentence, **values))
-    return _frame(file, text, separator, lines, None if named else header), header, lines
+    return _frame(file, text, separator, lines, None if named else header, notes), header, lines
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -199,7 +200,7 @@ def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[
     return header, lines, True
 
 
-def _frame(file: Path, text: str, separator: str, lines: list[int], names: list[str] | None) -> Any:
+def _frame(file: Path, text: str, separator: str, lines: list[int], names: list[str] | None, notes: list[str]) -> Any:
     """Read the rows as a DataFrame. names: of the columns, where no line holds them."""
     import pandas
 
@@ -229,7 +230,24 @@ def _frame(file: Path, text: str, separator: str, lines: list[int], names: list[
                 frame=len(frame),
             )
         )
-    return pandas.DataFrame({str(name).strip(): _typed(frame[name], decimal) for name in frame.columns})
+    columns = {str(name).strip(): frame[name] for name in frame.columns}
+    grouped = [name for name, cells in columns.items() if decimal == "." and _are_grouped(cells.tolist(), separator)]
+    if grouped:
+        sentence = "the commas in the numbers of {columns} are taken as thousands separators"
+        notes.append(message("data.note.thousands", sentence, columns=grouped[:5]))
+    columns |= {name: columns[name].str.replace(",", "") for name in grouped}
+    return pandas.DataFrame({name: _typed(cells, decimal) for name, cells in columns.items()})
+
+
+def _are_grouped(cells: list[str], separator: str) -> bool:
+    """Return whether all values are numbers, some with commas that can only separate thousands: 1,051.6, 12,345,678.
+
+    In a file whose fields commas separate, the comma inside of a quoted number is no decimal comma either.
+    """
+    filled = [cell.strip() for cell in cells if cell.strip() and cell.strip().lower() not in MISSING]
+    commas = [cell for cell in filled if "," in cell]
+    clear = separator == "," or any("." in cell or cell.count(",") > 1 for cell in commas)
+    return bool(commas) and clear and all(GROUPED.fullmatch(cell) for cell in filled)
 
 
 def _typed(column: Any, decimal: str) -> Any:

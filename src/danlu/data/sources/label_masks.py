@@ -23,7 +23,7 @@ from danlu.data.label_maps import LabelMap, MaskClasses, as_colours, grey_as_col
 from danlu.data.sources.instance_masks import CLASS_FOLDER, no_pairs
 from danlu.data.sources.label_set_names import CITYSCAPES, CITYSCAPES_TRAIN, VOC, VOC_COLOURS
 from danlu.data.sources.labelled import image_files, relative
-from danlu.data.sources.mask_classes import ade_classes, listed_classes
+from danlu.data.sources.mask_classes import ade_classes, listed_classes, nnunet_classes
 from danlu.data.sources.mask_files import (
     LOSSY,
     Kind,
@@ -83,7 +83,7 @@ def _hold_classes(survey: Survey, pairs: Sequence[MaskPair]) -> bool:
     """Return whether the pixels of the masks show classes, or a list names the classes of unclear masks."""
     kind = kind_of(survey, pairs)
     return kind in ("classes", "colours") or (
-        kind == "unclear" and bool(ade_classes(survey) or listed_classes(survey)[0])
+        kind == "unclear" and bool(ade_classes(survey) or nnunet_classes(survey) or listed_classes(survey)[0])
     )
 
 
@@ -300,6 +300,8 @@ def _classes(  # noqa: PLR0911
         return _Classes(list(rows.values()), list(rows), others_ignored=True)
     if ade := ade_classes(survey):
         return _Classes(list(ade.values()), list(ade), others_ignored=True)
+    if not coloured and (numbered := nnunet_classes(survey)):
+        return _Classes(list(numbered.values()), list(numbered))
     names, colours = listed_classes(survey)
     if pairs and normal(pairs[0].mask.folder[-1] if pairs[0].mask.folder else "") == CLASS_FOLDER and not names:
         if all(v < len(VOC) or v == IGNORE for v in occur):

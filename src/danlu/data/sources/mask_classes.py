@@ -11,10 +11,12 @@ import numpy as np
 from danlu.data.label_maps import as_colours
 from danlu.data.sources.class_lists import class_list, contradicting_lists, names_of
 from danlu.data.survey import Survey
+from danlu.data.text_files import read_json
 from danlu.message import message
-from danlu.refuse import refusal
+from danlu.refuse import Refusal, refusal
 
 CVAT_LIST = "labelmap.txt"  # of "name:r,g,b:parts:actions"
+NNUNET_LIST = "dataset.json"
 ADE_LIST = "objectinfo150.txt"
 CLASS_DICT = "class_dict"  # in the names of tables of names and colours
 CLASS_FILES = ("class_dict.csv", "_classes.csv", "label_colors.txt", "class_names.txt", "codes.txt", CVAT_LIST)
@@ -26,6 +28,23 @@ def ade_classes(survey: Survey) -> dict[int, str]:
         if file.name.lower() == ADE_LIST:
             rows = list(csv.DictReader(names_of(file.path), delimiter="\t"))
             return {int(row["Idx"]): row["Name"] for row in rows if (row.get("Idx") or "").isdecimal() and row["Name"]}
+    return {}
+
+
+def nnunet_classes(survey: Survey) -> dict[int, str]:
+    """Value -> class of nnU-Net's dataset.json, whose labels are a map from names to values or the other way round."""
+    for file in survey.of(".json"):
+        if file.name.lower() == NNUNET_LIST:
+            try:
+                content = read_json(file.path, file.relative)
+            except Refusal:
+                continue
+            labels = content.get("labels") if isinstance(content, dict) else None
+            pairs = list(labels.items()) if isinstance(labels, dict) else []
+            if not all(str(number).isdecimal() for number, _ in pairs):
+                pairs = [(number, name) for name, number in pairs]
+            if pairs and all(str(number).isdecimal() and isinstance(name, str) for number, name in pairs):
+                return {int(number): name for number, name in pairs}
     return {}
 
 

@@ -107,6 +107,8 @@ def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair
         place, stem = _place(mask.folder, loose), normal(mask.stem)
         plain = MASK_ENDING.sub("", stem)
         names = (stem, plain, f"{plain}_image", f"{plain}_sat")
+        if (place, f"{plain}_0001") not in images:  # the only channel of nnU-Net's images
+            names += (f"{plain}_0000",)
         image = next((images[place, name] for name in names if (place, name) in images), None)
         if image is not None:
             found[mask] = image
