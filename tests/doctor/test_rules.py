@@ -308,6 +308,10 @@ CASES = {
         splits([2.3, 1.0, 0.3], [2.3, 2.8, 3.9], [0.1, 0.6, 0.95], [0.1, 0.1, 0.1]),
         splits([2.3, 1.0, 0.3], [2.3, 1.2, 0.8], [0.1, 0.6, 0.95], [0.1, 0.5, 0.8]),
     ),
+    "data.labels_renumbered": (
+        [("class.taken_for", [[1, 0.9, 40], [2, 0.9, 40], [0, 0.9, 40]], "val"), ("accuracy.mean", 0.9, "train")],
+        [("class.taken_for", [[0, 0.9, 40], [2, 0.5, 40], [2, 0.9, 40]], "val"), ("accuracy.mean", 0.9, "train")],
+    ),
     "data.not_normalised": (
         [("input.mean", 120.0, "train"), ("input.std", 60.0, "train")],
         [("input.mean", 0.1, "train"), ("input.std", 0.9, "train")],

@@ -189,6 +189,32 @@ def binary_labels(loss: Any, outputs: Any) -> Tensor | None:
     return None
 
 
+def residual_targets(loss: Any, node: Any, outputs: Tensor) -> Tensor | None:
+    """Targets of a squared or absolute error written by hand, (outputs - targets) ** 2: outputs minus the difference.
+
+    Args:
+        loss, node: grad_fn of the loss and of the outputs.
+        outputs: what `node` computed.
+
+    Returns:
+        The targets, of the shape of the outputs; None if the loss holds no such error, or autograd freed it.
+    """
+    for power in between(loss, node, MAX_NODES):
+        inner = power.next_functions[0][0] if power.next_functions else None
+        if power.name() not in ("PowBackward0", "AbsBackward0") or inner is None or inner.name() != "SubBackward0":
+            continue
+        first, second = [source for source, _ in inner.next_functions]
+        try:
+            difference = power._saved_self.detach()
+        except RuntimeError:
+            return None
+        if difference.shape == outputs.shape and second is None and leads_to(first, node):
+            return outputs.detach() - difference
+        if difference.shape == outputs.shape and first is None and leads_to(second, node):
+            return outputs.detach() + difference
+    return None
+
+
 def _sign_of_step(node: Any) -> int:
     """-1 if an operation on one tensor with a gradient turns its sign, else 1."""
     name = node.name()

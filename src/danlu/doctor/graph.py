@@ -33,6 +33,7 @@ ACTIVATIONS = {
     "SoftplusBackward0": "softplus", "LogSigmoidBackward0": "log_sigmoid", "HardswishBackward0": "hardswish",
     "HardsigmoidBackward0": "hardsigmoid", "PreluKernelBackward0": "prelu", "ThresholdBackward0": "relu",
 }  # fmt: skip
+MIN_MASK, MASK_STANDARD_ERRORS = 16, 5.0  # elements of the mask of a dropout, and allowed deviation of its zeros
 # Not BmmBackward0: attention multiplies two tensors that both depend on the input.
 LINEAR = {"AddmmBackward0", "MmBackward0", "ConvolutionBackward0", "LinearBackward0", "MvBackward0"}
 
@@ -118,12 +119,49 @@ def last_activation(node: Any) -> tuple[str, Any] | None:
     for item in behind(node, max_pooling=True):
         if item.name() in ACTIVATIONS:
             return ACTIVATIONS[item.name()], item
+        if item.name().startswith("Clamp"):  # as of probabilities, before a logarithm
+            return last_activation(_previous(item))
         if item.name() == "DivBackward0" and _is_softmax_by_hand(item):
             return "softmax", item
         if item.name() == "LogBackward0":
             inner = last_activation(_unclamped(_previous(item)))
             return (f"log_{inner[0]}", inner[1]) if inner and inner[0] in ("softmax", "sigmoid") else None
     return None
+
+
+def dropout_after_layer(node: Any) -> float | None:
+    """Fraction that dropout sets to 0 right after a linear layer; None unless it is the last operation on a tensor.
+
+    Args:
+        node: grad_fn of the tensor.
+    """
+    rate = None
+    for item in behind(node):
+        if item.name() in LINEAR:
+            return rate
+        rate = _dropped(item) if rate is None else rate
+    return None
+
+
+def _dropped(node: Any) -> float | None:
+    """Fraction of zeros in the mask of a dropout; None for any other operation.
+
+    The other elements are multiplied by 1 / (1 - fraction), which distinguishes a dropout from other masks.
+    """
+    try:
+        if node.name() == "NativeDropoutBackward0":
+            return float(node._saved_p) or None
+        mask = node._saved_other if node.name() == "MulBackward0" else None
+        if mask is None or mask.requires_grad or mask.numel() < MIN_MASK or not mask.is_floating_point():
+            return None
+        top = float(mask.max())
+        rate = 1 - 1 / max(top, 1.0)
+        only = bool(((mask == 0) | (mask == top)).all())
+        zeros = float((mask == 0).float().mean())
+    except (AttributeError, RuntimeError):  # autograd freed it
+        return None
+    error = MASK_STANDARD_ERRORS * math.sqrt(rate * (1 - rate) / mask.numel())
+    return rate if only and 0 < rate < 1 and abs(zeros - rate) <= error else None
 
 
 def _unclamped(node: Any) -> Any:

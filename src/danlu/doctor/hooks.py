@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
+from danlu.doctor.budget import FREE_STEPS
 from danlu.doctor.calls import Observer, kwargs_of_call, observe
-from danlu.doctor.losses import FUNCTIONS, PAIRS, kind_of
+from danlu.doctor.losses import FUNCTIONS, PAIRS, SQUARED, kind_of
 from danlu.doctor.optimizer_closures import run_when_gradient_is_ready
 from danlu.doctor.step_hooks import StepHooks
 from danlu.doctor.training_events import TrainingEvents
@@ -220,6 +221,9 @@ class Hooks:
         outputs, targets = ([*tensors, None, None])[:2]
         if kind_of(function) in PAIRS and len(tensors) > 2:
             targets = tensors[2]
+        pass_of_loss = call or self.events.current
+        if pass_of_loss is not None and pass_of_loss.loss is not None and loss.requires_grad:
+            self._note_other_targets(function, targets)
         if self.events.current is not None and self.events.current.loss is None:
             # Without the first argument, the outputs: they would keep the graph alive.
             if args:
@@ -227,6 +231,14 @@ class Hooks:
             elif kwargs:
                 self.watched.last_call = (function, (), {**kwargs, next(iter(kwargs)): None})
         self.events.loss_computed(loss, outputs, targets, by, call)
+
+    def _note_other_targets(self, function: Any, targets: Any) -> None:
+        """Record the scale of the targets of a second loss, a squared or absolute error, in the first steps."""
+        if self.watched.step > FREE_STEPS or kind_of(function) not in SQUARED or not isinstance(targets, Tensor):
+            return
+        if targets.numel() > 1 and not targets.requires_grad:
+            values = targets.detach().float()
+            self.watched.write("loss.other_targets", [float(values.mean()), float(values.std())])
 
     def wrapped(self, function: Callable) -> Callable:
         """Wrap a loss function so that its arguments and result are recorded."""

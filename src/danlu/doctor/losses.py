@@ -49,6 +49,8 @@ FUNCTIONS: dict[Any, str] = {
     F.soft_margin_loss: "soft_margin",
     F.margin_ranking_loss: "ranking",
 }
+CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits")
+SQUARED = ("mse", "half_mse", "l1", "smooth_l1", "huber")
 # Kinds whose labels are -1 and 1; those of the first two come after two tensors.
 PAIRS = ("cosine", "ranking")
 SIGNED = (*PAIRS, "hinge_embedding", "soft_margin")

@@ -195,6 +195,12 @@ NAMES: dict[str, Name] = {
         "terms with a gradient in the sum that backward() starts from, a loss of torch among them",
     ),
     "loss.attached": Name("once", "", "0/1", "1 if the loss carries a gradient (0: detached)"),
+    "loss.target_range": Name(
+        "once", "", "", "least and largest target of a squared or absolute error written by hand, a list"
+    ),
+    "loss.other_targets": Name(
+        "once", "", "", "mean and deviation of the targets of a second loss, a squared or absolute error, a list"
+    ),
     "loss.class_weights": Name("once", "", "", "weight of each class in the loss, a list; only their ratios matter"),
     "loss.option": Name(
         "once",
@@ -267,6 +273,7 @@ NAMES: dict[str, Name] = {
         "once", "", "", "activation right before a final softmax or log_softmax: none, relu, softmax, ..."
     ),
     "output.scaled": Name("once", "", "0/1", "the last activation is scaled or shifted before it reaches the loss"),
+    "output.dropped": Name("once", "", "", "fraction of the outputs that dropout after the output layer sets to 0"),
     "output.softmax_axis": Name("once", "", "", "axis of a final softmax or log_softmax"),
     "output.softmax_shape": Name("once", "", "", "shape of its result, a list"),
     "output.std": Name("step", "", "", "standard deviation of the outputs"),
@@ -344,6 +351,12 @@ NAMES: dict[str, Name] = {
     "class.actual": Name("epoch", "phase", "fractions", "fraction of labels per class, a list"),
     "class.correct": Name(
         "epoch", "phase", "fractions", "fraction of each class that is predicted right, a list (-1: class not seen)"
+    ),
+    "class.taken_for": Name(
+        "epoch",
+        "phase",
+        "",
+        "for each label, a list: the class predicted most, its fraction, the samples (validation, up to 40 classes)",
     ),
     "class.entropy": Name("epoch", "phase", "nats", "mean entropy of the predicted distributions"),
     "label.contradicted": Name(

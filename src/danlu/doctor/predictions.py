@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 MAX_CLASSES = 1000
+MAX_CLASSES_OF_PAIRS = 40  # of label and prediction
 # A label is contradicted if its probability is below the first and that of another class above the second.
 MAX_LABEL_PROBABILITY, MIN_CONFIDENCE = 0.1, 0.8
 IGNORED = -100  # default ignore_index of torch's losses
@@ -23,15 +24,16 @@ def target_kind(targets: Tensor) -> str:
     return "one_hot" if rows.shape[1] > 1 and bool((rows.sum(1) == 1).all()) else "binary"
 
 
-def measured(outputs: Tensor, targets: Tensor, ignored: int = IGNORED) -> dict[str, Any]:
+def measured(outputs: Tensor, targets: Tensor, ignored: int = IGNORED, *, pairs: bool = False) -> dict[str, Any]:
     """Count predictions of one batch, for classes, binary targets or values; tensors stay on their device.
 
     Args:
         ignored: class label that the loss leaves out (its ignore_index); it is left out of every count.
+        pairs: count the pairs of label and prediction too.
     """
     whole = not targets.is_floating_point() and outputs.is_floating_point()
     if whole and outputs.dim() >= 2 and outputs.shape[1] > 1 and targets.dim() == outputs.dim() - 1:
-        return _classes(outputs, targets, ignored)
+        return _classes(outputs, targets, ignored, pairs)
     if outputs.shape != targets.shape and outputs.numel() != targets.numel():
         return {}
     return _values(outputs, targets)
@@ -44,7 +46,7 @@ def _spread(outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return values.mean(), values.std(correction=0), deviation
 
 
-def _classes(outputs: Tensor, targets: Tensor, ignored: int) -> dict[str, Any]:
+def _classes(outputs: Tensor, targets: Tensor, ignored: int, pairs: bool) -> dict[str, Any]:
     """outputs (N, K, ...): scores, log-probabilities or probabilities; targets (N, ...): integers."""
     classes = outputs.shape[1]
     scores = outputs.float().movedim(1, -1).reshape(-1, classes)
@@ -77,6 +79,9 @@ def _classes(outputs: Tensor, targets: Tensor, ignored: int) -> dict[str, Any]:
         result["actual"] = zero.index_add(0, labels, ones)
         result["predicted"] = zero.index_add(0, guess, counted.float())
         result["hits"] = zero.index_add(0, labels, right.float())
+        if pairs and classes <= MAX_CLASSES_OF_PAIRS:
+            cells = torch.zeros(classes * classes, device=outputs.device)
+            result["pairs"] = cells.index_add(0, labels * classes + guess, ones).view(classes, classes)
         # -100 is the default ignore_index of torch's losses; other negative labels and labels >= K are outside.
         result["outside"] = (~inside & counted & (targets.reshape(-1) != IGNORED)).sum()
     return result

@@ -1,20 +1,20 @@
-"""A dropout layer after the output layer, which replaces predictions by 0 at random."""
+"""Dropout after the output layer, which replaces predictions by 0 at random."""
 
 from __future__ import annotations
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.places import layer_place
+from danlu.doctor.places import OUTPUT, layer_place
 
 
 def dropout_at_end(ledger: Ledger) -> Finding | None:
-    """Finding for a dropout that follows the last linear layer and is the last layer called; None without one."""
+    """Finding for a dropout that follows the last linear layer, as a layer or a function; None without one."""
     order, rates = ledger.facts("layer.order"), ledger.facts("layer.dropout")
     last = max(order, key=order.__getitem__, default="")
     head = ledger.last("layer.follows", last)
     if not rates.get(last) or not ledger.last("layer.last", head):
-        return None
+        return _in_forward(ledger)
     facts = {"layer": last, "loss": ledger.last("loss.kind"), "activation": "dropout", "rate": rates[last]}
     facts["problem"] = message("finding.model.output_mismatch.dropout", "dropout after the output layer")
     facts["why"] = message(
@@ -33,3 +33,23 @@ def dropout_at_end(ledger: Ledger) -> Finding | None:
     )
     facts["fix"] = "last_layer" if last.isdigit() else ""
     return Finding("model.output_mismatch", "error", 0.95, last, facts)
+
+
+def _in_forward(ledger: Ledger) -> Finding | None:
+    """The same where forward() calls a function."""
+    rate = ledger.last("output.dropped")
+    if not rate:
+        return None
+    facts = {"layer": "", "loss": ledger.last("loss.kind"), "activation": "dropout", "rate": rate, "fix": ""}
+    facts["problem"] = message("finding.model.output_mismatch.dropout", "dropout after the output layer")
+    facts["why"] = message(
+        "finding.model.output_mismatch.dropped_in_forward",
+        "In forward(), dropout is applied to the outputs themselves: in training it replaces {rate:%} of them by 0 and "
+        "scales up the others, so that the loss is mostly that of these random changes",
+        rate=rate,
+    )
+    facts["do"] = message(
+        "finding.model.output_mismatch.fix_dropout_in_forward",
+        "In forward(), apply dropout to the inputs of the last layer, not to what it returns.",
+    )
+    return Finding("model.output_mismatch", "error", 0.95, OUTPUT, facts)

@@ -12,14 +12,13 @@ from itertools import pairwise
 from statistics import fmean, median
 
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.losses import CROSS_ENTROPIES
 
 EARLY_BLOCKS = 20  # equal intervals of the steps
 EARLY_LEVEL = 0.8  # of the loss at chance level
 MIN_DESCENT = 0.02  # of the loss at chance level, in the last quarter of the steps (`descent`)
 STEADY_DESCENT = 0.25  # of the whole descent; 0.375 where the loss falls along a line
 MIN_RISE = 2.0  # times the start; less may be noise of the batches
-CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits")
-SQUARED = ("mse", "half_mse", "l1", "smooth_l1", "huber")
 
 
 def chance_loss(ledger: Ledger) -> float | None:

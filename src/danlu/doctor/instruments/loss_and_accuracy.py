@@ -15,10 +15,12 @@ from danlu.doctor.by_hand import (
     margin_labels,
     overlap_sign,
     picks_of_all_labels,
+    residual_targets,
 )
 from danlu.doctor.graph import (
     ACTIVATIONS,
     broadcast_pairs,
+    dropout_after_layer,
     is_cosine,
     is_scaled,
     last_activation,
@@ -29,17 +31,13 @@ from danlu.doctor.graph import (
     takes_log_of_complement,
 )
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.epoch_sums import MIN_BATCHES, EpochSums
 from danlu.doctor.loss_options import loss_options, summands
-from danlu.doctor.losses import SIGNED, kind_and_node, kind_by_graph, kind_of
+from danlu.doctor.losses import CROSS_ENTROPIES, SIGNED, kind_and_node, kind_by_graph, kind_of
 from danlu.doctor.predictions import measured, target_kind
 from danlu.doctor.watched_model import Pass, WatchedModel
 
-# Counts of a batch that are added up over an epoch.
-COUNTED = (
-    "correct", "counted", "predicted", "actual", "hits", "sure", "top_third", "moments", "extremes", "labelled",
-)  # fmt: skip
 MAX_EARLY = 2048  # passes of the first evaluation that are kept apart
-MIN_BATCHES = 4  # measured batches for the accuracy of an epoch, if it has as many
 
 
 class LossAndAccuracy(Instrument):
@@ -91,7 +89,8 @@ class LossAndAccuracy(Instrument):
         first = not call.grad and start <= self._place + 1 < start + MIN_BATCHES
         if not first and not watched.may(self.name, call):
             return False
-        call.notes["loss_and_accuracy"] |= measured(outputs.detach(), targets.detach(), self._ignored)
+        known = measured(outputs.detach(), targets.detach(), self._ignored, pairs=not call.grad)
+        call.notes["loss_and_accuracy"] |= known
         return True
 
     def settled(self, watched: WatchedModel, call: Pass) -> None:
@@ -122,7 +121,7 @@ class LossAndAccuracy(Instrument):
 
     def validated(self, watched: WatchedModel, outputs: Tensor, targets: Tensor) -> None:
         sums = EpochSums()
-        sums.add_predictions(measured(outputs, targets, self._ignored))
+        sums.add_predictions(measured(outputs, targets, self._ignored, pairs=True))
         sums.write_predictions(watched, "val")
         watched.ledger.put("epoch.samples", len(targets), "val", watched.epoch)
 
@@ -229,6 +228,9 @@ class LossAndAccuracy(Instrument):
         cosine = found is None and is_cosine(node)
         watched.write("output.activation", found[0] if found else "cosine" if cosine else "none")
         watched.write("output.scaled", int(is_scaled(node)))
+        dropped = dropout_after_layer(node)
+        if dropped is not None:
+            watched.write("output.dropped", dropped)
         if found is None or found[0] not in ("softmax", "log_softmax"):
             return
         earlier = last_activation(found[1].next_functions[0][0])
@@ -266,6 +268,9 @@ class LossAndAccuracy(Instrument):
         binary = binary_labels(loss.grad_fn, node)
         if binary is not None and binary.unique().numel() == 2:
             watched.write("loss.binary_labels", [float(binary.min()), float(binary.max())])
+        targets = residual_targets(loss.grad_fn, node, outputs)
+        if targets is not None and targets.numel() > 1:
+            watched.write("loss.target_range", [float(targets.min()), float(targets.max())])
         sign = cosine_sign(loss.grad_fn, node)
         if sign:
             watched.write("loss.cosine_sign", sign)
@@ -286,116 +291,21 @@ class LossAndAccuracy(Instrument):
 
 
 def given_to_loss(loss: Tensor, outputs: Tensor) -> Any:
-    """Node of what a loss of the user gives to a loss function of torch, else that of the outputs."""
+    """Node of what is given to the loss function of torch that ends a loss, else that of the outputs.
+
+    It is not that of the outputs where these go through a layer outside of the model, as features through a head with
+    its own optimiser, or through an activation in the loss of the user.
+    """
     kind, node = kind_and_node(loss)
-    if kind not in ("nll", "bce", "bce_logits") or node is None:
+    if kind not in CROSS_ENTROPIES or node is None:
         return outputs.grad_fn
-    return node.next_functions[0][0] or outputs.grad_fn
+    given = node.next_functions[0][0]
+    if kind == "cross_entropy" and given is not None:  # log_softmax, then nll
+        given = given.next_functions[0][0]
+    return given or outputs.grad_fn
 
 
 def is_held_out(watched: WatchedModel, place: int) -> bool:
     """Return whether a pass of an evaluation is not one of those over the training set, as far as is known."""
     first, last = watched.ledger.last("input.held_out_passes", default=[0, place])
     return first <= place <= last
-
-
-class EpochSums:
-    """Sums over one phase of an epoch, kept on the device."""
-
-    def __init__(self) -> None:
-        self.batches = self.samples = self.first_size = self.last_size = 0
-        self.measured = 0
-        self.sums: dict[str, Tensor] = {}
-        self.last: dict[str, Any] = {}
-
-    def add(self, outcome: dict[str, Any]) -> None:
-        size = outcome["size"]
-        self.first_size = self.first_size or size
-        self.batches += 1
-        self.samples += size
-        self.last_size, self.last = size, outcome
-        self._sum("loss", outcome["loss"] * size)
-        self._sum("batch_loss", outcome["loss"])
-        if "correct" in outcome:
-            self.measured += 1
-            self._sum("batch_accuracy", outcome["correct"] / outcome["counted"].clamp(min=1))
-        self.add_predictions(outcome)
-
-    def add_predictions(self, outcome: dict[str, Any]) -> None:
-        for name in COUNTED:
-            if name in outcome:
-                self._sum(name, outcome[name])
-
-    def _sum(self, name: str, value: Tensor) -> None:
-        old = self.sums.get(name)
-        if old is None:
-            self.sums[name] = value.clone()
-        elif name == "extremes":
-            self.sums[name] = torch.maximum(old, value)
-        elif old.shape == value.shape:
-            self.sums[name] = old + value
-
-    def write_all(self, watched: WatchedModel, phase: str) -> None:
-        epoch = watched.epoch
-        for name, value in (
-            ("epoch.samples", self.samples),
-            ("epoch.batches", self.batches),
-            ("epoch.measured", self.measured),
-            ("epoch.last_batch_size", self.last_size),
-        ):
-            watched.write(name, value, phase, epoch)
-        values = self._on_host()
-        counted = float(values.get("counted", 0.0))
-        write = lambda name, value: watched.write(name, value, phase, epoch)  # noqa: E731
-        write("loss.mean", float(values["loss"]) / max(1, self.samples))
-        write("loss.batch_mean", float(values["batch_loss"]) / self.batches)
-        write("loss.last_batch", float(self.last["loss"]))
-        skipped_steps = watched.skipped_steps if phase == "train" else 0
-        enough = self.measured >= min(MIN_BATCHES, self.batches + skipped_steps)
-        if "correct" in values and "labelled" not in values and counted and enough:
-            write("accuracy.mean", float(values["correct"]) / counted)
-            write("accuracy.batch_mean", float(values["batch_accuracy"]) / self.measured)
-            if self.measured == self.batches and not skipped_steps:
-                write("accuracy.padded", float(values["correct"]) / (self.first_size * self.batches))
-            if "correct" in self.last:
-                write("accuracy.last_batch", float(self.last["correct"]) / max(1, int(self.last["counted"])))
-        self.write_predictions(watched, phase)
-
-    def write_predictions(self, watched: WatchedModel, phase: str) -> None:
-        """Write the values that do not depend on the division into batches."""
-        values = self._on_host()
-        counted = float(values.get("counted", 0.0))
-        write = lambda name, value: watched.write(name, value, phase, watched.epoch)  # noqa: E731
-        if "labelled" in values:
-            *marked, samples = values["labelled"].tolist()
-            write("target.frequencies", [count / samples for count in marked])
-        elif "actual" in values and counted:
-            actual, predicted, hits = values["actual"], values["predicted"], values["hits"]
-            write("class.predicted", (predicted / predicted.sum().clamp(min=1)).tolist())
-            write("class.actual", (actual / actual.sum().clamp(min=1)).tolist())
-            write("class.correct", torch.where(actual > 0, hits / actual.clamp(min=1), -1.0).tolist())
-        if "sure" in values and counted:
-            contradicted, confident, right, entropy = (values["sure"] / counted).tolist()
-            write("label.contradicted", contradicted)
-            write("label.confident", confident)
-            write("label.confident_correct", right / confident if confident else 0.0)
-            write("class.entropy", entropy)
-        if "top_third" in values:
-            right, count = values["top_third"].tolist()
-            write("label.surest_correct", right / max(1.0, count))
-        if "extremes" in values:
-            write("target.min", -float(values["extremes"][0]))
-            write("target.max", float(values["extremes"][1]))
-        if "moments" in values:
-            count, total, squares, errors = values["moments"].tolist()
-            variance = max(squares / count - (total / count) ** 2, 0.0)
-            write("target.mean", total / count)
-            write("target.std", variance**0.5)
-            if variance > 0:
-                write("explained.mean", 1 - errors / count / variance)
-
-    def _on_host(self) -> dict[str, Tensor]:
-        return {
-            name: value.double().cpu() if value.device.type != "mps" else value.cpu()
-            for name, value in self.sums.items()
-        }

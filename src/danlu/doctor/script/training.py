@@ -54,6 +54,7 @@ class Training:
         self._loader: LoaderKey | None = None
         self.called_at = 0.0  # time of the last call of the model
         self._passes = self._passes_at_start = 0  # training passes in this epoch, now and when a loader started last
+        self._backwards_at_start = 0
         doctor.__enter__()
         if parts or not self.is_called:
             doctor.expect_no_replay()
@@ -144,7 +145,11 @@ class Training:
         """
         if self.doctor is None:
             return False
-        if latest is not None and self._passes > self._passes_at_start:
+        backwards = self.doctor._events.backwards
+        # Evaluation may record gradients too, but no backward pass follows.
+        trained = backwards > self._backwards_at_start or not self.optimizer_kinds
+        self._backwards_at_start = backwards
+        if latest is not None and self._passes > self._passes_at_start and trained:
             self._loader = latest
             self.loader_kind = latest.kind
             self.doctor._events.epochs_by = "epoch()"

@@ -6,15 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from danlu.doctor.derived.labels import labels_places, labels_seen, mean_rows
-from danlu.doctor.derived.progress import SQUARED, steps_taken
+from danlu.doctor.derived.progress import steps_taken
+from danlu.doctor.derived.several_models import is_one_of_several
 from danlu.doctor.drawings.counts import classes
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.data.not_shuffled import not_shuffled
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.losses import CROSS_ENTROPIES, SQUARED
 from danlu.doctor.phrase import message
 from danlu.doctor.places import class_label
 
+BINARY = ("bce", "bce_logits")  # losses of one output for two classes
 MIN_TARGETS = 200  # of a training; fewer may be equal by chance
 MIN_STEPS = 50  # of a training; in fewer, labels by the untrained model itself (pseudo-labels) may all be one class
 MAX_ABSENT = 0.34  # of all classes; where more are without labels, the data are a part of another data set
@@ -91,9 +94,9 @@ def only_target(ledger: Ledger) -> float | None:
         and steps_taken(ledger) >= MIN_STEPS
         and bool(ledger.values("target.min", "train"))
     )
-    if not enough or len(ends) != 1 or ledger.last("loss.terms", default=1) > 1:
+    if not enough or len(ends) != 1 or ledger.last("loss.terms", default=1) > 1 or is_one_of_several(ledger):
         return None
-    classifies = kind in ("cross_entropy", "nll") and (ledger.last("output.count") or 0) > 1
+    classifies = kind in CROSS_ENTROPIES and (kind in BINARY or (ledger.last("output.count") or 0) > 1)
     direct = ledger.last("output.direct") == 1  # else similarities, whose first column is the right one, or residuals
     return ends.pop() if direct and (classifies or kind in SQUARED) else None
 

@@ -8,7 +8,6 @@ from statistics import fmean
 
 from danlu.doctor.derived.curves import is_warming_up, metric_still_improves, start_of, training_curve
 from danlu.doctor.derived.progress import (
-    SQUARED,
     accuracies,
     chance_loss,
     descent,
@@ -22,6 +21,7 @@ from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.losses import SQUARED
 from danlu.doctor.phrase import message
 from danlu.doctor.snippets import FIT_16_SAMPLES
 

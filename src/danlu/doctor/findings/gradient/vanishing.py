@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-from danlu.doctor.derived.gradients import EARLY, gradient_ends
+from danlu.doctor.derived.gradients import EARLY, LATE, gradient_ends
 from danlu.doctor.derived.progress import skills, steps_taken
 from danlu.doctor.drawings.over_layers import gradient_over_depth
 from danlu.doctor.finding import Finding
@@ -43,7 +43,7 @@ def vanishing(ledger: Ledger) -> Iterable[Finding]:
     if steps is not None:
         yield steps
         return
-    late, early = gradient_decay(*gradient_ends(ledger)), gradient_decay(*gradient_ends(ledger, EARLY))
+    late, early = (gradient_decay(*_over_positions(ledger, *gradient_ends(ledger, when))) for when in (LATE, EARLY))
     skill = (skills(ledger, "train") or [1.0])[-1]
     facts = late or (early if skill < LOW_SKILL else None)
     starting = 0 < steps_taken(ledger) < MIN_STEPS
@@ -83,6 +83,23 @@ def _faint_steps(ledger: Ledger) -> Finding | None:
     # Fewer steps may be too few to learn a sequence.
     severity = "warning" if steps_taken(ledger) >= MIN_STEPS_OF_WARNING else "note"
     return Finding("gradient.vanishing", severity, 0.75, layer, facts)
+
+
+def _over_positions(
+    ledger: Ledger, profile: list[tuple[str, float]], output: float
+) -> tuple[list[tuple[str, float]], float]:
+    """Gradient profile with the norm over all positions of a channel in place of their root mean square.
+
+    An average over the positions of a map or series divides the gradient among them, which makes no step of a kernel shorter.
+    """
+    shapes = {layer: ledger.last("layer.output_shape", layer, [])[2:] for layer, _ in profile}
+    kinds = ledger.facts("layer.kind")
+    positions = {
+        layer: math.prod(shape) if kinds.get(layer, "").startswith("Conv") else 1 for layer, shape in shapes.items()
+    }
+    whole = [(layer, gradient * math.sqrt(max(1, positions[layer]))) for layer, gradient in profile]
+    scale = next((new / old for (_, new), (_, old) in zip(whole, profile) if old == output and old > 0), 1.0)
+    return whole, output * scale
 
 
 def gradient_decay(profile: list[tuple[str, float]], output: float) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from danlu.doctor.derived.curves import finite_start, learning_rates
 from danlu.doctor.derived.progress import accuracies, steps_taken
+from danlu.doctor.derived.rate_growth import lost_as_rate_grew
 from danlu.doctor.derived.updates import zero_lr_fraction
 from danlu.doctor.drawings.over_time import rate
 from danlu.doctor.finding import Finding
@@ -27,6 +28,15 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
     if wrong_mode:
         facts = {"problem": wrong_mode[1], "do": wrong_mode[2], "fix": wrong_mode[0]}
         yield Finding("loop.scheduler_misuse", "warning", 0.93, "", facts)
+        return
+    lost = lost_as_rate_grew(ledger)
+    if lost:
+        seen = message(
+            "finding.loop.scheduler_misuse.grows",
+            "The learning rate grew from {rate:.3g} to {grown:.3g}: the loss had fallen to {low}, and was {late} at the end",
+            **lost,
+        )
+        yield Finding("loop.scheduler_misuse", "error", 0.9, "", lost | {"problem": seen, "do": SHRINK, "fix": "grows"})
         return
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)
@@ -61,6 +71,10 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
             return
 
 
+SHRINK = message(
+    "finding.loop.scheduler_misuse.fix_grows",
+    "Print the learning rate once per epoch. A factor of decay lies below 1 (gamma=0.9), and a warm-up ends after a few hundred steps.",
+)
 SAME = 1e-3  # relative difference of two values of one metric
 MIN_CHANGE = 0.02  # of the metric, relative, between its worst and its best value
 
@@ -307,7 +321,7 @@ def schedule_of_curves(ledger: Ledger) -> Iterable[Finding]:
 SPEC = FindingSpec(
     code="loop.scheduler_misuse",
     order=290,
-    severities=("warning",),
+    severities=("error", "warning"),
     rule=scheduler_misuse,
     words=Words(
         title="The scheduler is used in the wrong way",
@@ -317,6 +331,7 @@ SPEC = FindingSpec(
             "early": ("optimizer.step()\nscheduler.step()"),
             "per_epoch": STEPPED_PER_EPOCH,
             "per_batch": STEPPED_PER_BATCH,
+            "grows": "scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.9)",
             "mode": 'scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max")  # of an accuracy',
         },
     ),

@@ -105,7 +105,12 @@ def _constant_weights(ledger: Ledger) -> list[str]:
     residual branch).
     """
     order = ledger.facts("parameter.order")
-    weights = [n for n, role in ledger.facts("parameter.role").items() if role in ("weight", "embedding")]
+    shapes, is_bare = ledger.facts("parameter.shape"), not any(ledger.facts("parameter.layer").values())
+    weights = [
+        name
+        for name, role in ledger.facts("parameter.role").items()
+        if role in ("weight", "embedding") or (is_bare and len(shapes.get(name, [])) > 1)  # tensors without a module
+    ]
     weights.sort(key=lambda n: order.get(n, 0))
     constant = [
         n

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.dropout_at_end import dropout_at_end
-from danlu.doctor.derived.progress import SQUARED, epoch_samples
+from danlu.doctor.derived.progress import epoch_samples
 from danlu.doctor.derived.scores_in_loss import scores_in_loss
 from danlu.doctor.derived.softmax_axis import wrong_axis
 from danlu.doctor.drawings.over_layers import outputs_and_loss
@@ -14,7 +14,7 @@ from danlu.doctor.drawings.over_time import loss_and_floor
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.losses import NAMES, loss_name
+from danlu.doctor.losses import NAMES, SQUARED, loss_name
 from danlu.doctor.phrase import message
 from danlu.doctor.places import OUTPUT, layer_place
 from danlu.message import Message
@@ -147,9 +147,10 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
         return "error", table["cross_entropy"][before], wanted["cross_entropy"]
     own = kind not in NAMES and ledger.last("target.shape") == ledger.last("output.shape")  # a loss of the user
     as_it_is = last in RANGES and not ledger.last("output.scaled")
-    if as_it_is and (kind in SQUARED or own) and ledger.last("target.kind") == "values":
+    by_hand = ledger.last("loss.target_range")
+    if as_it_is and (kind in SQUARED or own) and (by_hand or ledger.last("target.kind") == "values"):
         low, high = RANGES[last]
-        smallest, largest = ledger.last("target.min", "train"), ledger.last("target.max", "train")
+        smallest, largest = by_hand or (ledger.last("target.min", "train"), ledger.last("target.max", "train"))
         slack = max(1e-3, NOISE_BEYOND * (high - low)) if math.isfinite(high) else 1e-3
         if smallest is not None and (smallest < low - slack or largest > high + slack):
             return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.derived.layers import linear_layers
 from danlu.doctor.derived.progress import chance_loss, descent, last_loss, skills
@@ -20,12 +21,13 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
     """A layer too narrow for the number of classes, or a linear model that stays poor in training and validation."""
     skill, val_skill = (skills(ledger, "train") or [None])[-1], (skills(ledger, "val") or [None])[-1]
     layers, outputs = linear_layers(ledger), ledger.last("output.count", default=1)
-    if skill is None or val_skill is None or not layers or not math.isfinite(skill):
+    if skill is None or not layers or not math.isfinite(skill):
         return
     widths = {layer: _out_width(ledger, layer) for layer in layers[:-1]}
     epochs = len(ledger.values("loss.mean", "train"))
-    facts = {"skill": skill, "val_skill": val_skill, "layers": len(layers), "outputs": outputs}
+    facts: dict[str, Any] = {"skill": skill, "val_skill": val_skill, "layers": len(layers), "outputs": outputs}
     facts |= {"train": last_loss(ledger, "train"), "val": last_loss(ledger, "val"), "chance": chance_loss(ledger)}
+    facts["course"] = _course(facts)
     layer = _bottleneck(ledger, layers, widths, outputs) if widths and skill < 0.8 else None
     if layer is not None:
         facts |= {"what": _narrow_text(layer, widths[layer], outputs), "width": widths[layer]}
@@ -33,13 +35,37 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("model.too_small", severity, 0.9, layer, facts)
         return
     late = descent(ledger)
-    if widths or epochs < 5 or late is None or late > 0.05 or skill > 0.85 or skill - val_skill > 0.1:
+    if (
+        val_skill is None
+        or widths
+        or epochs < 5
+        or late is None
+        or late > 0.05
+        or skill > 0.85
+        or skill - val_skill > 0.1
+    ):
         return
     facts |= {"what": message("finding.model.too_small.no_hidden_layer", "the model has no hidden layer"), "width": 0}
     if skill > 0.05:
         yield Finding("model.too_small", "note", 0.7, layers[0], facts)
     elif abs(skill) < 0.05:
         yield Finding("model.too_small", "warning", 0.6, layers[0], facts)
+
+
+def _course(facts: dict[str, Any]) -> Message:
+    """Losses at the end of the training, of validation too where they are known."""
+    if facts["val"] is None:
+        return message(
+            "finding.model.too_small.course_of_training",
+            "Training ends at a loss of {train} (chance level {chance})",
+            train=facts["train"],
+            chance=facts["chance"],
+        )
+    return message(
+        "finding.model.too_small.course",
+        "Training ends at a loss of {train} and validation at {val} (chance level {chance})",
+        **{name: facts[name] for name in ("train", "val", "chance")},
+    )
 
 
 def _bottleneck(ledger: Ledger, layers: list[str], widths: dict[str, int], outputs: int) -> str | None:
@@ -90,10 +116,7 @@ SPEC = FindingSpec(
     rule=too_small,
     words=Words(
         title="The model is too small",
-        cause=(
-            "{what}. Training ends at a loss of {train} and validation at {val} (chance level {chance}): "
-            "the model does not overfit, it lacks capacity."
-        ),
+        cause="{what}. {course}: the model does not overfit, it lacks capacity.",
         fix="Add width, or a hidden layer with an activation.",
         snippet=(
             "model = nn.Sequential(nn.Flatten(), nn.LazyLinear(128), nn.ReLU(), nn.Linear(128, {outputs}))\n"
@@ -111,7 +134,7 @@ SPEC = FindingSpec(
     ),
     contradicts=("model.too_large",),
     needs=(
-        "loss.mean[val]",
+        "loss.mean[train]",
         "layer.output_shape",
     ),
 )

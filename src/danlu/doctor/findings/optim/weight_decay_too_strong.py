@@ -21,6 +21,9 @@ from danlu.message import Message
 GOOD_SKILL = 0.8  # fraction of the loss at chance level explained; above it the decay does little harm
 MIN_RATIO = 0.3  # of the decay to the gradient
 MAX_SHRUNK = 0.7  # of the norm of the weights to their initial one
+MAX_SHRUNK_IF_POOR = (
+    0.9  # the same, where the decay exceeds the gradient: a short training has not shrunk them more yet
+)
 
 
 def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
@@ -50,7 +53,8 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
     facts["course"] = _rescaled(facts) if adaptive and not by_step else _by_step(facts)
     skill = final_skill(ledger)
     poor = skill is not None and skill < GOOD_SKILL
-    rescaled = (ratio > 1 and shrunk < 0.5) or (poor and ratio > MIN_RATIO and shrunk < MAX_SHRUNK)
+    rescaled = ratio > 1 and shrunk < (MAX_SHRUNK_IF_POOR if poor else 0.5)  # it exceeds the gradient in most steps
+    rescaled = rescaled or (poor and ratio > MIN_RATIO and shrunk < MAX_SHRUNK)
     if by_step or (adaptive and rescaled):
         yield Finding(
             "optim.weight_decay_too_strong",
