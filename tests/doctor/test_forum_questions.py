@@ -305,6 +305,25 @@ def test_a_narrow_layer_is_found_without_a_validation_loss() -> None:
     assert (finding.where, finding.evidence["val"]) == ("0", None)
 
 
+def test_a_normalisation_over_one_value_is_named_before_what_follows_from_it() -> None:
+    """A transformer on sequences of single numbers: its outputs are constant."""
+
+    def training() -> None:
+        torch.manual_seed(0)
+        encoder = nn.TransformerEncoderLayer(1, 1, 16, dropout=0.0, batch_first=True)
+        model = nn.Sequential(nn.TransformerEncoder(encoder, 2), nn.Flatten(), nn.Linear(12, 1))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        for _ in range(40):
+            x = torch.rand(16, 1, 1) + torch.arange(13)[None, :, None] / 50
+            optimizer.zero_grad()
+            F.mse_loss(model(x[:, :12]), x[:, 12]).backward()
+            optimizer.step()
+
+    (first, *_) = diagnose(ledger_of(training))
+    assert (first.code, first.where) == ("activation.collapsed", "0.layers.0.norm1")
+    assert "single value" in first.cause
+
+
 def test_plain_tensors_that_start_at_zero_are_a_bad_start() -> None:
     def training() -> None:
         x, y = samples()

@@ -9,3 +9,10 @@ def linear_layers(ledger: Ledger) -> list[str]:
     kinds = ledger.facts("layer.kind")
     order = ledger.facts("layer.order")
     return sorted((n for n, k in kinds.items() if k == "Linear" or k.startswith("Conv")), key=lambda n: order[n])
+
+
+def norms_of_one_value(ledger: Ledger) -> list[str]:
+    """Layer normalisations over a single value, which they make 0 whatever it is."""
+    kinds, shapes = ledger.facts("layer.kind"), ledger.facts("parameter.shape")
+    owners = ledger.facts("parameter.layer")
+    return sorted({owner for name, owner in owners.items() if kinds.get(owner) == "LayerNorm" and shapes[name] == [1]})

@@ -5,11 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from danlu.doctor.derived.layers import norms_of_one_value
 from danlu.doctor.drawings.over_layers import by_layer
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+
+CHECK = message(
+    "finding.activation.collapsed.check",
+    "Check what it receives and how its weights are initialised. A lower learning rate, less weight decay, a normalisation "
+    "layer or a residual connection keep samples apart.",
+)
+NORMALISED = message(
+    "finding.activation.collapsed.one_value",
+    " It normalises each position over a single value: the difference of that value from its mean is always 0.",
+)
+WIDEN = message(
+    "finding.activation.collapsed.widen",
+    "Give each position more features before it (d_model of 16 or more, by nn.Linear(1, 16)), or remove this normalisation.",
+)
 
 
 def collapsed(ledger: Ledger) -> Iterable[Finding]:
@@ -32,8 +47,10 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
                 "variation": math.sqrt(max(0.0, spreads[-1])),
                 "kind": ledger.last("layer.kind", layer),
             }
+            of_one = layer in norms_of_one_value(ledger)
+            facts |= {"why": NORMALISED if of_one else "", "do": WIDEN if of_one else CHECK}
             # If the outputs of the layer before still vary, this layer is the cause of the faults before and after it.
-            confidence = 0.97 if before > 1e-2 else 0.85
+            confidence = 0.97 if before > 1e-2 or of_one else 0.85
             yield Finding("activation.collapsed", "error", confidence, layer, facts)
             return
         before = spreads[-1] if spreads else before
@@ -51,12 +68,9 @@ SPEC = FindingSpec(
         title="{where} returns the same output for every sample",
         cause=(
             "For {samples} different samples the outputs of {where} vary by only {variation:%} of their "
-            "size. The layers after it cannot tell the samples apart."
+            "size. The layers after it cannot tell the samples apart.{why}"
         ),
-        fix=(
-            "Check what {where} receives and how its weights are initialised. A lower learning rate, less "
-            "weight decay, a normalisation layer or a residual connection keep samples apart."
-        ),
+        fix="{do}",
     ),
     charts=(
         by_layer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from danlu.doctor.derived.layers import linear_layers
+from danlu.doctor.derived.layers import linear_layers, norms_of_one_value
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.progress import reached_early
 from danlu.doctor.drawings.over_layers import scale_over_depth
@@ -43,7 +43,8 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
     layers = [layer for layer in linear_layers(ledger) if layer not in zero]
     scales = [(layer, ledger.first("activation.std", layer)) for layer in layers]
     scales = [(layer, scale) for layer, scale in scales if scale is not None and not math.isnan(scale)]
-    if len(scales) >= 4 and min(scale for _, scale in scales) >= 0:
+    # A normalisation over one value makes all after it constant, however the weights start.
+    if len(scales) >= 4 and min(scale for _, scale in scales) >= 0 and not norms_of_one_value(ledger):
         first, last = max(scales[0][1], 1e-30), max(scales[-2][1], 1e-30)
         factor = (last / first) ** (1 / (len(scales) - 2))
         shrinks_away = last / first < (3e-3 if factor < 0.55 else VANISHED)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from danlu.doctor.derived.layers import linear_layers
+from danlu.doctor.derived.layers import linear_layers, norms_of_one_value
 from danlu.doctor.derived.progress import chance_loss, descent, last_loss, skills
 from danlu.doctor.drawings.over_layers import widths
 from danlu.doctor.finding import Finding
@@ -72,7 +72,7 @@ def _bottleneck(ledger: Ledger, layers: list[str], widths: dict[str, int], outpu
     """The narrowest hidden layer where it is too narrow for the classes, or one value that the next layer is given."""
     layer = min(widths, key=widths.__getitem__)
     kinds = ledger.facts("layer.kind")
-    if any(kind == "LayerNorm" and _normed(ledger, name) == 1 for name, kind in kinds.items()):
+    if norms_of_one_value(ledger):
         return None
     if widths[layer] < 4 and widths[layer] < 0.5 * outputs and ledger.last("target.kind") == "classes":
         return layer
@@ -100,10 +100,6 @@ def _narrow_text(layer: str, width: int, outputs: int) -> Message:
 def _out_width(ledger: Ledger, layer: str) -> int:
     shape = ledger.last("layer.output_shape", layer) or [0, 10**9]
     return shape[1] if str(ledger.last("layer.kind", layer)).startswith("Conv") else shape[-1]
-
-
-def _normed(ledger: Ledger, layer: str) -> int:
-    return (ledger.last("layer.output_shape", layer) or [0])[-1]
 
 
 SPEC = FindingSpec(
