@@ -274,6 +274,28 @@ def test_decay_that_exceeds_the_gradient_of_adam_is_too_strong_before_it_shrank_
     assert bool(codes(weight_decay_too_strong(written(*records)))) is found
 
 
+@pytest.mark.parametrize(("holds_both", "found"), [(True, True), (False, False)])
+def test_the_optimiser_of_a_generator_may_not_hold_the_discriminator(holds_both: bool, found: bool) -> None:
+    def training() -> None:
+        generator, critic = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+        both = [*generator.parameters(), *critic.parameters()]
+        of_generator = torch.optim.SGD(both if holds_both else generator.parameters(), lr=1e-2)
+        of_critic = torch.optim.SGD(critic.parameters(), lr=1e-2)
+        for _ in range(30):
+            fake = generator(torch.randn(16, 2))
+            of_critic.zero_grad()
+            scores = critic(torch.cat([torch.randn(16, 2) + 2, fake.detach()]))
+            F.binary_cross_entropy_with_logits(
+                scores, torch.tensor([1.0, 0.0]).repeat_interleave(16)[:, None]
+            ).backward()
+            of_critic.step()
+            of_generator.zero_grad()
+            F.binary_cross_entropy_with_logits(critic(fake), torch.ones(16, 1)).backward()
+            of_generator.step()
+
+    assert ("loop.held_twice" in found_in(training)) is found
+
+
 # The model.
 
 

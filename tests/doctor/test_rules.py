@@ -112,6 +112,20 @@ CASES = {
         [("optimizer.leftover_ratio", 1.0, "", s) for s in (2, 3, 4)],
         [("optimizer.leftover_ratio", 0.0, "", s) for s in (2, 3, 4)],
     ),
+    "loop.held_twice": (
+        [
+            ("parameter.held", 2, "w"),
+            ("optimizer.foreign", 0, "a"),
+            ("optimizer.foreign", 4, "b"),
+            ("optimizer.turns", 90),
+        ],
+        [
+            ("parameter.held", 2, "w"),
+            ("optimizer.foreign", 0, "a"),
+            ("optimizer.foreign", 4, "b"),
+            ("optimizer.turns", 1),
+        ],
+    ),
     "loop.gradients_discarded": (
         [("optimizer.discarded", 0.75, "", s) for s in range(1, 6)],
         [("optimizer.discarded", 0.75, "", 1)] + [("optimizer.discarded", 0.0, "", s) for s in range(2, 6)],

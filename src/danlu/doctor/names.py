@@ -101,6 +101,9 @@ NAMES: dict[str, Name] = {
     "optimizer.early_schedule": Name(
         "event", "group", "", "a torch scheduler changed the learning rate before the first step: its value before that"
     ),
+    "optimizer.turns": Name(
+        "once", "", "steps", "written at the end: measured steps by another optimiser than the measured step before"
+    ),
     "optimizer.alternates": Name("once", "", "0/1", "1: a step of an optimiser whose parameters a later one holds too"),
     "optimizer.replaced": Name(
         "event", "", "tensors", "a new optimiser stepped that holds this many tensors of an earlier one"

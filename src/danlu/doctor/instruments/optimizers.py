@@ -17,7 +17,7 @@ class Optimizers(Instrument):
     """Write optimizer.* and parameter.held."""
 
     name = "optimizers"
-    kept = ("_settings", "_had_state", "_scheduled_lr", "_written_held", "_steps")
+    kept = ("_settings", "_had_state", "_scheduled_lr", "_written_held", "_steps", "_turns", "_latest")
 
     def start(self, watched: WatchedModel) -> None:
         self._held: dict[str, set[int]] = {}
@@ -25,7 +25,8 @@ class Optimizers(Instrument):
         self._settings: dict[tuple[str, str], float] = {}
         self._had_state: set[str] = set()
         self._written_held = 0
-        self._steps = 0
+        self._steps = self._turns = 0
+        self._latest = ""  # optimizer of the last step
         self._waiting: list[Waiting] = []
         self._scheduled_lr: dict[str, float] = {}  # initial lr of groups that already have a scheduler
         for optimizer in watched.optimizers:
@@ -56,6 +57,9 @@ class Optimizers(Instrument):
         if optimizer.state:
             self._had_state.add(watched.label(optimizer))
         self._steps += 1
+        label = watched.label(optimizer)
+        self._turns += self._latest not in ("", label)
+        self._latest = label
         if self._steps >= 3 and self._written_held != len(self._held):
             self._write_held(watched)
 
@@ -69,6 +73,8 @@ class Optimizers(Instrument):
                 watched.write("optimizer.waits_for", state, f"scheduler{number}", watched.epoch)
 
     def finish(self, watched: WatchedModel) -> None:
+        if self._turns:
+            watched.write("optimizer.turns", self._turns)
         for optimizer in watched.optimizers:  # passed by the user, but never stepped
             if watched.label(optimizer) not in self._held:
                 self._register(watched, optimizer, watched.label(optimizer))
