@@ -300,7 +300,7 @@ def test_the_optimiser_of_a_generator_may_not_hold_the_discriminator(holds_both:
 
 
 @pytest.mark.parametrize(("length", "found"), [(1, ["gradient.vanishing"]), (400, [])])
-def test_a_gradient_that_is_shared_by_many_positions_does_not_vanish(length: int, found: list[str]) -> None:
+def test_a_gradient_that_is_divided_among_many_positions_does_not_vanish(length: int, found: list[str]) -> None:
     sizes = [0.0002, 0.004, 0.05, 0.5]
     records = [("layer.order", i, f"l{i}") for i in range(4)]
     records += [("layer.kind", kind, f"l{i}") for i, kind in enumerate(("Conv1d", "Conv1d", "Linear", "Linear"))]

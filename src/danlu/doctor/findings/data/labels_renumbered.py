@@ -15,7 +15,7 @@ from danlu.doctor.phrase import message
 from danlu.doctor.places import LABELS, class_label
 
 MIN_SAMPLES = 8  # validation samples of a class, whose predictions are compared
-MIN_SHARE = 0.6  # of the samples of a class that are predicted as one and the same other class
+MIN_ALIKE = 0.6  # fraction of the samples of a class that are predicted as one and the same other class
 MIN_MOVED, MIN_FRACTION = 2, 0.1  # classes, and of the validation samples
 LEARNT_SKILL, LEARNT_ACCURACY = 0.2, 0.5  # of the training; below it predictions say nothing about the labels
 NAMED = 4  # pairs of classes in the text
@@ -28,12 +28,12 @@ def labels_renumbered(ledger: Ledger) -> Iterable[Finding]:
     learnt = skill > LEARNT_SKILL or (accuracy or 0.0) > LEARNT_ACCURACY
     if not rows or not learnt:
         return
-    known = {label: (guess, share, count) for label, (guess, share, count) in enumerate(rows) if count >= MIN_SAMPLES}
+    known = {label: row for label, row in enumerate(rows) if row[2] >= MIN_SAMPLES}
     taken = [guess for guess, _, _ in known.values()]
     moved = {
         label: guess
-        for label, (guess, share, _) in known.items()
-        if guess != label and share >= MIN_SHARE and taken.count(guess) == 1
+        for label, (guess, likely, _) in known.items()
+        if guess != label and likely >= MIN_ALIKE and taken.count(guess) == 1
     }
     fraction = sum(known[label][2] for label in moved) / max(1, sum(count for _, _, count in rows))
     if len(moved) < MIN_MOVED or fraction < MIN_FRACTION:
@@ -47,7 +47,7 @@ def labels_renumbered(ledger: Ledger) -> Iterable[Finding]:
         )
         for label, guess in list(moved.items())[:NAMED]
     ]
-    facts: dict[str, Any] = {"classes": len(moved), "fraction": fraction, "pairs": pairs, "least": MIN_SHARE}
+    facts: dict[str, Any] = {"classes": len(moved), "fraction": fraction, "pairs": pairs, "least": MIN_ALIKE}
     yield Finding("data.labels_renumbered", "error", 0.95, LABELS, facts)
 
 
