@@ -338,11 +338,11 @@ def test_folders_of_programs_are_no_classes(tmp_path):
     assert any("utils/ holds programs and no image" in str(note) for note in data.notes)
 
 
-def test_the_pictures_of_a_program_are_no_classes(tmp_path):
+def test_the_images_of_a_program_are_no_classes(tmp_path):
     images(tmp_path / "doc" / "img", ["a", "b", "c"])
     images(tmp_path / "static", ["d", "e"])
     text(tmp_path / "app.py", "print()\n")
-    assert "doc/, static/ are called like folders of the pictures of a program" in refused(tmp_path)
+    assert "doc/, static/ are called like folders of the images of a program" in refused(tmp_path)
 
 
 def test_masks_of_which_few_have_an_image(tmp_path):

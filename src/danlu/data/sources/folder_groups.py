@@ -93,13 +93,13 @@ def masks_of_objects(survey: Survey, folders: list[Folder]) -> Message | None:
 
 
 def of_programs(survey: Survey, folders: list[Folder]) -> Message | None:
-    """Folders that are all called as a program's pictures are."""
+    """Folders that are all called as the images of a program are."""
     folders = [folder for folder in folders if _inside(survey, folder)]
     if not folders or not all(normal(folder[-1]) in PROGRAM_FOLDERS for folder in folders):
         return None
     return message(
         "data.refuse.of_programs",
-        "{folders} are called like folders of the pictures of a program, not like classes; use --format folder if they "
+        "{folders} are called like folders of the images of a program, not like classes; use --format folder if they "
         "are classes", folders=[f"{folder[-1]}/" for folder in folders[:4]],
     )  # fmt: skip
 

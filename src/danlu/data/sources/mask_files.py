@@ -70,7 +70,8 @@ MAX_CLASS_COLOURS = 64  # max number of colours in a mask of class colours
 
 LOSSY = message(
     "data.refuse.lossy_masks",
-    "the masks were saved with loss or smoothed, so their values mean nothing: write them again as PNG",
+    "the masks were saved with loss or smoothed, so their values mean nothing: write them again as PNG, with one value "
+    "per class or object and none between them",
 )
 
 Kind = Literal[

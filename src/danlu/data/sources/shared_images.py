@@ -16,7 +16,7 @@ MIN_AGAIN = 0.5  # fraction of the objects of a file that another file holds wit
 
 
 class SharedImages:
-    """Which objects of an image are of which annotation file."""
+    """The annotation file of each object, of images that several files name."""
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[Labelled, list[tuple[str, int]]]] = {}  # file, and number of its first object

@@ -146,7 +146,7 @@ def table_text(text: str) -> str:
 def lacks_names(rows: Sequence[Sequence[str]], missing: Collection[str]) -> bool:
     """Return whether the first row of a table holds values like the others, and no names of columns.
 
-    Numbers stand over numbers and words that recur over words; whole numbers that rise, as years, are names. missing:
+    Numbers stand over numbers and words that recur over words; integers that rise, as years, are names. missing:
     words that stand for a missing number.
     """
     first, *others = rows
