@@ -14,9 +14,9 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import LABELS, class_label
 
-MIN_SAMPLES = 8  # validation samples of a class, whose predictions are compared
+MIN_SAMPLES = 4  # validation samples of a class, whose predictions are compared
 MIN_ALIKE = 0.6  # fraction of the samples of a class that are predicted as one and the same other class
-MIN_MOVED, MIN_FRACTION = 2, 0.1  # classes, and of the validation samples
+MIN_MOVED, MIN_MOVED_SAMPLES, MIN_FRACTION = 2, 16, 0.2  # classes, their validation samples, and of all of these
 LEARNT_SKILL, LEARNT_ACCURACY = 0.2, 0.5  # of the training; below it predictions say nothing about the labels
 NAMED = 4  # pairs of classes in the text
 
@@ -35,8 +35,9 @@ def labels_renumbered(ledger: Ledger) -> Iterable[Finding]:
         for label, (guess, likely, _) in known.items()
         if guess != label and likely >= MIN_ALIKE and taken.count(guess) == 1
     }
-    fraction = sum(known[label][2] for label in moved) / max(1, sum(count for _, _, count in rows))
-    if len(moved) < MIN_MOVED or fraction < MIN_FRACTION:
+    samples = sum(known[label][2] for label in moved)
+    fraction = samples / max(1, sum(count for _, _, count in rows))
+    if len(moved) < MIN_MOVED or samples < MIN_MOVED_SAMPLES or fraction < MIN_FRACTION:
         return
     pairs = [
         message(

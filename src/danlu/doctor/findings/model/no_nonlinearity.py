@@ -67,8 +67,8 @@ SPEC = FindingSpec(
     words=Words(
         title="Linear layers are stacked without activations",
         cause=(
-            "{first} feeds {second} without an activation between them; of {links} links between linear "
-            "layers {pairs} are such. Two linear layers in a row equal one, so that depth has no effect."
+            "{first} feeds {second} without an activation between them (so do {pairs} of {links} pairs of successive linear "
+            "layers). Two linear layers in a row equal one, so that depth has no effect."
         ),
         fix="Put an activation between them, for example nn.ReLU() after {first}.",
         snippet="model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 3))",
