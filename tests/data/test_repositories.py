@@ -266,8 +266,9 @@ def test_names_over_texts_of_their_own_are_no_row(tmp_path):
     assert len(read(tmp_path / "gdp.csv", target="1995")) == 20
 
 
-def test_lines_that_end_in_a_carriage_return_alone(tmp_path):
-    text(tmp_path / "iris.csv", "\r".join(["width,height,species", *IRIS]))
+@pytest.mark.parametrize("end", ["", "\r", "\r\n"])
+def test_lines_that_end_in_a_carriage_return_alone(tmp_path, end):
+    text(tmp_path / "iris.csv", "\r".join(["width,height,species", *IRIS]) + end)
     assert len(read(tmp_path / "iris.csv", target="species")) == 40
 
 
