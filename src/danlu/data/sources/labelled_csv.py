@@ -233,10 +233,8 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
 def open_images(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """`ImageFiles` and the labels of each image; a csv without labels, such as Kaggle's test.csv, is left out."""
     data = as_survey(path)
-    kind = "images"
-    if not sheets_of(data, kind) and config.target is not None and (others := _of_any_column(data)):
-        kind = others[0].kind
-    return _open_labels(data, config, task, kind, "csv images")
+    others = _of_any_column(data) if config.target is not None and not sheets_of(data, "images") else []
+    return _open_labels(data, config, task, others[0].kind if others else "images", "csv images")
 
 
 def open_classes(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,10 +33,9 @@ from danlu.data.sources.yolo_files import (
     classes_of,
     find_darknet,
     find_yaml,
+    images_by_yaml,
     is_darknet,
     is_yaml,
-    leads_nowhere,
-    listed_images,
     load_yaml,
     read_darknet,
     refuse_several_sets,
@@ -126,7 +125,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         classes = classes_of(description, content)
         notes += unread_keys(description, content) + check_other_yamls(survey, description, classes)
         shape_of_points = "kpt_shape" in content
-        listed = _by_yaml(description, content, survey, labels, paths, notes)
+        listed = images_by_yaml(
+            description, content, paths, None if survey.is_file else partial(_listed, survey, labels), notes
+        )
     elif darknet is not None:
         classes, listed = read_darknet(darknet, paths)
     else:
@@ -172,24 +173,6 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     task = wanted_task(survey.path, task, masks=reader.polygons > 0)
     dataset = assemble(survey.path, "yolo", found, classes, config, task, problems, notes, "centred")
     return replace(dataset, unlabelled=unlabelled)
-
-
-def _by_yaml(
-    description: Path,
-    content: dict[str, Any],
-    survey: Survey,
-    labels: LabelFiles,
-    paths: DescribedPaths,
-    notes: list[str],
-) -> list[tuple[Path, int]]:
-    """The images that data.yaml names, and their splits; those with label files, where it names folders elsewhere."""
-    if survey.is_file or not leads_nowhere(description, content, paths) or not (listed := _listed(survey, labels)):
-        return list(listed_images(description, content, paths))
-    text = (
-        "{file} names folders that are not there ({train}), as of another machine: the images with label files are read"
-    )
-    notes.append(message("data.note.yaml_elsewhere", text, file=description.name, train=content.get("train")))
-    return listed
 
 
 def _labelled_splits(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,27 @@ def classes_of(file: Path, content: dict[str, Any]) -> list[str]:
     return found
 
 
-def leads_nowhere(file: Path, content: dict[str, Any], paths: DescribedPaths) -> bool:
+def images_by_yaml(
+    file: Path,
+    content: dict[str, Any],
+    paths: DescribedPaths,
+    there: Callable[[], list[tuple[Path, int]]] | None,
+    notes: list[str],
+) -> list[tuple[Path, int]]:
+    """The images that data.yaml names, and their splits; where it names folders elsewhere, those with label files.
+
+    there: lists the latter, None where the yaml was given alone.
+    """
+    if there is None or not _leads_nowhere(file, content, paths) or not (listed := there()):
+        return list(_listed_images(file, content, paths))
+    text = (
+        "{file} names folders that are not there ({train}), as of another machine: the images with label files are read"
+    )
+    notes.append(message("data.note.yaml_elsewhere", text, file=file.name, train=content.get("train")))
+    return listed
+
+
+def _leads_nowhere(file: Path, content: dict[str, Any], paths: DescribedPaths) -> bool:
     """Return whether data.yaml names folders or lists of images, and none of them is there."""
     named = [content.get(key) for key in SPLIT_KEYS]
     entries = [entry for one in named for entry in (one if isinstance(one, list) else [one])]
@@ -180,7 +200,7 @@ def _bases(file: Path, content: dict[str, Any]) -> list[Path]:
     return [file.parent / plain, file.parent, file.parent / plain.name]
 
 
-def listed_images(file: Path, content: dict[str, Any], paths: DescribedPaths) -> Iterator[tuple[Path, int]]:
+def _listed_images(file: Path, content: dict[str, Any], paths: DescribedPaths) -> Iterator[tuple[Path, int]]:
     """List images and their splits by train, val and test of data.yaml: folders, or text files that list images."""
     bases = _bases(file, content)
     content = {key: None if str(value).lower() in EMPTY_VALUES else value for key, value in content.items()}
