@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +69,40 @@ class FormatSpec:
 
 
 def on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey], Evidence | None]:
-    """`look` of a format that is recognised by its path alone."""
+    """`look` of a format that is recognised by the path alone: that of the data, or of a folder below it."""
 
     def look(data: Survey) -> Evidence | None:
-        return Evidence(Fit.MARKED, message("data.seen.path", "{what}", what=what)) if looks_like(data.path) else None
+        places = _places(data, looks_like)
+        if not places:
+            return None
+        seen = message("data.seen.path", "{what}", what=what)
+        if len(places) == 1:
+            return Evidence(Fit.MARKED, seen)
+        text = "{path}: several folders hold {what} ({folders}); name the one to read"
+        folders = [str(one.relative_to(data.path)) for one in places]
+        return Evidence(
+            Fit.MARKED, seen, message("data.refuse.several_places", text, path=data.path, what=what, folders=folders)
+        )
 
     return look
 
 
-def of_path(opener: Opener) -> Opener:
-    """`open` of a format that lists its files itself, and so must not meet a link out of the data folder."""
+def _places(data: Survey, looks_like: Callable[[Path], bool]) -> list[Path]:
+    """The path of the data if it looks like the format, else the folders below it that do."""
+    if looks_like(data.path):
+        return [data.path]
+    if data.is_file:
+        return []
+    found = [folder for folder in data.folders if looks_like(data.root.joinpath(*folder))]
+    inside = [folder for folder in found if any(folder[:depth] in found for depth in range(1, len(folder)))]
+    return [data.root.joinpath(*folder) for folder in found if folder not in inside]
+
+
+def of_path(opener: Opener, looks_like: Callable[[Path], bool]) -> Opener:
+    """`open` of a format that lists its files itself, and so must not meet a link out of the data folder.
+
+    looks_like: as for `on_path`.
+    """
 
     def open(data: Any, config: DataConfig, task: Task | None) -> Dataset:
         if isinstance(data, Survey) and data.links_out:
@@ -92,6 +116,16 @@ def of_path(opener: Opener) -> Opener:
                     reason=link.reason,
                 )
             )
-        return opener(data.path if isinstance(data, Survey) else data, config, task)
+        if not isinstance(data, Survey):
+            return opener(data, config, task)
+        place = next(iter(_places(data, looks_like)), data.path)
+        dataset = opener(place, config, task)
+        if place != data.path:
+            text = "read from {folder}/, where the data of this format are"
+            folder = place.relative_to(data.path).as_posix()
+            dataset = replace(
+                dataset, notes=[*dataset.notes, message("data.note.read_from_folder", text, folder=folder)]
+            )
+        return dataset
 
     return open

@@ -49,7 +49,7 @@ FORMATS = {
     "idx": FormatSpec(
         "MNIST-style idx files, raw or .gz",
         on_path(idx.looks_like, "idx files"),
-        of_path(idx.open),
+        of_path(idx.open, idx.looks_like),
         CLASSES,
         "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-...",
         "sources/test_idx.py",
@@ -58,7 +58,7 @@ FORMATS = {
     "cifar": FormatSpec(
         "CIFAR-10 or CIFAR-100, binary or python batches",
         on_path(cifar.looks_like, "CIFAR's batches"),
-        of_path(cifar.open),
+        of_path(cifar.open, cifar.looks_like),
         CLASSES,
         "data_batch_1 ... test_batch, or train and test",
         "sources/test_cifar.py",
@@ -67,7 +67,7 @@ FORMATS = {
     "npz": FormatSpec(
         "an .npz file with arrays x and y",
         on_path(npz.looks_like, "an .npz file"),
-        of_path(npz.open),
+        of_path(npz.open, npz.looks_like),
         LABELS,
         "one file: x (N, H, W), (N, H, W, C), (N, D) or clips (N, T, C, H, W), y (N,), or (N, T), or (N, K) of 0 and 1",
         "sources/test_npz.py",

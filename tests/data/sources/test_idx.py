@@ -5,9 +5,11 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
+from danlu.data.formats import open_dataset
 from danlu.data.sources import idx
 from danlu.refuse import Refusal
 
@@ -94,3 +96,24 @@ def test_truncated_gzip_missing_partner_count_and_strange_label(tmp_path):
     write(tmp_path, "t10k-", 2, labels=[0, 9])
     with pytest.raises(Refusal, match="got 9"):
         read(tmp_path)
+
+
+def test_files_in_a_folder_of_a_repository(tmp_path):
+    place = tmp_path / "data" / "fashion"
+    place.mkdir(parents=True)
+    images, _ = write(place, "train-", 9, zipped=True)
+    (tmp_path / "doc").mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "doc" / f"{name}.png")
+    data = open_dataset(DataConfig(path=str(tmp_path)))
+    assert np.array_equal(data.inputs[:, 0].numpy(), images)
+    assert any("read from data/fashion/" in str(note) for note in data.notes)
+
+
+def test_several_folders_of_idx_files_are_named(tmp_path):
+    for name in ("MNIST", "FashionMNIST"):
+        place = tmp_path / name / "raw"
+        place.mkdir(parents=True)
+        write(place, "train-", 4)
+    with pytest.raises(Refusal, match="several folders hold idx files \\(FashionMNIST/raw, MNIST/raw\\)"):
+        open_dataset(DataConfig(path=str(tmp_path)))
