@@ -54,3 +54,13 @@ def test_a_third_of_the_fraction_is_allowed_after_the_first_half_minute(monkeypa
     account.charge("hooks", 2.0, 1)  # of the first step, as any other
     now += 2.0
     assert account.remaining == pytest.approx(-0.1)
+
+
+def test_validation_has_some_time_at_the_start(monkeypatch) -> None:
+    monkeypatch.setattr(budget, "perf_counter", lambda: 100.0)
+    account = budget.Budget(0.03)
+    account.charge("labels/val", 0.005, 20, measured=True)
+    assert account.may("labels/val", 21)
+    account.charge("labels/val", 0.015, 21, measured=True)
+    assert not account.may("labels/val", 22)
+    assert not account.may("labels", 21)

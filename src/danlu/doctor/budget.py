@@ -35,6 +35,7 @@ INSTRUMENT_FRACTIONS = {
 }
 
 ALL_UNTIL = 16  # steps at the start, each of them scheduled
+VALIDATION_SECONDS = 0.02  # of each validation account, in addition: validation has no scheduled batches
 EXPENSIVE = {"activations"}  # instruments: hooks at every layer
 PER_OCTAVE = 4  # scheduled steps while the number of steps doubles
 
@@ -89,7 +90,8 @@ class Budget:
         """Return whether the instrument has time for a measurement at this step."""
         if step <= FREE_STEPS or (is_scheduled(step, name) and not name.endswith("/val")):
             return True
-        return self.spent[name] + self._cost.get(name, 0.0) <= INSTRUMENT_FRACTIONS[name] * self._allowance()
+        allowed = INSTRUMENT_FRACTIONS[name] * self._allowance() + VALIDATION_SECONDS * name.endswith("/val")
+        return self.spent[name] + self._cost.get(name, 0.0) <= allowed
 
     def charge(self, name: str, seconds: float, step: int, *, measured: bool = False) -> None:
         """Add `seconds` to the account of an instrument.
