@@ -60,12 +60,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Validation numbers the classes differently",
         cause=(
-            "Of {classes} classes ({fraction:%} of the validation samples) at least {least:%} of the samples are predicted as one "
-            "other class, each as another: {pairs}. The model tells the classes apart, but a number stands for another class in "
-            "validation than in training."
+            "For {classes} classes ({fraction:%} of the validation samples), at least {least:%} of the samples are predicted as one "
+            "and the same other class: {pairs}. The model can tell the classes apart, but a number does not mean the same class in "
+            "validation as in training."
         ),
         fix=(
-            "Make the numbers of the classes once, from the sorted names of the training classes, and use them for every split. "
+            "Number the classes once, from the sorted names of the training classes, and use them for every split. "
             "os.listdir and set() have no fixed order."
         ),
         snippet=(

@@ -34,8 +34,8 @@ SPEC = FindingSpec(
         title="The optimiser of another model updates this one too",
         cause=(
             "All {count} parameter tensors of this model are held by an optimiser of its own, and also by the {kind} that holds "
-            "{others} tensors of other models; they took turns {turns} times. What this model learns from its own loss, the steps "
-            "for the other loss undo, as where the optimiser of a generator holds the discriminator."
+            "{others} tensors of other models; they took turns {turns} times. The steps for the other loss undo what this model "
+            "learns from its own, as when the optimiser of a generator also holds the discriminator."
         ),
         fix="Give each optimiser the parameters of its own model only.",
         snippet="optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)  # not those of the other model",
