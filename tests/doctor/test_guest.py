@@ -158,6 +158,9 @@ def hooks_of(model: nn.Module) -> list[str]:
 
 def of_process() -> dict[str, Any]:
     """State of the process that a guest must leave as it was."""
+    for thread in threading.enumerate():
+        if thread.name == "QueueFeederThread":  # of a data loader that was closed: it ends by itself
+            thread.join(10)
     module, optimizer = (sys.modules[name] for name in ("torch.nn.modules.module", "torch.optim.optimizer"))
     named = {
         f"{owner.__name__}.{name}": len(value)
