@@ -160,7 +160,7 @@ def _serving(data: Survey, task: Task) -> str | None:
 
 
 def _outlined(data: Survey) -> tuple[str, Message] | None:
-    """The only format beside the masks whose files hold outlines of objects, and these files."""
+    """The only other format beside the masks that has outlines of objects, and its files."""
     found = [(name, one.seen) for name, one in evidence_for(data).items()
              if one.refuse is None and one.fit >= Fit.CONVERTED and FORMATS[name].outlines]  # fmt: skip
     return found[0] if len(found) == 1 else None

@@ -162,18 +162,17 @@ class ImageIndex:
         return kept or files
 
     def _of_stem(self, stem: str, parts: tuple[str, ...]) -> list[File]:
-        """Images of any ending, without the masks of an image that is missing, unless the name gives their folder."""
+        """Images with this stem and any ending; masks of a missing image count only if their folder is named."""
         found = self._stems.get(normal(stem), [])
         return [file for file in found if all(folder in parts for folder in file.folder if _is_of_masks(folder))]
 
     def _without_masks(self, files: list[File]) -> list[File]:
-        """The files without those in folders called as those of masks are."""
+        """Drop the files in mask folders, unless all of them are."""
         kept = [file for file in files if not any(map(_is_of_masks, file.folder))]
         return kept or files
 
     def _one_of_copies(self, files: list[File]) -> list[File]:
-        """One of files with the same content, in the folder of a split if one is; others, and of several splits, as
-        they are."""
+        """One of several files with the same content, preferably in the folder of a split; all files if they differ."""
         files = sorted(files, key=lambda file: split_of_path(file.folder) == UNASSIGNED)
         first, *others = files
         splits = {split_of_path(file.folder) for file in files} - {UNASSIGNED}

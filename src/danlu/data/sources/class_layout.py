@@ -104,7 +104,7 @@ def _read_classes(
 
 
 def _is_held_out(name: str) -> bool:
-    """Return whether a folder beside class folders has just the name of a validation or test set: test, Test, valid."""
+    """Return whether the name of a folder beside class folders is that of a validation or test set: test, valid."""
     return SPLIT_WORDS.get(normal(name), TRAIN) != TRAIN
 
 

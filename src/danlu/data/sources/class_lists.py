@@ -40,7 +40,7 @@ def class_list(survey: Survey, without: Collection[Path] = (), near: tuple[str, 
 
 
 def _agreed(survey: Survey, files: list[File]) -> list[str]:
-    """The names of several lists, of which the longest begins with each other one."""
+    """The longest of several lists of names. Raises Refusal unless each of the others is its beginning."""
     longest, chosen = max(((names_of(file.path), file) for file in files), key=lambda pair: len(pair[0]))
     for file in files:
         if (names := names_of(file.path)) != longest[: len(names)]:

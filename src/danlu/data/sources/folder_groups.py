@@ -73,7 +73,7 @@ def single_images(survey: Survey, folders: Sequence[Folder]) -> Message | None:
 
 
 def masks_of_objects(survey: Survey, folders: list[Folder]) -> Message | None:
-    """A folder of masks called like the images of another one, with the class or number of an object behind."""
+    """A folder of masks whose names are those of images in another folder, followed by a class or an object number."""
     for masks, images in permutations(folders, 2) if len(folders) <= MAX_MASK_FOLDERS else ():
         if not {word.lower() for word in WORD.findall(masks[-1])} & set(MASK_WORDS):
             continue
@@ -93,7 +93,7 @@ def masks_of_objects(survey: Survey, folders: list[Folder]) -> Message | None:
 
 
 def of_programs(survey: Survey, folders: list[Folder]) -> Message | None:
-    """Folders that are all called as the images of a program are."""
+    """The reason to refuse folders that all have names which programs use for their images; None for others."""
     folders = [folder for folder in folders if _inside(survey, folder)]
     if not folders or not all(normal(folder[-1]) in PROGRAM_FOLDERS for folder in folders):
         return None

@@ -119,7 +119,7 @@ def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair
 
 
 def beside_pairs(survey: Survey, pairs: list[MaskPair]) -> list[File]:
-    """Images without a mask, which speak against pairs of images and masks.
+    """Images without a mask, which are evidence against pairs of images and masks.
 
     Without those of a test set that has no masks, and of folders of augmented copies.
     """

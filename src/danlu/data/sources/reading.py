@@ -176,7 +176,7 @@ class Reading:
         one.things.append(Thing(f"{name} {label!r}", number, box, ignore, shape, fault))
 
     def leave_out(self, kind: str, one: Labelled) -> None:
-        """Count a shape that is not read, of an image that is left out too unless it has other objects."""
+        """Count a shape that is not read; its image is left out too unless it has other objects."""
         self.left_out[kind] += 1
         self.partly_read.add((one.image, one.split))
 
@@ -187,7 +187,7 @@ class Reading:
         return closed
 
     def _without_unread(self) -> None:
-        """Drop images whose only shapes are not read, which do not show the background alone; add the notes."""
+        """Drop images all of whose shapes are unread, since they do not show background only; add the notes."""
         if self.closed_lines:
             text = "{count} closed {count:line is|lines are} read as {count:a polygon|polygons}"
             self.notes.append(message("data.note.closed_lines", text, count=self.closed_lines))

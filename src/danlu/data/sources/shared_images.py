@@ -1,4 +1,4 @@
-"""Images that several annotation files name: their objects are joined once, or the files contradict one another."""
+"""Images listed in several annotation files: their objects are merged, or refused where the files disagree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIN_AGAIN = 0.5  # fraction of the objects of a file that another file holds wit
 
 
 class SharedImages:
-    """The annotation file of each object, of images that several files name."""
+    """The annotation file of each object, for images listed in several files."""
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[Labelled, list[tuple[str, int]]]] = {}  # file, and number of its first object
@@ -28,7 +28,7 @@ class SharedImages:
             parts.append((source, len(one.things)))
 
     def settle(self, path: Path) -> list[Message]:
-        """Keep objects once that several files hold alike; returns notes.
+        """Keep one copy of objects that several files share; returns notes.
 
         Raises Refusal if two files hold the same objects with other boxes, so that it is not clear which are meant.
         """

@@ -184,7 +184,7 @@ def _label(attributes: dict[str, Any], attribute: str | None, unnamed: str) -> s
 
 
 def _has_area(shape: dict[str, Any], reading: Reading) -> bool:
-    """Return whether a region is none of the lines that stay open. Raises as `_ring`."""
+    """Return whether a region is anything but an open line. Raises as `_ring`."""
     return shape.get("name") != "polyline" or (len(shape["all_points_x"]) > 2 and reading.is_outline(_ring(shape)))
 
 

@@ -322,7 +322,7 @@ def _polygon(entry: ElementTree.Element, where: str) -> tuple[float, float, floa
 
 
 def _is_other(given: str, name: str, file: File, reading: Reading, split: int) -> bool:
-    """Return whether the image that a file names is there, and another one than that which it is called like."""
+    """Return whether the image named in a file exists and differs from the one that has the name of the file."""
     named, own = (reading.index.find(one, _near(file), split) for one in (given, name))
     return not isinstance(named, str) and named != own
 

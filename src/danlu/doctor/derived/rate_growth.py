@@ -1,4 +1,4 @@
-"""A loss that training had lowered, and that rose again because the learning rate grew."""
+"""The training loss fell, then rose again because the learning rate grew."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def targets_not_scaled(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _of_second_loss(ledger: Ledger) -> Iterable[Finding]:
-    """The same of a squared error that is added to a classification loss, and drowns it."""
+    """The same for a squared error that is added to a classification loss and dominates it."""
     mean, std = ledger.last("loss.other_targets", default=(0.0, 0.0))
     skill, chance = (skills(ledger, "train") or [None])[-1], chance_loss(ledger)
     total, own = (finite_median(ledger.values(name)) for name in ("loss.total", "loss.step"))
