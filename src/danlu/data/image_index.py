@@ -172,7 +172,7 @@ class ImageIndex:
         return kept or files
 
     def _one_of_copies(self, files: list[File]) -> list[File]:
-        """One of several files with the same content, preferably in the folder of a split; all files if they differ."""
+        """One of several equal files, preferably of a split; all if they differ or are of several splits."""
         files = sorted(files, key=lambda file: split_of_path(file.folder) == UNASSIGNED)
         first, *others = files
         splits = {split_of_path(file.folder) for file in files} - {UNASSIGNED}
