@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,11 +69,16 @@ class FormatSpec:
         return any(TASKS[task].finds_objects for task in self.tasks)
 
 
-def on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey], Evidence | None]:
-    """`look` of a format that is recognised by the path alone: that of the data, or of a folder below it."""
+def on_path(
+    looks_like: Callable[[Path], bool], what: str, part: re.Pattern[str] | None = None
+) -> Callable[[Survey], Evidence | None]:
+    """`look` of a format that is recognised by the path alone: that of the data, or of a folder below it.
+
+    part: names of the files of the format, by which folders below are found; None: only the path itself counts.
+    """
 
     def look(data: Survey) -> Evidence | None:
-        places = _places(data, looks_like)
+        places = _places(data, looks_like, part)
         if not places:
             return None
         seen = message("data.seen.path", "{what}", what=what)
@@ -87,21 +93,20 @@ def on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey],
     return look
 
 
-def _places(data: Survey, looks_like: Callable[[Path], bool]) -> list[Path]:
+def _places(data: Survey, looks_like: Callable[[Path], bool], part: re.Pattern[str] | None) -> list[Path]:
     """The path of the data if it looks like the format, else the folders below it that do."""
     if looks_like(data.path):
         return [data.path]
-    if data.is_file:
+    if data.is_file or part is None:
         return []
-    found = [folder for folder in data.folders if looks_like(data.root.joinpath(*folder))]
-    inside = [folder for folder in found if any(folder[:depth] in found for depth in range(1, len(folder)))]
-    return [data.root.joinpath(*folder) for folder in found if folder not in inside]
+    folders = sorted({file.folder for file in data.files if part.fullmatch(file.name)})
+    return [place for folder in folders if looks_like(place := data.root.joinpath(*folder))]
 
 
-def of_path(opener: Opener, looks_like: Callable[[Path], bool]) -> Opener:
+def of_path(opener: Opener, looks_like: Callable[[Path], bool], part: re.Pattern[str] | None = None) -> Opener:
     """`open` of a format that lists its files itself, and so must not meet a link out of the data folder.
 
-    looks_like: as for `on_path`.
+    looks_like, part: as for `on_path`.
     """
 
     def open(data: Any, config: DataConfig, task: Task | None) -> Dataset:
@@ -118,7 +123,7 @@ def of_path(opener: Opener, looks_like: Callable[[Path], bool]) -> Opener:
             )
         if not isinstance(data, Survey):
             return opener(data, config, task)
-        place = next(iter(_places(data, looks_like)), data.path)
+        place = next(iter(_places(data, looks_like, part)), data.path)
         dataset = opener(place, config, task)
         if place != data.path:
             text = "read from {folder}/, where the data of this format are"

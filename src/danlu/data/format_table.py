@@ -48,8 +48,8 @@ OWN_DATA = "test_own_data.py"  # tests of layouts that users reported
 FORMATS = {
     "idx": FormatSpec(
         "MNIST-style idx files, raw or .gz",
-        on_path(idx.looks_like, "idx files"),
-        of_path(idx.open, idx.looks_like),
+        on_path(idx.looks_like, "idx files", idx.NAME),
+        of_path(idx.open, idx.looks_like, idx.NAME),
         CLASSES,
         "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-...",
         "sources/test_idx.py",
@@ -57,8 +57,8 @@ FORMATS = {
     ),
     "cifar": FormatSpec(
         "CIFAR-10 or CIFAR-100, binary or python batches",
-        on_path(cifar.looks_like, "CIFAR's batches"),
-        of_path(cifar.open, cifar.looks_like),
+        on_path(cifar.looks_like, "CIFAR's batches", cifar.NAME),
+        of_path(cifar.open, cifar.looks_like, cifar.NAME),
         CLASSES,
         "data_batch_1 ... test_batch, or train and test",
         "sources/test_cifar.py",

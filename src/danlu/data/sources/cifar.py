@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 
 PIXELS = 3 * 32 * 32  # values per image
+NAME = re.compile(r"(data_batch_.*|test_batch|train|test)(\.bin)?")  # of a batch
 PUBLISHED_FOLDERS = ("cifar-10-batches-py", "cifar-100-python", "cifar-10-batches-bin", "cifar-100-binary")
 ALLOWED_CLASSES = {  # (module, name) that a pickle may use
     ("numpy", "ndarray"),

@@ -156,7 +156,10 @@ def _around(survey: Survey) -> Survey:
 
 
 class _File:
-    """One json file with its top-level keys checked. categories: id -> name, by id. split: by its name or folder."""
+    """One json file with its top-level keys checked.
+
+    categories: id -> name, by id. names: of the image files. split: by its name or folder.
+    """
 
     def __init__(self, file: File) -> None:
         self.file = file
@@ -188,11 +191,7 @@ class _File:
         self.notes: list[str] = []
         self.faulty: set[Any] = set()  # ids of unusable images, whose objects are skipped
         self.categories = self._categories()
-
-    @property
-    def names(self) -> set[str]:
-        """File names of the images."""
-        return {name_of(entry) for entry in self.content["images"] if isinstance(entry, dict)}
+        self.names = {name_of(entry) for entry in self.content["images"] if isinstance(entry, dict)}
 
     def _categories(self) -> dict[Any, str]:
         names: dict[Any, str] = {}

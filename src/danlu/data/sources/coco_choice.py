@@ -16,9 +16,7 @@ class Named(Protocol):
     file: File
     name: str
     split: int
-
-    @property
-    def names(self) -> set[str]: ...
+    names: set[str]
 
 
 F = TypeVar("F", bound=Named)

@@ -247,28 +247,21 @@ def stop_if_many_bad(
     if not too_many_bad(bad, entries) or (config.on_bad == "skip" and bad < entries):
         return
     skipped = [problem for problem in problems if problem.done == "skipped"]
-    if 0 < bad == entries and all(getattr(problem.reason, "id", "") == MISSING for problem in skipped):
-        text = (
-            "{path}: none of the {count} images that the annotations name is there ({first}): give a folder "
-            "that holds them too"
-        )
-        values = {
-            "path": path,
-            "count": entries,
-            "first": f"{skipped[0].where}: {skipped[0].reason}" if skipped else "",
-        }
-        raise Refusal(message("data.refuse.no_image_there", text, **values))
-    if 0 < bad == entries and all(getattr(problem.reason, "id", "") == SEVERAL for problem in skipped):
-        text = (
-            "{path}: each of the {count} images that the annotations name lies in several folders ({first}): give the "
-            "folder of those that are meant, or move the others elsewhere"
-        )
-        values = {
-            "path": path,
-            "count": entries,
-            "first": f"{skipped[0].where}: {skipped[0].reason}" if skipped else "",
-        }
-        raise Refusal(message("data.refuse.each_image_ambiguous", text, **values))
+    reasons = {getattr(problem.reason, "id", "") for problem in skipped}
+    if 0 < bad == entries and skipped:
+        values = {"path": path, "count": entries, "first": f"{skipped[0].where}: {skipped[0].reason}"}
+        if reasons == {MISSING}:
+            text = (
+                "{path}: none of the {count} images that the annotations name is there ({first}): give a folder "
+                "that holds them too"
+            )
+            raise Refusal(message("data.refuse.no_image_there", text, **values))
+        if reasons == {SEVERAL}:
+            text = (
+                "{path}: each of the {count} images that the annotations name lies in several folders ({first}): give "
+                "the folder of those that are meant, or move the others elsewhere"
+            )
+            raise Refusal(message("data.refuse.each_image_ambiguous", text, **values))
     first = "; ".join(f"{p.where}: {p.reason}" for p in skipped[:3])
     raise Refusal(
         message(

@@ -139,9 +139,8 @@ def read_table(file: File) -> Table | None:
 
 def table_text(text: str) -> str:
     """The text of a table with "\\n" at the end of lines, and an empty first line instead of Excel's "sep=;"."""
-    if text.count("\r") - text.count("\r\n") > text.count(
-        "\n"
-    ):  # of the first Macintosh, perhaps but for the last line
+    alone = text.count("\r") - text.count("\r\n")
+    if alone > text.count("\n"):  # of the first Macintosh, perhaps but for the last line
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return SEPARATOR_LINE.sub("", text, count=1)
 

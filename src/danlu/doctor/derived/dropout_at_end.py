@@ -7,6 +7,8 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import OUTPUT, layer_place
 
+PROBLEM = message("finding.model.output_mismatch.dropout", "dropout after the output layer")
+
 
 def dropout_at_end(ledger: Ledger) -> Finding | None:
     """Finding for a dropout that follows the last linear layer, as a layer or a function; None without one."""
@@ -16,7 +18,7 @@ def dropout_at_end(ledger: Ledger) -> Finding | None:
     if not rates.get(last) or not ledger.last("layer.last", head):
         return _in_forward(ledger)
     facts = {"layer": last, "loss": ledger.last("loss.kind"), "activation": "dropout", "rate": rates[last]}
-    facts["problem"] = message("finding.model.output_mismatch.dropout", "dropout after the output layer")
+    facts["problem"] = PROBLEM
     facts["why"] = message(
         "finding.model.output_mismatch.dropped",
         "{layer} follows {head}, the output layer: in training it replaces {rate:%} of the outputs by 0 and scales up "
@@ -41,7 +43,7 @@ def _in_forward(ledger: Ledger) -> Finding | None:
     if not rate:
         return None
     facts = {"layer": "", "loss": ledger.last("loss.kind"), "activation": "dropout", "rate": rate, "fix": ""}
-    facts["problem"] = message("finding.model.output_mismatch.dropout", "dropout after the output layer")
+    facts["problem"] = PROBLEM
     facts["why"] = message(
         "finding.model.output_mismatch.dropped_in_forward",
         "In forward(), dropout is applied to the outputs themselves: in training it replaces {rate:%} of them by 0 and "

@@ -21,9 +21,8 @@ from danlu.message import Message
 GOOD_SKILL = 0.8  # fraction of the loss at chance level explained; above it the decay does little harm
 MIN_RATIO = 0.3  # of the decay to the gradient
 MAX_SHRUNK = 0.7  # of the norm of the weights to their initial one
-MAX_SHRUNK_IF_POOR = (
-    0.9  # the same, where the decay exceeds the gradient: a short training has not shrunk them more yet
-)
+# The same where the decay exceeds the gradient and the loss is poor: a short training has not shrunk them more yet.
+MAX_SHRUNK_IF_POOR = 0.9
 
 
 def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
