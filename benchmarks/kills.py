@@ -136,7 +136,7 @@ def write_objects(folder: Path) -> None:
     """Write 16 images of shapes with boxes, in COCO's form."""
     from PIL import Image
 
-    from danlu.data.sources.shapes import CLASSES, draw
+    from danlu.data.sources.named.shapes import CLASSES, draw
 
     (folder / "images").mkdir(parents=True)
     images, annotations = draw(16, 64)

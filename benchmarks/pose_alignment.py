@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.annotations import Annotation
-from danlu.data.sources.scenes import SIDE, camera_of, draw
+from danlu.data.sources.named.scenes import SIDE, camera_of, draw
 from danlu.detection.pose_detector import SURFACE_POINTS
 from danlu.pose.alignment import ObjectCrops, aligned, turned_to_match
 from danlu.pose.evaluation import TrueObjects, pose_errors, pose_metrics

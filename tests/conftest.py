@@ -18,7 +18,7 @@ from rich.console import Console
 
 import danlu
 from danlu.console.errors import unexpected
-from danlu.data.sources.shapes import CLASSES, draw
+from danlu.data.sources.named.shapes import CLASSES, draw
 from danlu.engine.saving import StopSignal
 from danlu.metrics.detection import run_lengths
 from danlu.refuse import Failure

@@ -23,7 +23,7 @@ from danlu.config.yaml_text import YamlTooLarge, parse_yaml
 from danlu.data.dataset import ImageFiles
 from danlu.data.formats import open_dataset
 from danlu.data.image_cache import cached_images
-from danlu.data.sources.pose_reading import read_json as pose_json
+from danlu.data.sources.poses.pose_reading import read_json as pose_json
 from danlu.data.text_files import BYTES_PER_MARK, MAX_JSON_RATIO, read_json
 from danlu.refuse import Refusal
 

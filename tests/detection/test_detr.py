@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.data.sources.shapes import draw
+from danlu.data.sources.named.shapes import draw
 from danlu.detection.boxes import iou_matrix
 from danlu.detection.build import DETECTORS, build_with_backbone
 from danlu.detection.detr import DETR

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from danlu.data.sources.shapes import draw
+from danlu.data.sources.named.shapes import draw
 from danlu.detection.boxes import iou_matrix
 from danlu.detection.build import build_detector
 from danlu.detection.rcnn import RCNN

@@ -11,7 +11,7 @@ from PIL import Image
 import danlu
 from danlu import cli
 from danlu.config import with_values
-from danlu.data.sources.shapes import draw
+from danlu.data.sources.named.shapes import draw
 from danlu.inference import video
 from danlu.inference.coco_export import coco_results
 from danlu.inference.detect import ImageDetector

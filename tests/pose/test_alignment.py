@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from danlu.data.sources.scenes import camera_of, draw
+from danlu.data.sources.named.scenes import camera_of, draw
 from danlu.detection.pose_detector import PoseDetector
 from danlu.objects import Detections, ObjectBatch
 from danlu.pose.alignment import QUICK, THOROUGH, ObjectCrops, aligned, moved, turned_to_match

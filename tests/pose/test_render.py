@@ -13,7 +13,7 @@ import torch
 from danlu.data.canvas import FITS
 from danlu.data.object_set import ObjectSet
 from danlu.data.pose_turns import turned
-from danlu.data.sources import scenes
+from danlu.data.sources.named import scenes
 from danlu.objects import ObjectBatch
 from danlu.pose import symmetry
 from danlu.pose.cameras import project_model

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from danlu.data.sources.scenes import camera_of
+from danlu.data.sources.named.scenes import camera_of
 from danlu.pose.cameras import project
 from danlu.pose.render import Light, render
 from danlu.pose.rotations import random_rotations, to_egocentric

@@ -7,7 +7,7 @@ import torch
 
 from danlu.config import Config, get, with_values
 from danlu.data.dataset import Dataset
-from danlu.data.sources.shapes import CLASSES, draw
+from danlu.data.sources.named.shapes import CLASSES, draw
 from danlu.preparation.data_defaults import choose_data
 from danlu.preparation.defaults import choose_training
 from danlu.run.signature import Signature

@@ -18,7 +18,7 @@ from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_
 
 from danlu.config import dump_yaml, from_dict
 from danlu.data.canvas import letterbox
-from danlu.data.sources.shapes import CLASSES, draw
+from danlu.data.sources.named.shapes import CLASSES, draw
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.ledger import Ledger
 from danlu.objects import Detections

@@ -10,8 +10,8 @@ from danlu.data.batches import Batch
 from danlu.data.canvas import letterbox
 from danlu.data.label_maps import LabelMap, MapSet
 from danlu.data.object_set import ObjectSet
-from danlu.data.sources import scenes
-from danlu.data.sources.shapes import CLASSES, draw
+from danlu.data.sources.named import scenes
+from danlu.data.sources.named.shapes import CLASSES, draw
 from danlu.detection.build import DETECTORS
 from danlu.learning.losses import LOSSES
 from danlu.objects import Detections

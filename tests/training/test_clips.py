@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import danlu
-from danlu.data.sources.moving_digits import DIRECTIONS, draw
+from danlu.data.sources.named.moving_digits import DIRECTIONS, draw
 from danlu.history.same_images import same_images
 from danlu.inference.image_predictor import ImagePredictor
 from danlu.refuse import Refusal

@@ -14,7 +14,7 @@ from danlu.conversion.samples import Sample, samples_of, write_image
 from danlu.conversion.writers import TARGETS, Target
 from danlu.data.dataset import UNASSIGNED, Dataset
 from danlu.data.formats import open_dataset
-from danlu.data.sources.outlines import IGNORED
+from danlu.data.sources.labelled_images.outlines import IGNORED
 from danlu.message import message, translated
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing, stage

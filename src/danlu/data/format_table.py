@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 from danlu.data.format_spec import BOXES, CHOICES, CLASSES, LABELS, MASKS, OBJECTS, POSES, FormatSpec, of_path, on_path
-from danlu.data.sources import (
-    bdd100k,
-    bop,
-    cifar,
+from danlu.data.sources import unread
+from danlu.data.sources.arrays import cifar, clip_arrays, clips, csv, idx, npz, pixel_tables
+from danlu.data.sources.folders import file_names, folder, tiny_imagenet
+from danlu.data.sources.image_labels import (
     class_files,
-    clip_arrays,
-    clips,
-    coco,
     coco_labels,
-    createml,
-    csv,
-    csv_masks,
-    cvat,
     fgvc_aircraft,
-    file_names,
-    folder,
-    idx,
     image_tags,
-    instance_masks,
     json_labels,
-    label_lines,
-    label_masks,
-    label_studio,
     labelled_csv,
-    labelme,
-    linemod,
-    mot,
-    npz,
     parquet,
-    pixel_tables,
+)
+from danlu.data.sources.masks import csv_masks, instance_masks, label_masks
+from danlu.data.sources.objects import (
+    bdd100k,
+    coco,
+    createml,
+    cvat,
+    label_lines,
+    label_studio,
+    labelme,
+    mot,
     supervisely,
-    tiny_imagenet,
-    unread,
     via,
     voc,
     wider_face,
-    ycb_video,
     yolo,
 )
+from danlu.data.sources.poses import bop, linemod, ycb_video
 
 TOOLS = "sources/test_annotation_tools.py"  # tests of the exports of annotation tools
 OWN_DATA = "test_own_data.py"  # tests of layouts that users reported

@@ -25,21 +25,14 @@ from danlu.data.links import check_ordinary
 from danlu.data.other_sets import refuse_two_sets, splits_beside
 from danlu.data.pointers import refuse_pointers
 from danlu.data.recognition import choose_format, evidence_for, recognise
-from danlu.data.sources import (
-    json_labels,
-    label_masks,
-    labelled_csv,
-    moving_digits,
-    scenes,
-    shapes,
-    sklearn,
-    torchvision,
-)
-from danlu.data.sources.audit import similar_names
-from danlu.data.sources.instance_masks import no_pairs
-from danlu.data.sources.labelled import too_many_bad
-from danlu.data.sources.targets import Task, need_two, with_classes
-from danlu.data.sources.unread_labels import advice_on_labels
+from danlu.data.sources.folders.unread_labels import advice_on_labels
+from danlu.data.sources.image_labels import json_labels, labelled_csv
+from danlu.data.sources.labelled_images.audit import similar_names
+from danlu.data.sources.labelled_images.labelled import too_many_bad
+from danlu.data.sources.masks import label_masks
+from danlu.data.sources.masks.instance_masks import no_pairs
+from danlu.data.sources.named import moving_digits, scenes, shapes, sklearn, torchvision
+from danlu.data.sources.tables.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
 from danlu.data.text_files import NotTextError
 from danlu.message import Message, message, unicode_text

@@ -12,7 +12,7 @@ from pathlib import Path
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.format_table import FORMATS, readable_formats
 from danlu.data.sources import unread
-from danlu.data.sources.class_layout import class_layout
+from danlu.data.sources.folders.class_layout import class_layout
 from danlu.data.survey import Survey, survey
 from danlu.message import Message, message
 from danlu.refuse import Refusal, either, refusal

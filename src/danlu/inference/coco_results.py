@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from danlu.data.annotations import parse_runs
-from danlu.data.sources import coco
+from danlu.data.sources.objects import coco
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.inputs import siblings
 from danlu.message import message

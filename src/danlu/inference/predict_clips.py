@@ -14,8 +14,8 @@ from danlu.config import Config
 from danlu.data.clips import as_clips, filmstrip, frame_numbers
 from danlu.data.image_file import UNREADABLE, reason_of
 from danlu.data.images import read_image
-from danlu.data.sources.clips import in_order
-from danlu.data.sources.npz import INPUTS
+from danlu.data.sources.arrays.clips import in_order
+from danlu.data.sources.arrays.npz import INPUTS
 from danlu.data.survey import survey
 from danlu.data.unpacking import check_npz
 from danlu.inference.inputs import existing_path, output_folder, output_name

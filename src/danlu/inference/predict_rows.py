@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from danlu.data.columns import ColumnEncoder
-from danlu.data.sources.csv import read_rows
+from danlu.data.sources.arrays.csv import read_rows
 from danlu.inference.inputs import siblings
 from danlu.inference.predict_images import member_output, to_prediction
 from danlu.inference.prediction import Prediction

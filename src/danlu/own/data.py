@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danlu.config import DataConfig
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Samples
-from danlu.data.sources.targets import need_two
+from danlu.data.sources.tables.targets import need_two
 from danlu.message import message
 from danlu.own.inputs import ReadOptions, SplitData, read_split
 from danlu.own.labels import check_scores, numbered, numbers, task_of

@@ -13,8 +13,8 @@ from danlu.config import DataConfig
 from danlu.data.dataset import Problem, Samples
 from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
 from danlu.data.image_workers import check_images
-from danlu.data.sources.csv import TARGET_COLUMNS
-from danlu.data.sources.labelled import image_files
+from danlu.data.sources.arrays.csv import TARGET_COLUMNS
+from danlu.data.sources.labelled_images.labelled import image_files
 from danlu.message import message
 from danlu.own.arrays import array_inputs
 from danlu.own.labels import as_labels

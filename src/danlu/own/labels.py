@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.data.sources.targets import decide, to_classes, to_numbers
+from danlu.data.sources.tables.targets import decide, to_classes, to_numbers
 from danlu.message import message
 from danlu.own.loss import BINARY_KINDS, CLASS_KINDS, NUMBER_KINDS
 from danlu.refuse import Refusal, either, refusal, shape_of

@@ -14,7 +14,7 @@ from danlu.data.formats import renumbered
 from danlu.data.inputs import Images, frame_of, image_inputs
 from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
-from danlu.data.sources.targets import with_classes
+from danlu.data.sources.tables.targets import with_classes
 from danlu.data.split import Split
 from danlu.engine.device import pick_device
 from danlu.message import message

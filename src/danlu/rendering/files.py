@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from danlu.data.sources.bop import MASKS
+from danlu.data.sources.poses.bop import MASKS
 from danlu.pose.meshes import Mesh
 from danlu.rendering.scene import RenderedImage, RenderedObject
 from danlu.rendering.sources import Meshes

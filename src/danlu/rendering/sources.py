@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from danlu.data.image_file import IMAGE_SUFFIXES
-from danlu.data.sources.bop import model_folder
-from danlu.data.sources.pose_reading import MAX_SIZE, MILLIMETRE, camera_from, read_json
+from danlu.data.sources.poses.bop import model_folder
+from danlu.data.sources.poses.pose_reading import MAX_SIZE, MILLIMETRE, camera_from, read_json
 from danlu.data.survey import survey
 from danlu.message import message
 from danlu.pose.meshes import Mesh, read_mesh

@@ -19,7 +19,7 @@ from danlu.data.canvas import stretch
 from danlu.data.formats import open_dataset, recognise
 from danlu.data.object_set import ObjectSet
 from danlu.data.pose_audit import PosedBox, explain
-from danlu.data.sources import scenes
+from danlu.data.sources.named import scenes
 from danlu.pose.cameras import project_model
 from danlu.pose.rotations import from_quaternions, random_rotations, to_quaternions
 from danlu.pose.solids import solids

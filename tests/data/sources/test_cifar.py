@@ -8,7 +8,7 @@ import pytest
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
-from danlu.data.sources import cifar
+from danlu.data.sources.arrays import cifar
 from danlu.refuse import Refusal
 
 NAMES = ["zebra", "ape", "bee", "cat", "dog", "elk", "fox", "gnu", "hen", "ibis"]

@@ -9,7 +9,7 @@ from danlu.config import DataConfig
 from danlu.data.clips import as_clips, filmstrip, folded, frame_numbers, frames_to_take
 from danlu.data.dataset import TEST
 from danlu.data.formats import open_dataset, recognise
-from danlu.data.sources import moving_digits
+from danlu.data.sources.named import moving_digits
 from danlu.refuse import Refusal
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from danlu.config import DataConfig
 from danlu.data.canvas import Placement
 from danlu.data.dataset import TEST, TRAIN, VAL
 from danlu.data.formats import open_dataset, recognise
-from danlu.data.sources import coco
+from danlu.data.sources.objects import coco
 from danlu.refuse import Refusal
 
 WIDTH, HEIGHT = 60, 40

@@ -7,7 +7,7 @@ from PIL import Image
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
 from danlu.data.formats import open_dataset
-from danlu.data.sources import folder
+from danlu.data.sources.folders import folder
 from danlu.data.survey import survey
 from danlu.refuse import Refusal
 

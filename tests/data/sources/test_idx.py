@@ -10,7 +10,7 @@ from PIL import Image
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
 from danlu.data.formats import open_dataset
-from danlu.data.sources import idx
+from danlu.data.sources.arrays import idx
 from danlu.refuse import Refusal
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from danlu.config import DataConfig
 from danlu.data.formats import open_dataset
-from danlu.data.sources.label_sets import are_lists, separator_in, split_labels
+from danlu.data.sources.tables.label_sets import are_lists, separator_in, split_labels
 from danlu.refuse import Refusal
 
 

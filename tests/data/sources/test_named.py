@@ -12,8 +12,9 @@ from PIL import Image
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
 from danlu.data.known_sets import SKLEARN, TORCHVISION
-from danlu.data.sources import sklearn as named
-from danlu.data.sources import targets, torchvision
+from danlu.data.sources.named import sklearn as named
+from danlu.data.sources.named import torchvision
+from danlu.data.sources.tables import targets
 
 
 def test_digits(tmp_path):

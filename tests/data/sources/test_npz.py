@@ -6,7 +6,7 @@ import pytest
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
 from danlu.data.formats import open_dataset
-from danlu.data.sources import npz
+from danlu.data.sources.arrays import npz
 from danlu.refuse import Refusal
 
 RNG = np.random.default_rng(0)

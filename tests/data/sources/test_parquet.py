@@ -171,6 +171,6 @@ def test_a_table_without_images_is_refused(tmp_path):
 
 def test_without_pyarrow_the_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr("danlu.data.sources.arrow_tables.PACKAGE", "package_that_is_not_installed")
+    monkeypatch.setattr("danlu.data.sources.image_labels.arrow_tables.PACKAGE", "package_that_is_not_installed")
     (tmp_path / "train-00000-of-00001.parquet").write_bytes(b"PAR1")
     assert "pip install danlu[parquet]" in refused(tmp_path)

@@ -9,8 +9,8 @@ from torchvision.ops import box_iou
 
 from danlu.config import DataConfig
 from danlu.data.formats import open_dataset
-from danlu.data.sources.labelled import Thing
-from danlu.data.sources.repeated_boxes import MIN_IOU, nearly_repeated
+from danlu.data.sources.labelled_images.labelled import Thing
+from danlu.data.sources.labelled_images.repeated_boxes import MIN_IOU, nearly_repeated
 
 
 def test_the_pairs_are_those_of_all_ious():

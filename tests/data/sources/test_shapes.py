@@ -10,7 +10,7 @@ from danlu.config import DataConfig
 from danlu.data.canvas import Placement, letterbox
 from danlu.data.formats import open_dataset
 from danlu.data.known_sets import KNOWN
-from danlu.data.sources import shapes
+from danlu.data.sources.named import shapes
 from danlu.refuse import Refusal
 
 SIDE = 96

@@ -7,7 +7,7 @@ from PIL import Image
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL
 from danlu.data.formats import open_dataset, recognise
-from danlu.data.sources import voc
+from danlu.data.sources.objects import voc
 from danlu.refuse import Refusal
 
 WIDTH, HEIGHT = 60, 40

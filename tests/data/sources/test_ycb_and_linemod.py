@@ -16,7 +16,7 @@ from scipy.io import savemat
 from danlu.cli import main
 from danlu.config import DataConfig
 from danlu.data.formats import open_dataset, recognise
-from danlu.data.sources import scenes
+from danlu.data.sources.named import scenes
 from danlu.pose.cameras import project_model
 from danlu.pose.meshes import Mesh
 from danlu.pose.solids import solids

@@ -9,7 +9,7 @@ from danlu.config import DataConfig
 from danlu.data.canvas import Placement
 from danlu.data.dataset import TEST, TRAIN, VAL
 from danlu.data.formats import open_dataset, recognise
-from danlu.data.sources import yolo
+from danlu.data.sources.objects import yolo
 from danlu.refuse import Refusal
 
 WIDTH, HEIGHT = 60, 40

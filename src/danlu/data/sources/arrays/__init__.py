@@ -1,0 +1,1 @@
+"""Samples given as numbers: tables of features, arrays, and clips."""

@@ -1,0 +1,1 @@
+"""Labels of whole images in tables, json, Parquet and the files of annotation tools."""

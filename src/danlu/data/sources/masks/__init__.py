@@ -1,0 +1,1 @@
+"""Masks as images: of single objects, or a class for each pixel."""

@@ -1,0 +1,1 @@
+"""Datasets by name: generated from a seed, or those of scikit-learn and torchvision."""

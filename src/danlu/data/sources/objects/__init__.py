@@ -1,0 +1,1 @@
+"""Annotation files of boxes and outlines, by format."""

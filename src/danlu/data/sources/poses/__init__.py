@@ -1,0 +1,1 @@
+"""6D poses of objects, with meshes and cameras."""
