@@ -18,6 +18,7 @@ from rich.console import Console
 import danlu
 from danlu.cli import main
 from danlu.config import load_yaml
+from danlu.engine.saving import Interrupted
 from danlu.run.folder import Run
 from danlu.tuning.journal import open_journal
 from danlu.tuning.search import Clock, run_trials
@@ -126,6 +127,17 @@ def test_a_trial_that_diverges_ends_with_its_reason(tmp_path) -> None:
     assert ended[0].state == "pruned"
     assert [one.source for one in found.trials] == [None, None]  # danlu's own learning rate is not in the list
     assert found.best.get("optim.lr") != 1e30
+
+
+def test_an_interrupted_search_names_its_own_command(tmp_path) -> None:
+    """The command of the trial that was interrupted would continue this trial alone, outside the search."""
+
+    def interrupting(outputs, targets) -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0.0
+
+    with pytest.raises(Interrupted, match=f"go on with `danlu tune --resume {tmp_path / 's'} --metrics"):
+        danlu.tune("digits", search="lr", trials=2, out=tmp_path / "s", console=QUIET, metrics=interrupting, **TINY)
 
 
 @pytest.mark.slow

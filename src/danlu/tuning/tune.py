@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from danlu.config import Config, load_yaml, with_values
+from danlu.engine.saving import Interrupted
 from danlu.healing.trials import compare
 from danlu.loggers.table import check_loggers
 from danlu.message import Message, message, speaking, translated
@@ -32,7 +33,7 @@ from danlu.tuning.result import Finalist, TrialResult, TuningResult
 from danlu.tuning.search import Clock, run_trials
 from danlu.tuning.space import centred, default_names, find_key, named_space, space_from_file
 from danlu.tuning.study import StudyFolder, StudySettings, check_new
-from danlu.user_objects import using
+from danlu.user_objects import resume_command, using
 
 TRIALS, TOP, SEEDS = 30, 3, 3  # trials without a budget; best trials trained again; seeds of each
 MAX_COUNT = 100_000  # of trials, of best trials and of seeds
@@ -224,6 +225,13 @@ def _new_study(
 
 
 def _run(study: StudyFolder, minutes: float | None, counts: tuple[int, int], console: Console) -> TuningResult:
+    try:
+        return _searched(study, minutes, counts, console)
+    except Interrupted as stopped:  # the command of a single trial would continue it outside the search
+        raise Interrupted(stopped.reason, stopped.code, resume_command("tune", str(study.folder))) from None
+
+
+def _searched(study: StudyFolder, minutes: float | None, counts: tuple[int, int], console: Console) -> TuningResult:
     clock = Clock(minutes, (counts[0] + 1) * counts[1])
 
     def say(line: str) -> None:
