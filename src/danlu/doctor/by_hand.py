@@ -74,7 +74,7 @@ def margin_labels(loss: Any, outputs: Any) -> Tensor | None:
             continue  # the logarithm of a probability, which a label picks
         for inner in path:
             if inner.name() == "MulBackward0":
-                labels = _factor(inner)
+                labels = factor(inner)
                 direct = any(leads_to(source, outputs) for source, _ in inner.next_functions if source is not None)
                 if labels is not None and direct and labels.numel() > 1:
                     return labels
@@ -137,7 +137,7 @@ def _summed_with_labels(node: Any) -> Any | None:
     for _ in range(MAX_NODES):
         known = [source for source, _ in node.next_functions if source is not None]
         name = node.name()
-        labels = _factor(node) if name == "MulBackward0" else None
+        labels = factor(node) if name == "MulBackward0" else None
         if summed and labels is not None and labels.numel() > 1:
             return known[0]
         if len(known) != 1 or not (name in ELEMENTWISE or name in SUMS or name in REARRANGING):
@@ -182,7 +182,7 @@ def binary_labels(loss: Any, outputs: Any) -> Tensor | None:
     summed = [source for node in nodes if node.name() in PAIRWISE for source, _ in node.next_functions]
     for node in nodes:
         if node.name() == "MulBackward0" and node in summed:
-            labels = _factor(node)
+            labels = factor(node)
             direct = any(leads_to(source, outputs) for source, _ in node.next_functions if source is not None)
             if direct and labels is not None and labels.numel() > 1:
                 return labels
@@ -222,8 +222,8 @@ def _sign_of_step(node: Any) -> int:
         return -1
     if name == "SubBackward0":
         return -1 if node.next_functions[0][0] is None else 1
-    factor = _factor(node) if name in ("MulBackward0", "DivBackward0") else None
-    return -1 if factor is not None and factor.numel() == 1 and float(factor) < 0 else 1
+    by = factor(node) if name in ("MulBackward0", "DivBackward0") else None
+    return -1 if by is not None and by.numel() == 1 and float(by) < 0 else 1
 
 
 def _is_product_of_unit(node: Any) -> bool:
@@ -259,7 +259,7 @@ def leads_to(node: Any, outputs: Any) -> bool:
     return False
 
 
-def _factor(node: Any) -> Tensor | None:
+def factor(node: Any) -> Tensor | None:
     """Operand without a gradient of a product or quotient; None if autograd did not keep it."""
     for name in ("_saved_other", "_saved_self"):
         try:

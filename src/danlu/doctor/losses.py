@@ -49,7 +49,7 @@ FUNCTIONS: dict[Any, str] = {
     F.soft_margin_loss: "soft_margin",
     F.margin_ranking_loss: "ranking",
 }
-CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits")
+CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits", "probabilities", "normalised")
 SQUARED = ("mse", "half_mse", "l1", "smooth_l1", "huber")
 # Kinds whose labels are -1 and 1; those of the first two come after two tensors.
 PAIRS = ("cosine", "ranking")
@@ -74,6 +74,8 @@ FACTORS = ("MulBackward0", "DivBackward0", "NegBackward0")
 
 
 NAMES: dict[str, str] = {kind: name for name, kind in reversed(MODULES.items())}
+# Cross entropies of probabilities, and of outputs that are divided by their sum, written by hand (targets_by_hand.py).
+NAMES |= {"probabilities": "-(y * log(p)).sum(1).mean()", "normalised": "-(y * log(p / p.sum(1))).sum(1).mean()"}
 
 
 def loss_name(kind: str | None) -> str:

@@ -24,6 +24,7 @@ from danlu.doctor.budget import FREE_STEPS, is_scheduled
 from danlu.doctor.instrument_calls import InstrumentCalls
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.losses import terms_of
+from danlu.doctor.targets_by_hand import TargetsByHand
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 KEPT = (  # attributes in a saved state
@@ -56,6 +57,7 @@ class TrainingEvents:
         self.epochs_by = "none"
         self.after_step: Callable[[], object] = lambda: None  # called after each observed step
         self.holds_outputs = False  # keep the outputs until the loss is observed
+        self._by_hand = TargetsByHand()
         self._open: list[Pass] = []  # passes whose phase is not known yet
         self._passes = 0
         self._stepped = False  # an optimizer has stepped since the last training pass
@@ -158,7 +160,8 @@ class TrainingEvents:
             if index == 0:
                 call.outputs = weakref.ref(tensor)
                 early = call.grad and self.watched.step <= FREE_STEPS  # facts about the loss need the outputs
-                call.held_outputs = tensor if early or (self.holds_outputs and call.grad) else None
+                held = self.holds_outputs or self._by_hand.kind is not None
+                call.held_outputs = tensor if early or (held and call.grad) else None
                 if early:
                     call.notes["output_node"] = tensor.grad_fn
             if call.grad and tensor.requires_grad and not tensor.is_leaf and index < 8:
@@ -202,6 +205,8 @@ class TrainingEvents:
         held, call.held_outputs = call.held_outputs, None
         if outputs is None:
             outputs = held if held is not None else call.outputs() if call.outputs is not None else None
+        if by == "backward" and isinstance(outputs, Tensor):
+            targets = self._by_hand.read(call, loss, outputs, early=self.watched.step <= FREE_STEPS)
         self._notify("after_loss", call, loss, outputs, targets)
         self.calls.stop_timer(started)
 

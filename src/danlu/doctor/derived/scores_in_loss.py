@@ -21,9 +21,12 @@ def scores_in_loss(ledger: Ledger) -> Finding | None:
 def _facts(ledger: Ledger, kind: str | None, last: str | None) -> dict[str, Any] | None:
     if ledger.last("loss.picks_all"):
         return _outputs_of_all_labels(kind, ledger.last("loss.picks_all"))
-    if last != "none" and not (last in NO_PROBABILITY and ledger.last("loss.log_of_complement")):
+    if kind == "probabilities" and last == "sigmoid":
+        return _zeros_left_out(kind)
+    logarithm = ledger.last("loss.log_of_complement") or kind in ("probabilities", "normalised")
+    if last != "none" and not (last in NO_PROBABILITY and logarithm):
         return None
-    if ledger.last("loss.log_of_negative"):
+    if ledger.last("loss.log_of_negative") or (last != "none" and kind in ("probabilities", "normalised")):
         return _logarithm_of_scores(kind) | {"activation": last}
     return _overlap_of_scores(kind) if ledger.last("loss.overlap_of_scores") else None
 
@@ -70,6 +73,28 @@ def _logarithm_of_scores(kind: str | None) -> dict[str, Any]:
             "first.",
         ),
         "fix": "",
+    }
+
+
+def _zeros_left_out(kind: str | None) -> dict[str, Any]:
+    """Evidence of a cross entropy written by hand that counts only targets of 1, on outputs that are independent."""
+    return {
+        "loss": kind,
+        "activation": "sigmoid",
+        "problem": message(
+            "finding.model.output_mismatch.ones_only", "the loss is lowest where every sigmoid returns 1"
+        ),
+        "why": message(
+            "finding.model.output_mismatch.no_zeros",
+            "The loss is -(y * log(p)): it counts only the outputs whose target is 1. Those of softmax sum to 1, so "
+            "that one rises only if the others fall. Outputs of sigmoid can all rise to 1, and nothing keeps them from it",
+        ),
+        "do": message(
+            "finding.model.output_mismatch.count_zeros",
+            "Use nn.BCEWithLogitsLoss on the scores that go into the sigmoid, which counts targets of 0 too; for one "
+            "class out of several nn.CrossEntropyLoss.",
+        ),
+        "fix": "bce_scores",
     }
 
 

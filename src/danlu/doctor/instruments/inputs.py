@@ -231,8 +231,10 @@ class Inputs(Instrument):
         known = {place: len(self._evaluated[place] & trained.keys()) for place in places}
         batches = [Batch(len(self._evaluated[place]), known[place]) for place in places]
         chosen = held_out(batches, coverage, evaluated, count)
-        met = trained.keys() & set().union(*self._evaluated.values())
-        if len(chosen) == len(places) and len(trained) >= MIN_TRAINED and len(met) >= WHOLE_SET * len(trained):
+        everyone: set[float] = set().union(*self._evaluated.values())
+        met = trained.keys() & everyone
+        many = len(trained) >= MIN_TRAINED and len(met) >= WHOLE_SET * len(trained)
+        if len(chosen) == len(places) and (many or everyone == trained.keys()):
             chosen = range(0)
         if 0 < len(chosen) < len(places):
             first = places[chosen.start] if chosen.start else 1

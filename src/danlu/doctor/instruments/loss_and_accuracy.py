@@ -177,7 +177,8 @@ class LossAndAccuracy(Instrument):
         by = call.notes.get("loss_by", "")
         kind, known = watched.ledger.last("loss.kind"), kind_of(function) is not None
         if kind is None and (call.grad or kind_of(function)):
-            kind = kind_of(function) or kind_by_graph(loss) or getattr(function, "__name__", type(function).__name__)
+            kind = kind_of(function) or call.notes.get("loss_kind") or kind_by_graph(loss)
+            kind = kind or getattr(function, "__name__", type(function).__name__)
             watched.write("loss.kind", str(kind))
         self._write_options(watched, str(kind))
         watched.write("loss.seen_by", by)

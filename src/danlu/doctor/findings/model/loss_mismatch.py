@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.over_layers import outputs_and_loss
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -19,6 +20,7 @@ KINDS = {
     "values": message("finding.model.loss_mismatch.values", "real numbers"),
     "none": message("finding.model.loss_mismatch.none", "not known"),
 }
+MIN_LEARNT = 0.5  # skill of a binary loss of exclusive classes, from which on it does little harm
 SEVERAL = message("finding.model.loss_mismatch.several", "vectors with any number of ones")
 
 
@@ -45,7 +47,9 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
     elif kind in SQUARED and are_class_numbers(ledger) and distinct <= 20 and batch >= 2 * distinct:
         yield Finding("model.loss_mismatch", "warning", 0.75, LOSS, facts | {"better": "CrossEntropyLoss"})
     elif kind in ("bce", "bce_logits") and targets == "one_hot" and (outputs or 0) > 2:
-        yield Finding("model.loss_mismatch", "warning", 0.7, LOSS, facts | {"better": "CrossEntropyLoss"})
+        learns = (final_skill(ledger) or 0.0) > MIN_LEARNT  # the classes are learnt all the same, if later
+        facts |= {"better": "CrossEntropyLoss"}
+        yield Finding("model.loss_mismatch", "note" if learns else "warning", 0.8 if learns else 0.7, LOSS, facts)
 
 
 def has_float_targets(ledger: Ledger) -> bool:
@@ -76,6 +80,7 @@ SPEC = FindingSpec(
     severities=(
         "error",
         "warning",
+        "note",
     ),
     rule=loss_mismatch,
     words=Words(
