@@ -19,7 +19,7 @@ from danlu.doctor.graph import between
 from danlu.doctor.watched_model import Pass
 
 TOLERANCE = 1e-3  # relative difference of two losses that count as equal
-ROUNDING = 1e-4  # distance of a target from a whole number that comes from subtracting it from the outputs
+ROUNDING = 1e-4  # distance of a target from an integer that comes from subtracting it from the outputs
 MIN_CHANCE = 1e-7  # probabilities are clamped there before the logarithm, as most programs do
 
 

@@ -87,7 +87,8 @@ def _zeros_left_out(kind: str | None) -> dict[str, Any]:
         "why": message(
             "finding.model.output_mismatch.no_zeros",
             "The loss is -(y * log(p)): it counts only the outputs whose target is 1. Those of softmax sum to 1, so "
-            "that one rises only if the others fall. Outputs of sigmoid can all rise to 1, and nothing keeps them from it",
+            "that one rises only if the others fall. Outputs of sigmoid can all rise to 1, and nothing keeps them "
+            "from it",
         ),
         "do": message(
             "finding.model.output_mismatch.count_zeros",
