@@ -11,9 +11,12 @@ from danlu.doctor.watch import Doctor, watch
 
 
 def test_listening_changes_no_comparison_and_ends() -> None:
-    heard: list[Tensor] = []
+    heard: list[tuple[Tensor, Tensor, Tensor]] = []
     a, b = torch.tensor([1, 2, 3]), torch.tensor([1, 0, 3])
-    hear = heard.append
+
+    def hear(equal: Tensor, one: Tensor, other: Tensor) -> None:
+        heard.append((equal, one, other))
+
     listen(hear)
     try:
         results = [a == b, a.eq(b), a != b, a == 2, a.float() == b.float()]
@@ -27,7 +30,8 @@ def test_listening_changes_no_comparison_and_ends() -> None:
         [True, False, True],
     ]
     assert [one.tolist() for one in results] == expected
-    assert [one.tolist() for one in heard] == expected[:2]
+    assert [equal.tolist() for equal, _, _ in heard] == [*expected[:2], expected[4]]
+    assert heard[0][1:] == (a, b)
     assert "__eq__" not in vars(Tensor)
     assert "eq" not in vars(Tensor)
     assert hash(a) == hash(a)

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Listener = Callable[[Tensor], object]
+Listener = Callable[[Tensor, Tensor, Tensor], object]
 NAMES = ("__eq__", "eq")
 _listeners: list[Listener] = []
 _originals = {name: getattr(Tensor, name) for name in NAMES}
 
 
 def listen(listener: Listener) -> None:
-    """Call `listener(equal)` after each comparison of two tensors of integers of the same number of elements."""
+    """Call `listener(equal, one, other)` after each comparison of two tensors of the same number of elements."""
     if not _listeners:
         for name in NAMES:
             setattr(Tensor, name, _observed(name))
@@ -41,11 +41,10 @@ def _observed(name: str) -> Callable[..., Any]:
 
     def compare(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         equal = original(self, *args, **kwargs)
-        if args and isinstance(args[0], Tensor) and type(equal) is Tensor and not torch.compiler.is_compiling():
-            integers = not self.is_floating_point() and not args[0].is_floating_point()
-            if integers and self.numel() == args[0].numel() == equal.numel():
-                for listener in tuple(_listeners):
-                    listener(equal)
+        known = args and isinstance(args[0], Tensor) and type(equal) is Tensor and not torch.compiler.is_compiling()
+        if known and self.numel() == args[0].numel():
+            for listener in tuple(_listeners):
+                listener(equal, self, args[0])
         return equal
 
     return compare

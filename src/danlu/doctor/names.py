@@ -83,6 +83,9 @@ NAMES: dict[str, Name] = {
     ),
     "optimizer.kind": Name("once", "optimizer", "", "class of the optimiser; where: optimizer0, optimizer1, ..."),
     "optimizer.foreign": Name("once", "optimizer", "tensors", "tensors it holds that are not the model's parameters"),
+    "optimizer.idle": Name(
+        "once", "", "", "tensors and elements of another model that it holds and that never had a gradient, a list"
+    ),
     "optimizer.others": Name(
         "event", "", "optimisers", "optimisers seen to step that hold no parameter of the model, beside its own"
     ),
@@ -328,6 +331,7 @@ NAMES: dict[str, Name] = {
         "epoch", "phase", "", "fraction of the predictions that equalled what the loop compared them with"
     ),
     "epoch.compared": Name("epoch", "phase", "samples", "predictions that the loop compared with labels"),
+    "accuracy.broadcast": Name("once", "", "", "shapes that broadcast where the loop compared predictions with labels"),
     "accuracy.last_batch": Name("epoch", "phase", "", "accuracy of the epoch's last batch alone"),
     "accuracy.padded": Name("epoch", "phase", "", "correct predictions over (size of the first batch x batches)"),
     "loss.last_batch": Name("epoch", "phase", "", "loss of the epoch's last batch alone"),
@@ -488,6 +492,7 @@ NAMES: dict[str, Name] = {
     "loader.samples": Name("once", "", "samples", "size of the data set of the training DataLoader"),
     "loader.replacement": Name("once", "", "0/1", "1: the training DataLoader samples with replacement"),
     "input.hashed": Name("epoch", "phase", "samples", "distinct samples seen so far, by a hash of their values"),
+    "input.class_samples": Name("epoch", "", "samples", "distinct training samples so far, by class, a list"),
     "input.before_repeat": Name("epoch", "", "samples", "training samples read before the first one that came again"),
     "input.repeated": Name(
         "epoch", "phase", "", "fraction of the epoch's samples that occurred before in the same epoch and phase"

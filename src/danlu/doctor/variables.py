@@ -17,6 +17,22 @@ def name_in_frames(wanted: Any) -> str:
     return names_in_frames([wanted]).get(id(wanted), "")
 
 
+def holder_in_frames(parameter: Any) -> str:
+    """Variable or attribute that holds the module of a parameter in the nearest frame of the user; "" if none does."""
+    frame = sys._getframe(1)
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in OWN_PACKAGES:
+            variables = [*frame.f_locals.items(), *_attributes(frame.f_locals.get("self")), *frame.f_globals.items()]
+            for name, value in variables:
+                if isinstance(value, nn.Module) and any(one is parameter for one in value.parameters()) and name:
+                    return name
+        frame = frame.f_back
+    return ""
+
+
 def names_in_frames(wanted: Iterable[Any]) -> dict[int, str]:
     """Names of several objects by id, as `name_in_frames` finds them."""
     missing, found = {id(one) for one in wanted}, {}

@@ -16,7 +16,7 @@ from danlu.doctor.watched_model import Pass, WatchedModel
 
 
 class Comparisons(Instrument):
-    """Write accuracy.compared and epoch.compared."""
+    """Write accuracy.compared, accuracy.broadcast and epoch.compared."""
 
     name = "comparisons"
 
@@ -43,11 +43,23 @@ class Comparisons(Instrument):
         stop_listening(self._compared)
         self._watched = None
 
-    def _compared(self, equal: Tensor) -> None:
-        if not self._waits or self._watched is None or self._watched.paused or equal.numel() != self._waits:
+    def _compared(self, equal: Tensor, one: Tensor, other: Tensor) -> None:
+        watched = self._watched
+        if not self._waits or watched is None or watched.paused or one.numel() != self._waits:
+            return
+        if any(side.is_floating_point() and not torch.equal(side, side.round()) for side in (one, other)):
             return
         self._waits = 0
+        if equal.numel() != one.numel():
+            if _is_column_beside_row(one, other) and not watched.ledger.has("accuracy.broadcast"):
+                watched.write("accuracy.broadcast", [list(one.shape), list(other.shape), list(equal.shape)])
+            return
         self._count += equal.numel()
         with torch.no_grad():
             right = equal.detach().sum()
             self._right = right if self._right is None else self._right + right
+
+
+def _is_column_beside_row(one: Tensor, other: Tensor) -> bool:
+    """Return whether shapes are (N, 1) and (N,), of two tensors: labels are compared with each other on purpose."""
+    return sorted([one.dim(), other.dim()]) == [1, 2] and one.data_ptr() != other.data_ptr()

@@ -23,6 +23,7 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 HASH_STEPS = 2.0**34  # of the mantissa of a hash
 CHECKED_EVALUATIONS = 2  # of which passes are measured whatever the time, to find those over the training set
 WHOLE_SET = 0.98  # of the training samples checked; an evaluation that holds them goes over the training set
+MAX_CLASSES = 100  # whose samples are counted
 MIN_TRAINED = 64  # samples, fewer of which may all be evaluated by chance
 LAST = 1 << 62  # place after all others
 MAX_HASHES = 131_072  # about 16 MB; with augmentation every sample of every epoch is new
@@ -114,6 +115,8 @@ class Inputs(Instrument):
             if count:
                 watched.write("input.hashed", len(self._seen[phase]), phase, watched.epoch)
                 watched.write("input.repeated", repeats / count, phase, watched.epoch)
+                if phase == "train" and repeats:
+                    self._write_classes(watched)
                 if phase == "train" and self._before_repeat >= 0:
                     watched.write("input.before_repeat", self._before_repeat, "", watched.epoch)
             self._epoch[phase], self._epoch_seen[phase] = [0, 0], {}
@@ -222,6 +225,15 @@ class Inputs(Instrument):
             if len(seen) < MAX_HASHES:
                 seen[sample] = int(label) if told else known
         self._epoch[phase][0] += samples
+
+    def _write_classes(self, watched: WatchedModel) -> None:
+        """Count the distinct training samples of each class, where some samples came more than once in the epoch."""
+        labels = self._seen["train"].values()
+        if all(0 <= label < MAX_CLASSES for label in labels):
+            counts = [0] * (max(labels) + 1)
+            for label in labels:
+                counts[label] += 1
+            watched.write("input.class_samples", counts, "", watched.epoch)
 
     def _write_leaks(self, watched: WatchedModel) -> None:
         """Compare the held-out samples of the evaluations so far with those of training."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.plateau_schedulers import Waiting, state_of, waiting_schedulers
+from danlu.doctor.variables import holder_in_frames
 from danlu.doctor.watched_model import WatchedModel
 
 SEARCHED_AT = 3  # epoch at whose end schedulers that wait for a metric are searched, once
@@ -27,6 +29,9 @@ class Optimizers(Instrument):
         self._written_held = 0
         self._steps = self._turns = 0
         self._latest = ""  # optimizer of the last step
+        # Parameters of other models that have had no gradient yet, and their sizes.
+        self._idle: dict[int, tuple[weakref.ref, int]] = {}
+        self._idle_in = ""  # variable that holds the first of them
         self._waiting: list[Waiting] = []
         self._scheduled_lr: dict[str, float] = {}  # initial lr of groups that already have a scheduler
         for optimizer in watched.optimizers:
@@ -41,6 +46,10 @@ class Optimizers(Instrument):
             self._register(watched, optimizer, label)
         elif self._replaced.get(label) and watched.ledger.last("optimizer.alternates") is None:
             watched.write("optimizer.alternates", 1, "")
+        for key, (ref, _) in list(self._idle.items()):
+            p = ref()
+            if p is None or p.grad is not None or not p.requires_grad:
+                del self._idle[key]
         for index, group in enumerate(optimizer.param_groups):
             where = f"{label}.group{index}"
             self._note(watched, "optimizer.lr", where, group.get("lr"))
@@ -73,6 +82,9 @@ class Optimizers(Instrument):
                 watched.write("optimizer.waits_for", state, f"scheduler{number}", watched.epoch)
 
     def finish(self, watched: WatchedModel) -> None:
+        if self._idle and self._steps:
+            sizes = [size for _, size in self._idle.values()]
+            watched.write("optimizer.idle", [len(sizes), sum(sizes)], self._idle_in)
         if self._turns:
             watched.write("optimizer.turns", self._turns)
         for optimizer in watched.optimizers:  # passed by the user, but never stepped
@@ -98,9 +110,11 @@ class Optimizers(Instrument):
         if shared and shared >= len(held) / 2 and watched.steps_done:
             watched.write("optimizer.replaced", shared)
         self._held[label] = held
-        foreign = sum(1 for key in held if key not in watched.parameter_names)
+        others = [p for g in optimizer.param_groups for p in g["params"] if id(p) not in watched.parameter_names]
+        self._idle |= {id(p): (weakref.ref(p), p.numel()) for p in others}
+        self._idle_in = self._idle_in or (holder_in_frames(others[0]) if others else "")
         watched.write("optimizer.kind", type(optimizer).__name__, label)
-        watched.write("optimizer.foreign", foreign, label)
+        watched.write("optimizer.foreign", len(others), label)
         watched.write("optimizer.scheduled", int(any("initial_lr" in g for g in optimizer.param_groups)), label)
         decoupled = type(optimizer).__name__ == "AdamW" or bool(optimizer.defaults.get("decoupled_weight_decay"))
         watched.write("optimizer.decoupled", int(decoupled), label)

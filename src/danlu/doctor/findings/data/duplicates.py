@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from danlu.doctor.derived.inputs import is_number_of_item, reevaluates_batches
+from danlu.doctor.derived.labels import mean_rows
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.noise import batch_size
 from danlu.doctor.derived.progress import has_even_epochs, loss_blocks, steps_taken
@@ -26,6 +27,7 @@ EPISODE_LABEL_CHANGES, LEARNT_SKILL = 0.45, 0.5  # fraction of repeats with anot
 COMPLETE = 0.98  # of the samples of the first epoch
 MIN_REPEATED_FRACTION = 0.05  # of the samples of an epoch, which had already occurred in it
 MIN_EXPECTED_REPEATS = 5.0
+MIN_BALANCE = 0.8  # of the least frequent class to the most frequent one, for classes that are balanced
 NEW = 1.03  # distinct samples after all epochs over those of the first
 REPEATED = message("finding.data.duplicates.repeated", "Samples occur more than once")
 DROP = message(
@@ -75,7 +77,19 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
     elif repeated_fraction > MIN_REPEATED_FRACTION:
         tokens = "int" in str(ledger.last("input.dtype"))  # windows of a text, which repeats itself
-        yield Finding("data.duplicates", "note" if tokens else "warning", 0.75, TRAINING, facts)
+        meant = tokens or is_oversampled(ledger)
+        yield Finding("data.duplicates", "note" if meant else "warning", 0.75, TRAINING, facts)
+
+
+def is_oversampled(ledger: Ledger) -> bool:
+    """Return whether the copies are those of rare classes, which they make as frequent as the others."""
+    distinct, seen = ledger.last("input.class_samples"), mean_rows(ledger.values("class.actual", "train"))
+    if not distinct or len(distinct) != len(seen) or min(distinct) == 0 or min(seen) == 0:
+        return False
+    drawn = [fraction / count for fraction, count in zip(seen, distinct)]  # how often a sample of the class is drawn
+    commonest = max(range(len(distinct)), key=distinct.__getitem__)
+    balanced = min(seen) > MIN_BALANCE * max(seen) and min(distinct) < MIN_BALANCE * max(distinct)
+    return balanced and drawn[commonest] <= min(drawn) * NEW
 
 
 def _is_learnt(ledger: Ledger) -> bool:

@@ -29,6 +29,8 @@ MIN_STEPS = 200
 MIN_STEPS_RECURRENT = 300  # sequences that are near each other need not have the same label, and are learnt slowly
 MAX_EXPLAINED = 0.03  # of the variance of the training targets, without validation
 MIN_RECALL_GAIN = 0.15  # of the mean recall of the classes over that of outputs independent of the inputs
+MAX_GAIN = 0.03  # of that accuracy over chance level
+MIN_COMPARED = 50  # predictions that the loop compares with labels, whose accuracy is judged
 MIN_SAMPLES = 20  # validation samples; fewer may all be of one class, or wrong by chance
 HASTY_UPDATE = 0.1  # of the weights, by each of the first steps: such steps need not generalise
 IMPROVING_EPOCHS, MIN_FALL = 4, 0.003  # epochs, each of which lowers the validation loss by a fraction
@@ -77,7 +79,19 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         return
     skill = final_skill(ledger)
     if held is None and not held_losses and unrelated and skill is not None and fitted is not None:
-        if skill < MAX_SKILL and steps_taken(ledger) >= _min_steps(ledger):
+        compared = _compared_accuracy(ledger)
+        if skill > MAX_SKILL and compared is not None and compared < chance + MAX_GAIN:
+            facts = {"train": skill, "val": compared, "chance": chance} | _kin(kin, noise)
+            facts["course"] = message(
+                "finding.data.labels_shuffled.compared",
+                "The training loss fell {train:%} below chance level, but {val:%} of the predictions that the loop "
+                "compares with labels are right (chance level is {chance:%})",
+                train=skill,
+                val=compared,
+                chance=chance,
+            )
+            yield Finding("data.labels_shuffled", "error", 0.8, "", facts)
+        elif skill < MAX_SKILL and steps_taken(ledger) >= _min_steps(ledger):
             facts = {"train": skill, "steps": steps_taken(ledger)} | _kin(kin, noise)
             facts["course"] = message(
                 "finding.data.labels_shuffled.no_validation",
@@ -113,6 +127,12 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
     elif unrelated and len(losses) >= 5:
         yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
+
+
+def _compared_accuracy(ledger: Ledger) -> float | None:
+    """Highest accuracy of the predictions that the loop compared with labels in validation; None for few samples."""
+    sizes, found = ledger.values("epoch.compared", "val"), ledger.values("accuracy.compared", "val")
+    return max(found) if found and min(sizes) >= MIN_COMPARED else None
 
 
 def _improves(losses: list[float]) -> bool:

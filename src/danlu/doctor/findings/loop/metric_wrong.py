@@ -13,6 +13,7 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
+ACCURACY = message("finding.loop.metric_wrong.accuracy", "The accuracy")
 MIN_GAP = 0.08  # of two accuracies
 MIN_EPOCHS = 3
 SAME_RATIO, MIN_RATIO = 0.005, 0.03  # of the accuracy told to the one seen: its variation, and its distance from 1
@@ -26,7 +27,7 @@ def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
 
     Only where a sample has one label: accuracies of pixels or words may leave out some of them on purpose.
     """
-    size = list(_divided_by_another_number(ledger))
+    size = list(_broadcast(ledger)) or list(_divided_by_another_number(ledger))
     if size:
         yield from size
         return
@@ -69,6 +70,25 @@ def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
         )
         yield Finding("loop.metric_wrong", "warning", 0.9, metric, facts)
         return
+
+
+def _broadcast(ledger: Ledger) -> Iterable[Finding]:
+    """Predictions and labels of shapes that broadcast: each prediction is compared with the labels of all samples."""
+    shapes = ledger.last("accuracy.broadcast")
+    if not shapes:
+        return
+    first, second, result = shapes
+    facts = {"metric": ACCURACY, "first": first, "second": second, "result": result, "fix": "shapes"}
+    facts["why"] = message(
+        "finding.loop.metric_wrong.broadcast",
+        "In validation the loop compares a tensor of shape {first} with one of shape {second}. They broadcast to {result}: "
+        "each prediction is compared with the labels of all samples, and the sum is not the number of right predictions",
+        first=first,
+        second=second,
+        result=result,
+    )
+    facts["do"] = message("finding.loop.metric_wrong.fix_shapes", "Give both the same shape before they are compared.")
+    yield Finding("loop.metric_wrong", "warning", 0.95, "", facts)
 
 
 def _divided_by_another_number(ledger: Ledger) -> Iterable[Finding]:
@@ -121,13 +141,13 @@ SPEC = FindingSpec(
         fix="{do}",
         snippet={
             "one_output": ("correct = (outputs[:, 0] > 0) == (y == 1)\naccuracy = correct.float().mean().item()"),
+            "shapes": "right = (outputs.argmax(1) == y.view(-1)).sum().item()",
             "size": "right = (outputs.argmax(1) == y).sum().item()\naccuracy = right / len(y)",
             "compare": "accuracy = (outputs.argmax(1) == y).float().mean().item()",
         },
     ),
     charts=(reported_and_correct,),
     explains=("fit.*",),
-    needs=("user.metric",),
-    concerns=lambda ledger: reports_metrics(ledger) and sees_predictions(ledger),
+    concerns=lambda ledger: ledger.has("accuracy.broadcast") or (reports_metrics(ledger) and sees_predictions(ledger)),
     alone=True,
 )

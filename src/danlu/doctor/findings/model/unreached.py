@@ -19,8 +19,7 @@ def unreached(ledger: Ledger) -> Iterable[Finding]:
     """Trainable parameters without a gradient (unused, or cut off), or layers that are frozen as initialised."""
     if not ledger.has("parameter.reached"):
         return
-    cut = list(_cut_off(ledger))
-    yield from cut or _frozen_as_initialised(ledger)
+    yield from list(_cut_off(ledger)) or list(_cut_off_beside(ledger)) or _frozen_as_initialised(ledger)
 
 
 def _cut_off(ledger: Ledger) -> Iterable[Finding]:
@@ -50,6 +49,33 @@ def _cut_off(ledger: Ledger) -> Iterable[Finding]:
         "p.requires_grad_(False).",
     )
     yield Finding("model.unreached", "error" if fraction > 0.05 else "warning", 0.93, missing[0], facts)
+
+
+def _cut_off_beside(ledger: Ledger) -> Iterable[Finding]:
+    """Another model, held by the same optimiser, that no gradient reaches: called under no_grad(), or not at all."""
+    for name, (count, elements) in ledger.facts("optimizer.idle").items():
+        trained = sum(ledger.facts("parameter.size").values())
+        facts = {"parameters": [name] if name else [], "count": count, "fraction": elements / (elements + trained)}
+        facts["problem"] = message(
+            "finding.model.unreached.no_gradient",
+            "No gradient reaches {count} trainable parameter tensors",
+            count=count,
+        )
+        facts["seen"] = message(
+            "finding.model.unreached.beside",
+            "The optimiser also holds the {count} parameter tensors of {model}, but none of them ever got a gradient: "
+            "it is called under torch.no_grad(), its output is detached, or it is not used. They hold {fraction:%} of "
+            "the weights of this optimiser.",
+            count=count,
+            model=name or message("finding.model.unreached.other", "another model"),
+            fraction=facts["fraction"],
+        )
+        facts["do"] = message(
+            "finding.model.unreached.call",
+            "Call it with gradients where it is trained; or leave it out of the optimiser and freeze it on purpose: "
+            "p.requires_grad_(False).",
+        )
+        yield Finding("model.unreached", "error" if facts["fraction"] > 0.05 else "warning", 0.9, name, facts)
 
 
 def _frozen_as_initialised(ledger: Ledger) -> Iterable[Finding]:

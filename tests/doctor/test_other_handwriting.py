@@ -1,0 +1,101 @@
+"""Mistakes in loops of other hands: a part without gradients, compared shapes, labels and rare classes drawn again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import pytest
+import torch
+from test_forum_questions import CLASSES, samples
+from test_handwriting import found_in
+from test_rules import written
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from danlu.doctor.findings.data.duplicates import duplicates
+from danlu.doctor.findings.data.labels_shuffled import labels_shuffled
+
+
+def train(step: Callable[[Tensor, Tensor], Tensor], optimizer: torch.optim.Optimizer, epochs: int = 6) -> None:
+    x, y = samples()
+    for _ in range(epochs):
+        for k in torch.randperm(len(x)).split(32):
+            optimizer.zero_grad()
+            F.cross_entropy(step(x[k], y[k]), y[k]).backward()
+            optimizer.step()
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_a_model_beside_the_trained_one_that_no_gradient_reaches_is_named(detached: bool) -> None:
+    def program() -> None:
+        backbone, head = nn.Sequential(nn.Linear(8, 16), nn.ReLU()), nn.Linear(16, CLASSES)
+        optimizer = torch.optim.Adam([*backbone.parameters(), *head.parameters()], 0.01)
+
+        def step(x: Tensor, y: Tensor) -> Tensor:
+            with torch.no_grad() if detached else nullcontext():
+                features = backbone(x)
+            return head(features)
+
+        train(step, optimizer)
+
+    found = found_in(program)
+    assert ("model.unreached" in found) is detached
+    assert not detached or found["model.unreached"] == "backbone"
+
+
+COMPARED: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
+    "a column with a row": (lambda scores, y: scores.argmax(1, keepdim=True) == y, True),
+    "two rows": (lambda scores, y: scores.argmax(1) == y, False),
+    "pairs of labels": (lambda scores, y: y[:, None] == y, False),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_predictions_compared_with_the_labels_of_all_samples_are_named(name: str) -> None:
+    compare, wrong = COMPARED[name]
+    x, y = samples()
+
+    def program() -> None:
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        for _ in range(3):
+            train(lambda x, y: model(x), optimizer, epochs=1)
+            with torch.no_grad():
+                for k in torch.arange(len(x)).split(64):
+                    compare(model(x[k]), y[k]).sum()
+
+    assert ("loop.metric_wrong" in found_in(program)) is wrong
+
+
+@pytest.mark.parametrize(("right", "shuffled"), [(0.5, True), (0.8, False)])
+def test_predictions_at_chance_level_after_a_loss_that_fell_come_from_shuffled_labels(
+    right: float, shuffled: bool
+) -> None:
+    ledger = written(
+        ("loss.kind", "bce_logits"),
+        *[("loss.step", 0.69 - 0.002 * step, "", step) for step in range(200)],
+        *[("label.kinship", 0.0, "", step) for step in range(1, 17)],
+        *[("label.kinship_chance", 0.15, "", step) for step in range(1, 17)],
+        *[(name, value, "train", epoch) for epoch in (1, 2) for name, value in (("class.actual", [0.5, 0.5]),)],
+        *[("accuracy.mean", 0.7, "train", epoch) for epoch in (1, 2)],
+        ("accuracy.compared", right, "val", 2),
+        ("epoch.compared", 200, "val", 2),
+    )
+    assert bool(list(labels_shuffled(ledger))) is shuffled
+
+
+@pytest.mark.parametrize(
+    ("distinct", "severity"), [([400, 80], "note"), ([160, 160], "warning"), ([200, 210], "warning")]
+)
+def test_copies_that_make_a_rare_class_as_frequent_as_the_others_are_a_note(distinct: list[int], severity: str) -> None:
+    ledger = written(
+        ("run.epoch_by", "validation"),
+        *[(name, 800, "train", epoch) for epoch in (1, 2) for name in ("epoch.samples", "input.samples")],
+        *[("input.hashed", sum(distinct), "train", epoch) for epoch in (1, 2)],
+        *[("input.repeated", 0.4, "train", epoch) for epoch in (1, 2)],
+        *[("class.actual", [0.5, 0.5], "train", epoch) for epoch in (1, 2)],
+        ("input.class_samples", distinct, "", 2),
+        ("input.before_repeat", 20, "", 1),
+    )
+    assert [one.severity for one in duplicates(ledger)] == [severity]
