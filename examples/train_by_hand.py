@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from danlu.config import AugmentConfig, DataConfig, LossConfig, OptimConfig, ScheduleConfig
-from danlu.data.augment import Augment, Normalise
+from danlu.data.augmentation.augment import Augment, Normalise
+from danlu.data.augmentation.presets import resolve
 from danlu.data.batches import Batches
 from danlu.data.formats import open_dataset
 from danlu.data.inputs import channel_statistics, image_inputs
-from danlu.data.presets import resolve
 from danlu.data.split import split_dataset
 from danlu.learning.losses import build_loss
 from danlu.learning.optim import build_optimizer

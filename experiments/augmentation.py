@@ -16,7 +16,7 @@ from style import BLUE, ORANGE, RED, note, plt, save, start
 from training import DataConfig, open_dataset, train
 
 from danlu.config import AugmentConfig
-from danlu.data.augment import Augment
+from danlu.data.augmentation.augment import Augment
 from danlu.message import message
 
 COUNTS = (50, 100, 200, 400, 800)

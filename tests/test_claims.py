@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import danlu
 from danlu.config import AugmentConfig, DataConfig, LossConfig, ModelConfig, OptimConfig
-from danlu.data.augment import Augment
+from danlu.data.augmentation.augment import Augment
 from danlu.data.dataset import Dataset
 from danlu.data.split import folds
 from danlu.learning.losses import build_loss

@@ -8,7 +8,7 @@ import pytest
 
 from danlu.advice.fixes import fixes, flags_of
 from danlu.config import AugmentConfig, Config, with_values
-from danlu.data.presets import resolve
+from danlu.data.augmentation.presets import resolve
 from danlu.doctor.finding import Finding
 
 RUN = {

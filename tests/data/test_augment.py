@@ -9,8 +9,8 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from danlu.config import AugmentConfig
-from danlu.data.augment import Augment, Normalise, views
-from danlu.data.presets import PRESETS, resolve
+from danlu.data.augmentation.augment import Augment, Normalise, views
+from danlu.data.augmentation.presets import PRESETS, resolve
 from danlu.refuse import Refusal
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from danlu.data.colour import jitter
+from danlu.data.augmentation.colour import jitter
 
 ONE, NIL = torch.ones(6), torch.zeros(6)
 

@@ -8,8 +8,8 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from danlu.config import AugmentConfig
-from danlu.data.augment import WIDTH, Augment, Draws
-from danlu.data.geometry import (
+from danlu.data.augmentation.augment import WIDTH, Augment, Draws
+from danlu.data.augmentation.geometry import (
     affine,
     centre_side,
     integers,

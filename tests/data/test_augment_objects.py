@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from danlu.config import AugmentConfig
-from danlu.data.augment_objects import AugmentObjects
+from danlu.data.augmentation.augment_objects import AugmentObjects
+from danlu.data.augmentation.tiles import MIN_OBJECT_SIDE, MIN_VISIBLE_FRACTION, mask_boxes
 from danlu.data.canvas import PAD, stretch
 from danlu.data.object_set import ObjectSet
 from danlu.data.sources.named.shapes import draw
-from danlu.data.tiles import MIN_OBJECT_SIDE, MIN_VISIBLE_FRACTION, mask_boxes
 from danlu.objects import PADDING, ObjectBatch
 from danlu.refuse import Refusal
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from danlu.config import AugmentConfig
-from danlu.data.augment import Augment
+from danlu.data.augmentation.augment import Augment
 from danlu.data.batches import Batches, Columns, epoch_order
 
 

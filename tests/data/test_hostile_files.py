@@ -21,10 +21,10 @@ from PIL import Image
 from danlu.config import DataConfig, load_yaml
 from danlu.config.yaml_text import YamlTooLarge, parse_yaml
 from danlu.data.dataset import ImageFiles
+from danlu.data.files.text_files import BYTES_PER_MARK, MAX_JSON_RATIO, read_json
 from danlu.data.formats import open_dataset
 from danlu.data.image_cache import cached_images
 from danlu.data.sources.poses.pose_reading import read_json as pose_json
-from danlu.data.text_files import BYTES_PER_MARK, MAX_JSON_RATIO, read_json
 from danlu.refuse import Refusal
 
 MAX_SECONDS = 10.0  # of processor time: a bound, not a measurement; 2 s on an idle core
@@ -96,8 +96,8 @@ JSON = {
 def test_json_is_bounded(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content, word = JSON[name]
     if name == "more than the memory":
-        monkeypatch.setattr("danlu.data.text_files.MAX_VALUE_BYTES", 1 << 20)
-        monkeypatch.setattr("danlu.data.text_files.free_memory", lambda: 100 << 20)
+        monkeypatch.setattr("danlu.data.files.text_files.MAX_VALUE_BYTES", 1 << 20)
+        monkeypatch.setattr("danlu.data.files.text_files.free_memory", lambda: 100 << 20)
     (tmp_path / "a.json").write_bytes(content)
     for read in (read_json, lambda path, thing: pose_json(path)):
         with refused_quickly("a.json", word):
@@ -154,8 +154,8 @@ def test_idx_gzip_is_bounded_by_its_header_and_by_the_memory(tmp_path: Path, mon
     images.write_bytes(gzip.compress(head + noise))
     labels.write_bytes(labels.read_bytes()[:8] + bytes(range(9)))
     assert len(open_dataset(DataConfig(path=str(images)))) == 9
-    monkeypatch.setattr("danlu.data.unpacking.free_memory", lambda: 60_000)
-    monkeypatch.setattr("danlu.data.unpacking.FREE_BYTES", 20_000)
+    monkeypatch.setattr("danlu.data.files.unpacking.free_memory", lambda: 60_000)
+    monkeypatch.setattr("danlu.data.files.unpacking.FREE_BYTES", 20_000)
     with refused_quickly("too much to hold in memory"):
         open_dataset(DataConfig(path=str(images)))
 

@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 
 from danlu.data import image_cache, image_workers
 from danlu.data.dataset import ImageFiles
+from danlu.data.files.image_file import check_image
 from danlu.data.image_cache import cached_images
-from danlu.data.image_file import check_image
 from danlu.data.image_workers import load_images
 from danlu.data.images import decode, read_image
 from danlu.refuse import Refusal

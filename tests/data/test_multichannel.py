@@ -8,10 +8,10 @@ from PIL import Image
 
 import danlu
 from danlu.config import DataConfig
+from danlu.data.files.image_file import check_image
+from danlu.data.files.multichannel import header
 from danlu.data.formats import open_dataset
-from danlu.data.image_file import check_image
 from danlu.data.images import place_image, read_image
-from danlu.data.multichannel import header
 
 PLAIN = {"model": "lenet", "size": 16, "device": "cpu", "precision": "fp32", "augment": "none", "doctor.budget": 0}
 

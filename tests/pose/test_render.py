@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from danlu.data.augmentation.pose_turns import turned
 from danlu.data.canvas import FITS
 from danlu.data.object_set import ObjectSet
-from danlu.data.pose_turns import turned
 from danlu.data.sources.named import scenes
 from danlu.objects import ObjectBatch
 from danlu.pose import symmetry

@@ -10,7 +10,7 @@ import torch
 
 from danlu.advice.case import Case, Change
 from danlu.config import AugmentConfig, Config, get, with_values
-from danlu.data.presets import resolve, resolve_grids, resolve_objects
+from danlu.data.augmentation.presets import resolve, resolve_grids, resolve_objects
 from danlu.engine.device import pick_device
 from danlu.preparation.defaults import DataOutline, choose_training
 from danlu.preparation.prepared import Prepared

@@ -19,8 +19,8 @@ from danlu.analysis.examined import (
 )
 from danlu.config import Config, get, with_values
 from danlu.data.dataset import ImageFiles
+from danlu.data.files.links import check_ordinary
 from danlu.data.known_sets import KNOWN
-from danlu.data.links import check_ordinary
 from danlu.doctor.curves.judge import LogDiagnosis, diagnose_log
 from danlu.doctor.derived.progress import epoch_samples
 from danlu.doctor.diagnose import diagnose as apply_rules

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import Config
-from danlu.data.augment import Normalise
+from danlu.data.augmentation.augment import Normalise
 from danlu.data.columns import TargetScaler
 from danlu.data.dataset import SPLITS
 from danlu.inference.evaluation_data import own_data

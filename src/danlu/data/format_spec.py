@@ -11,8 +11,8 @@ from typing import Any
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import Survey
 from danlu.data.sources.tables.targets import Task
-from danlu.data.survey import Survey
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, TaskName

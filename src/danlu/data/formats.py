@@ -16,14 +16,16 @@ from danlu.data.data_root import data_root
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles, Problem
 from danlu.data.drawn_maps import semantic_from_objects
 from danlu.data.evidence import Fit
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.links import check_ordinary
+from danlu.data.files.pointers import refuse_pointers
+from danlu.data.files.survey import Survey, survey
+from danlu.data.files.text_files import NotTextError
 from danlu.data.format_table import FORMATS
-from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.known_sets import GENERATED, KNOWN, SKLEARN, TORCHVISION
 from danlu.data.label_maps import LabelMap
 from danlu.data.left_out import left_out_images
-from danlu.data.links import check_ordinary
 from danlu.data.other_sets import refuse_two_sets, splits_beside
-from danlu.data.pointers import refuse_pointers
 from danlu.data.recognition import choose_format, evidence_for, recognise
 from danlu.data.sources.folders.unread_labels import advice_on_labels
 from danlu.data.sources.image_labels import json_labels, labelled_csv
@@ -33,8 +35,6 @@ from danlu.data.sources.masks import label_masks
 from danlu.data.sources.masks.instance_masks import no_pairs
 from danlu.data.sources.named import moving_digits, scenes, shapes, sklearn, torchvision
 from danlu.data.sources.tables.targets import Task, need_two, with_classes
-from danlu.data.survey import Survey, survey
-from danlu.data.text_files import NotTextError
 from danlu.message import Message, message, unicode_text
 from danlu.refuse import Refusal, either, nearest, refusal, system_reason
 from danlu.task_spec import TASKS, object_task

@@ -16,9 +16,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from danlu.data.dataset import UNASSIGNED
-from danlu.data.links import FOLLOW, Fence, Unread
+from danlu.data.files.links import FOLLOW, Fence, Unread
+from danlu.data.files.survey import File, Survey, normal
 from danlu.data.split_names import WORD, split_of_path
-from danlu.data.survey import File, Survey, normal
 from danlu.message import message
 
 # Words in the names of folders that hold drawings or small copies of the images beside them.

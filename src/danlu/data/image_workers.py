@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from danlu.data.canvas import AnyFit
-from danlu.data.image_file import UNREADABLE, ImageInfo, check_image, formats, reason_of
+from danlu.data.files.image_file import UNREADABLE, ImageInfo, check_image, formats, reason_of
 from danlu.data.images import Colour, Window, channels_of, read_image
 from danlu.data.memory import check_memory
 from danlu.message import message, translated

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from danlu.config.values import Channels as Colour
-from danlu.data import multichannel
 from danlu.data.canvas import FITS, PAD, AnyFit, Placement
-from danlu.data.image_file import DEEP_MODES, open_image, orientation, upright_size
+from danlu.data.files import multichannel
+from danlu.data.files.image_file import DEEP_MODES, open_image, orientation, upright_size
 from danlu.patch_grid import PatchGrid
 
 # EXIF orientation (tag 0x0112) -> transposition of the stored image that applies it.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from danlu.data.dataset import Dataset, ImageFiles
+from danlu.data.files.survey import File, Survey
 from danlu.data.image_index import is_derived
 from danlu.data.sources.masks.mask_files import is_mask_beside, is_mask_folder
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey
 from danlu.message import Message, message
 
 

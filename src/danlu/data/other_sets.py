@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, ImageFiles
-from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.survey import Survey, normal, visible
 from danlu.data.image_index import is_derived
 from danlu.data.recognition import recognise
 from danlu.data.sources.masks.mask_files import IMAGE_WORDS, is_mask_folder
 from danlu.data.split_names import split_of
-from danlu.data.survey import Survey, normal, visible
 from danlu.message import Message, message
 from danlu.refuse import Refusal
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danlu.data.image_file import check_image as check_picture
+from danlu.data.files.image_file import check_image as check_picture
 from danlu.data.images import image_size as picture_size
 from danlu.data.images import place_image as place_picture
 from danlu.data.images import read_image as read_picture

@@ -10,10 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import Survey, survey
 from danlu.data.format_table import FORMATS, readable_formats
 from danlu.data.sources import unread
 from danlu.data.sources.folders.class_layout import class_layout
-from danlu.data.survey import Survey, survey
 from danlu.message import Message, message
 from danlu.refuse import Refusal, either, refusal
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Problem
-from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.survey import File, Survey
+from danlu.data.files.text_files import read_lines
 from danlu.data.image_index import ImageIndex
 from danlu.data.split_names import split_of
-from danlu.data.survey import File, Survey
-from danlu.data.text_files import read_lines
 from danlu.message import message
 
 PARTITIONS = {"0": TRAIN, "1": VAL, "2": TEST}

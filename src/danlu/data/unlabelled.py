@@ -10,11 +10,11 @@ from torch import Tensor
 
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset, Problem
+from danlu.data.files.image_file import ImageInfo
+from danlu.data.files.survey import survey
 from danlu.data.formats import open_dataset
-from danlu.data.image_file import ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.sources.labelled_images.labelled import image_files, relative, too_many_bad
-from danlu.data.survey import survey
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import Config
-from danlu.data.augment import Normalise, view_flips, views
+from danlu.data.augmentation.augment import Normalise, view_flips, views
 from danlu.deployment.samples import ExportSamples
 from danlu.detection.dense import Candidates, DenseDetector, suppressed
 from danlu.inference.loaded_run import LoadedRun

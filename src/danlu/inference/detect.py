@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from danlu.config import Config
-from danlu.data.augment import Normalise, view_flips
+from danlu.data.augmentation.augment import Normalise, view_flips
 from danlu.data.canvas import FITS, Placement
 from danlu.data.images import Colour, decode, image_size, place_image
 from danlu.detection.detector import Detector

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from danlu.data.image_file import IMAGE_SUFFIXES, UNREADABLE, is_image, reason_of
-from danlu.data.links import check_ordinary
+from danlu.data.files.image_file import IMAGE_SUFFIXES, UNREADABLE, is_image, reason_of
+from danlu.data.files.links import check_ordinary
 from danlu.message import message
 from danlu.refuse import Refusal, refusal, system_reason
 

@@ -12,12 +12,12 @@ import torch
 
 from danlu.config import Config
 from danlu.data.clips import as_clips, filmstrip, frame_numbers
-from danlu.data.image_file import UNREADABLE, reason_of
+from danlu.data.files.image_file import UNREADABLE, reason_of
+from danlu.data.files.survey import survey
+from danlu.data.files.unpacking import check_npz
 from danlu.data.images import read_image
 from danlu.data.sources.arrays.clips import in_order
 from danlu.data.sources.arrays.npz import INPUTS
-from danlu.data.survey import survey
-from danlu.data.unpacking import check_npz
 from danlu.inference.inputs import existing_path, output_folder, output_name
 from danlu.inference.predict_images import image_outputs, to_prediction
 from danlu.inference.prediction import Prediction

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import Config
-from danlu.data.augment import Normalise, views
+from danlu.data.augmentation.augment import Normalise, views
+from danlu.data.augmentation.grids import without_border
 from danlu.data.clips import ClipTransform
 from danlu.data.columns import TargetScaler
-from danlu.data.grids import without_border
+from danlu.data.files.multichannel import ChannelsError
 from danlu.data.images import decode, read_image
-from danlu.data.multichannel import ChannelsError
 from danlu.inference.inputs import InputImage, output_folder, output_name, read_images
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import Member, TrainedNetwork

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from danlu.data.augment import Normalise
+from danlu.data.augmentation.augment import Normalise
 from danlu.inference.load import load
 from danlu.inference.sample_images import IMAGE_SIDE
 from danlu.preparation.prepared import Prepared

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from danlu.data.augmentation.grids import without_border
 from danlu.data.clips import filmstrip
-from danlu.data.grids import without_border
 from danlu.preparation.prepared import Prepared
 from danlu.report.images import to_data_uri, visible
 

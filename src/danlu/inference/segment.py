@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from danlu.config import Config
-from danlu.data.augment import Normalise, view_flips
+from danlu.data.augmentation.augment import Normalise, view_flips
 from danlu.data.canvas import FITS, Placement
 from danlu.data.images import Colour, decode, image_size, place_image
 from danlu.data.label_palette import palette

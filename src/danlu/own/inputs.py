@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danlu.config import DataConfig
 from danlu.data.dataset import Problem, Samples
-from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
+from danlu.data.files.image_file import IMAGE_SUFFIXES, ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.sources.arrays.csv import TARGET_COLUMNS
 from danlu.data.sources.labelled_images.labelled import image_files

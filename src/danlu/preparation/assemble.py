@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import Config, ResolvedConfig
-from danlu.data.augment import Augment, Normalise, views
-from danlu.data.augment_maps import AugmentMaps
-from danlu.data.augment_objects import AugmentObjects
+from danlu.data.augmentation.augment import Augment, Normalise, views
+from danlu.data.augmentation.augment_maps import AugmentMaps
+from danlu.data.augmentation.augment_objects import AugmentObjects
+from danlu.data.augmentation.grids import GridAugment
 from danlu.data.batches import Batches, Columns, Transform
 from danlu.data.clips import CLIP_CHANNELS, ClipTransform
 from danlu.data.columns import TargetScaler
-from danlu.data.grids import GridAugment
 from danlu.detection.detector import Detector
 from danlu.detection.pose_detector import PoseDetector
 from danlu.engine.device import in_precision, set_determinism

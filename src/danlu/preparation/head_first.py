@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.data.augment import views
+from danlu.data.augmentation.augment import views
 from danlu.data.batches import Batches
 from danlu.learning.linear_probe import fit_labels, fit_logistic
 from danlu.message import message

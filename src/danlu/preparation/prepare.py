@@ -10,14 +10,14 @@ import torch
 
 from danlu.config import Config, ResolvedConfig
 from danlu.data.absent import no_data
-from danlu.data.augment import resolve as resolve_augmentation
+from danlu.data.augmentation.augment import resolve as resolve_augmentation
+from danlu.data.augmentation.presets import resolve_grids, resolve_maps, resolve_objects
 from danlu.data.clips import CLIP_CHANNELS
 from danlu.data.dataset import Dataset
 from danlu.data.formats import open_dataset, takes_target
 from danlu.data.images import channels_of
 from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
-from danlu.data.presets import resolve_grids, resolve_maps, resolve_objects
 from danlu.data.split import Split, folds, split_dataset
 from danlu.data.unlabelled import open_unlabelled, without_labels
 from danlu.engine.device import keep_freed_memory, pick_device

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.data.augment import Augment, Draws, Normalise
+from danlu.data.augmentation.augment import Augment, Draws, Normalise
 
 GREY_FRACTION = 0.2  # of the views without colour (Chen et al. 2020, appendix A)
 EVALUATION_SEED = 0

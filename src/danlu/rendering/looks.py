@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from danlu.data.image_file import UNREADABLE, reason_of
+from danlu.data.files.image_file import UNREADABLE, reason_of
 from danlu.data.images import decode
 from danlu.message import message
 from danlu.refuse import Refusal

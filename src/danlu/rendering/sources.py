@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.survey import survey
 from danlu.data.sources.poses.bop import model_folder
 from danlu.data.sources.poses.pose_reading import MAX_SIZE, MILLIMETRE, camera_from, read_json
-from danlu.data.survey import survey
 from danlu.message import message
 from danlu.pose.meshes import Mesh, read_mesh
 from danlu.refuse import NOTHING, Refusal, refusal

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.annotations import RunLengths, decode_runs, parse_runs
-from danlu.data.multichannel import shown_channels
+from danlu.data.files.multichannel import shown_channels
 from danlu.pose.drawing import AXES, EDGES
 
 if TYPE_CHECKING:

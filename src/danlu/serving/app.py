@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from danlu import __version__
-from danlu.data.image_file import UNREADABLE, reason_of
+from danlu.data.files.image_file import UNREADABLE, reason_of
 from danlu.data.images import image_size
 from danlu.inference.image_predictor import ImagePredictor
 from danlu.message import translated

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from danlu.data.annotations import Annotation
-from danlu.data.augment import view_flips
+from danlu.data.augmentation.augment import view_flips
 from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
 from danlu.detection.boxes import iou_matrix

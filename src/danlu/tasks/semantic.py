@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.data.augment import view_flips
+from danlu.data.augmentation.augment import view_flips
 from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
 from danlu.data.label_maps import LabelMap

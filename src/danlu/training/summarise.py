@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from danlu.advice.fixes import fixes_of_run
-from danlu.data.augment import Normalise
+from danlu.data.augmentation.augment import Normalise
+from danlu.data.augmentation.grids import without_border
 from danlu.data.clips import filmstrip
 from danlu.data.dataset import SPLITS
-from danlu.data.grids import without_border
 from danlu.engine.doctor_watcher import findings_of
 from danlu.engine.loop import Progress
 from danlu.inference.measure import Measurement

@@ -6,9 +6,9 @@ from PIL import Image
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
+from danlu.data.files.survey import survey
 from danlu.data.formats import open_dataset
 from danlu.data.sources.folders import folder
-from danlu.data.survey import survey
 from danlu.refuse import Refusal
 
 

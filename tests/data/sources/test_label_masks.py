@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from danlu.config import AugmentConfig, DataConfig
-from danlu.data.augment_maps import AugmentMaps, rotated
-from danlu.data.augment_objects import AugmentObjects
+from danlu.data.augmentation.augment_maps import AugmentMaps, rotated
+from danlu.data.augmentation.augment_objects import AugmentObjects
 from danlu.data.canvas import letterbox
 from danlu.data.dataset import TRAIN, VAL
 from danlu.data.formats import open_dataset

@@ -10,9 +10,9 @@ from pathlib import Path
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, Dataset
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, sample
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of
-from danlu.data.survey import File, Survey, sample
 from danlu.message import message
 from danlu.refuse import Refusal
 

@@ -17,8 +17,8 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
+from danlu.data.files.text_files import read_bytes, read_text
 from danlu.data.sources.tables.targets import Task, sort_classes
-from danlu.data.text_files import read_bytes, read_text
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 

@@ -14,13 +14,13 @@ from danlu.config import DataConfig
 from danlu.data.clips import as_clips, frame_numbers, frames_to_take
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import UNREADABLE, reason_of
+from danlu.data.files.image_file import UNREADABLE, reason_of
+from danlu.data.files.survey import File, Survey, as_survey, sample
 from danlu.data.images import read_image
 from danlu.data.memory import check_memory
 from danlu.data.sources.arrays.clips import MAX_SIDE, notes_on_frames, stop_if_many_bad
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, sample
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 

@@ -17,7 +17,8 @@ from danlu.config import DataConfig
 from danlu.data.clips import frame_numbers, frames_to_take
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import UNREADABLE, ImageInfo
+from danlu.data.files.image_file import UNREADABLE, ImageInfo
+from danlu.data.files.survey import File, Survey, as_survey
 from danlu.data.image_workers import check_images, load_images
 from danlu.data.images import read_image
 from danlu.data.sources.arrays import npz
@@ -25,7 +26,6 @@ from danlu.data.sources.folders.class_layout import class_layout
 from danlu.data.sources.folders.folder_guards import Folder, masks_not_classes
 from danlu.data.sources.labelled_images.labelled import too_many_bad
 from danlu.data.sources.tables.targets import Task
-from danlu.data.survey import File, Survey, as_survey
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 

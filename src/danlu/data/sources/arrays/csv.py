@@ -15,12 +15,12 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import Survey
+from danlu.data.files.text_files import decode_guessed, guessed_note, read_bytes
+from danlu.data.files.unpacking import gunzip
 from danlu.data.sources.tables.column_remarks import remarked
 from danlu.data.sources.tables.targets import Task, decide, to_classes, to_numbers
 from danlu.data.sources.tables.text_tables import MAX_LOOKED, lacks_names, table_text
-from danlu.data.survey import Survey
-from danlu.data.text_files import decode_guessed, guessed_note, read_bytes
-from danlu.data.unpacking import gunzip
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import targets_of

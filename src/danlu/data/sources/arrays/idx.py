@@ -12,9 +12,9 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
+from danlu.data.files.text_files import read_bytes
+from danlu.data.files.unpacking import gunzip, gunzip_head
 from danlu.data.sources.tables.targets import Task, to_classes
-from danlu.data.text_files import read_bytes
-from danlu.data.unpacking import gunzip, gunzip_head
 from danlu.message import message
 from danlu.refuse import NOTHING, Refusal, refusal
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from danlu.config import DataConfig
 from danlu.data.clips import as_clips, folded, frames_to_take
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset
+from danlu.data.files.unpacking import check_npz
 from danlu.data.sources.tables.targets import Task, decide, to_classes, to_numbers
-from danlu.data.unpacking import check_npz
 from danlu.message import message
 from danlu.refuse import Refusal, refusal, shape_of
 from danlu.task_spec import TASKS, label_task, targets_of

@@ -18,13 +18,13 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey
+from danlu.data.files.text_files import decode_guessed, read_bytes
 from danlu.data.sources.labelled_images.reading import stop_if_many_bad
 from danlu.data.sources.tables.split_columns import SPLIT_COLUMNS
 from danlu.data.sources.tables.targets import Task, to_classes
 from danlu.data.sources.tables.text_tables import numbers
 from danlu.data.split_names import split_of
-from danlu.data.survey import File, Survey, as_survey
-from danlu.data.text_files import decode_guessed, read_bytes
 from danlu.message import message
 from danlu.refuse import Refusal, one_of
 

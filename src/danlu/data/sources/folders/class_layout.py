@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from danlu.data.dataset import TRAIN, UNASSIGNED
+from danlu.data.files.survey import File, Survey, normal
 from danlu.data.sources.folders.folder_guards import Folder, copies_of_images, repeated
 from danlu.data.sources.folders.folder_tree import FolderTree
 from danlu.data.sources.folders.split_labels import listed_classes
 from danlu.data.sources.folders.unread_labels import advice_on_labels
 from danlu.data.sources.masks.mask_files import IMAGE_WORDS
 from danlu.data.split_names import SPLIT_WORDS, split_of
-from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
 NO_LABEL = {"unknown", "unlabelled", "unlabeled", "none", "all", "no_label", *IMAGE_WORDS}  # folders of no class

@@ -15,7 +15,8 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
+from danlu.data.files.image_file import IMAGE_SUFFIXES, ImageInfo
+from danlu.data.files.survey import File, Survey, as_survey, normal
 from danlu.data.image_workers import check_images
 from danlu.data.sources.folders.class_layout import ClassLayout, class_layout
 from danlu.data.sources.folders.folder_guards import (
@@ -31,7 +32,6 @@ from danlu.data.sources.tables.class_lists import names_of_folders
 from danlu.data.sources.tables.sheets import sheets_in
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_lists import split_lists
-from danlu.data.survey import File, Survey, as_survey, normal
 from danlu.message import Message, message
 from danlu.refuse import Refusal
 

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
 
+from danlu.data.files.survey import File, Survey, normal
 from danlu.data.sources.masks.mask_files import MASK_WORDS
 from danlu.data.split_names import WORD
-from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
 PATH = re.compile(r"[,;\t ]")  # what ends a path at the start of a line

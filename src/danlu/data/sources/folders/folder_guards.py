@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from itertools import combinations, permutations
 
 from danlu.data.dataset import TRAIN, UNASSIGNED
+from danlu.data.files.survey import File, Survey, normal
 from danlu.data.image_index import is_derived
 from danlu.data.sources.folders.folder_groups import annotated_folders, masks_of_objects, of_programs, single_images
 from danlu.data.sources.masks.mask_files import (
@@ -18,7 +19,6 @@ from danlu.data.sources.masks.mask_files import (
     masks_beside_images,
 )
 from danlu.data.split_names import WORD, split_of
-from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
 SHARED_STEMS = 0.9  # fraction of file names that images and their masks share

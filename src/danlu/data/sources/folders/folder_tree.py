@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from danlu.data.files.survey import Survey
 from danlu.data.sources.folders.folder_guards import Folder, image_counts
-from danlu.data.survey import Survey
 
 
 @dataclass(frozen=True)

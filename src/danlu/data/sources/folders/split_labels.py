@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from danlu.data.files.survey import File, Survey
 from danlu.data.image_index import ImageIndex
 from danlu.data.sources.folders.folder_guards import Folder
 from danlu.data.sources.tables.sheets import sheets_in
 from danlu.data.split_names import split_of
-from danlu.data.survey import File, Survey
 from danlu.message import Message, message
 
 MIN_LISTED = 0.9  # fraction of the images of a split that a list names

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from danlu.data.files.survey import File, Survey, normal
 from danlu.data.sources.folders.file_names import advice_on_names
 from danlu.data.sources.tables.sheets import sheets_in
-from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
 TEXT = re.compile(r'"([^"\\\\]{1,200})"')

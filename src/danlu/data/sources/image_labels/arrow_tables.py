@@ -24,9 +24,9 @@ import yaml
 from danlu.config.yaml_text import parse_yaml
 from danlu.data.data_root import data_root
 from danlu.data.dataset import UNASSIGNED
+from danlu.data.files.survey import File, Survey
+from danlu.data.files.text_files import read_json, read_text
 from danlu.data.split_names import split_of, split_of_path
-from danlu.data.survey import File, Survey
-from danlu.data.text_files import read_json, read_text
 from danlu.message import message
 from danlu.refuse import Refusal
 

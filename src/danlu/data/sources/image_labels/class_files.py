@@ -7,12 +7,12 @@ from pathlib import Path
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey, normal
 from danlu.data.sources.tables.class_lists import class_list, names_of
 from danlu.data.sources.tables.label_entries import open_entries
 from danlu.data.sources.tables.label_values import Entry
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal
 from danlu.message import message
 
 FORM = "class files"

@@ -9,13 +9,13 @@ from typing import Any
 from danlu.config import DataConfig
 from danlu.data.dataset import UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey
+from danlu.data.files.text_files import read_json
 from danlu.data.sources.objects.coco_entry import EntryError, id_of, image_name, text_of
 from danlu.data.sources.tables.label_entries import open_entries
 from danlu.data.sources.tables.label_values import Entry
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of, split_of_path
-from danlu.data.survey import File, Survey, as_survey
-from danlu.data.text_files import read_json
 from danlu.message import message
 from danlu.task_spec import TASKS
 

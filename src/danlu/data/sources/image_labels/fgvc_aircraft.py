@@ -13,12 +13,12 @@ from pathlib import Path
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey
+from danlu.data.files.text_files import read_lines
 from danlu.data.sources.tables.label_entries import open_entries
 from danlu.data.sources.tables.label_values import Entry
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of
-from danlu.data.survey import File, Survey, as_survey
-from danlu.data.text_files import read_lines
 from danlu.message import message
 from danlu.refuse import refusal
 

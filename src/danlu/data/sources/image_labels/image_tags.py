@@ -8,13 +8,13 @@ from pathlib import Path
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey
+from danlu.data.files.text_files import read_json
 from danlu.data.sources.objects import cvat, labelme
 from danlu.data.sources.tables.label_entries import open_entries
 from danlu.data.sources.tables.label_values import Entry
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey
-from danlu.data.text_files import read_json
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from danlu.config import DataConfig
 from danlu.data.dataset import UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.survey import File, Survey, as_survey, normal, surroundings
+from danlu.data.files.text_files import read_json, read_lines
 from danlu.data.sources.image_labels.arrow_tables import BOX_KEYS, CATEGORY_KEYS
 from danlu.data.sources.labelled_images.labelled import wanted_task
 from danlu.data.sources.labelled_images.reading import Reading
@@ -19,8 +21,6 @@ from danlu.data.sources.tables.label_entries import open_entries
 from danlu.data.sources.tables.label_values import Entry
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of, split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal, surroundings
-from danlu.data.text_files import read_json, read_lines
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TASKS

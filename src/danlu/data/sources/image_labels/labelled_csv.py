@@ -17,6 +17,8 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import Survey, as_survey, surroundings
+from danlu.data.files.text_files import guessed_note, read_text
 from danlu.data.image_index import AMBIGUOUS, OUTSIDE, ImageIndex
 from danlu.data.sources.folders.class_layout import class_layout
 from danlu.data.sources.labelled_images.labelled import wanted_task
@@ -38,8 +40,6 @@ from danlu.data.sources.tables.sheets import (
 from danlu.data.sources.tables.split_columns import fold_column, numbered_splits
 from danlu.data.sources.tables.targets import Task
 from danlu.data.sources.tables.text_tables import with_decimal_points
-from danlu.data.survey import Survey, as_survey, surroundings
-from danlu.data.text_files import guessed_note, read_text
 from danlu.message import Message, message
 from danlu.refuse import NOTHING, refusal
 from danlu.task_spec import TASKS, label_task

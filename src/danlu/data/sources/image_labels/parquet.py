@@ -10,6 +10,7 @@ from typing import Any
 from danlu.config import DataConfig
 from danlu.data.dataset import SPLITS, TEST, VAL, Dataset
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey
 from danlu.data.sources.image_labels.arrow_tables import SUFFIXES, ImageTable, Row, installed, tables
 from danlu.data.sources.image_labels.json_labels import objects_of
 from danlu.data.sources.labelled_images.labelled import wanted_task
@@ -18,7 +19,6 @@ from danlu.data.sources.tables.label_columns import CLASS_COLUMNS
 from danlu.data.sources.tables.label_entries import open_entries
 from danlu.data.sources.tables.label_values import Entry
 from danlu.data.sources.tables.targets import Task
-from danlu.data.survey import File, Survey, as_survey
 from danlu.message import Message, message
 from danlu.refuse import NOTHING, Refusal, refusal
 from danlu.task_spec import TASKS

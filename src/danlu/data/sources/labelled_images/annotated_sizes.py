@@ -9,7 +9,7 @@ import numpy as np
 
 from danlu.data.annotations import MaskFile
 from danlu.data.dataset import Problem
-from danlu.data.image_file import ImageInfo
+from danlu.data.files.image_file import ImageInfo
 from danlu.data.sources.labelled_images.labelled import Labelled, relative, too_many_bad
 from danlu.message import message
 from danlu.refuse import Refusal

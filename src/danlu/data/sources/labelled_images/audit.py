@@ -16,7 +16,7 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.annotations import Annotation
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
-from danlu.data.image_file import ImageInfo
+from danlu.data.files.image_file import ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.sources.labelled_images.annotated_sizes import ROUNDING, compared, refuse_resized
 from danlu.data.sources.labelled_images.box_forms import BoxForm, refuse_other_forms, refuse_pixels

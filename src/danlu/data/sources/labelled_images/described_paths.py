@@ -7,12 +7,12 @@ from pathlib import Path
 
 from danlu.config import DataConfig
 from danlu.data.dataset import Problem
-from danlu.data.image_file import extensions
+from danlu.data.files.image_file import extensions
+from danlu.data.files.links import FOLLOW, Fence
+from danlu.data.files.survey import File, visible
+from danlu.data.files.text_files import read_lines
 from danlu.data.image_index import NOT_FOLLOWED, ImageIndex
-from danlu.data.links import FOLLOW, Fence
 from danlu.data.sources.labelled_images.reading import stop_if_many_bad
-from danlu.data.survey import File, visible
-from danlu.data.text_files import read_lines
 from danlu.message import message
 from danlu.refuse import refusal
 

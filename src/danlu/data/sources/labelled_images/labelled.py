@@ -12,7 +12,7 @@ from typing import NamedTuple
 from danlu.config import DataConfig
 from danlu.data.annotations import Shape
 from danlu.data.dataset import UNASSIGNED, ImageFiles
-from danlu.data.image_file import ImageInfo, extensions
+from danlu.data.files.image_file import ImageInfo, extensions
 from danlu.data.images import common_window
 from danlu.message import message
 from danlu.refuse import Refusal

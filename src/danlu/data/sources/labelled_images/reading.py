@@ -16,13 +16,13 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.annotations import Polygons, Shape
 from danlu.data.dataset import UNASSIGNED, Dataset, Problem
+from danlu.data.files.survey import File, Survey, surroundings
 from danlu.data.image_index import ImageIndex
 from danlu.data.sources.labelled_images.audit import assemble
 from danlu.data.sources.labelled_images.box_forms import BoxForm
 from danlu.data.sources.labelled_images.labelled import Labelled, Thing, too_many_bad
 from danlu.data.sources.labelled_images.shared_images import SharedImages
 from danlu.data.split_names import splits_of_folders
-from danlu.data.survey import File, Survey, surroundings
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import ObjectTask

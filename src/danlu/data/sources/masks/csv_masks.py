@@ -12,14 +12,14 @@ from danlu.config import DataConfig
 from danlu.data.annotations import Raster
 from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import UNREADABLE
+from danlu.data.files.image_file import UNREADABLE
+from danlu.data.files.survey import Survey, as_survey, surroundings
+from danlu.data.files.text_files import guessed_note
 from danlu.data.sources.labelled_images.labelled import Labelled
 from danlu.data.sources.labelled_images.reading import Reading
 from danlu.data.sources.tables.run_length_columns import EMPTY, are_by_rows, box_of_mask, mask_of
 from danlu.data.sources.tables.sheets import Sheet, sheets_of
 from danlu.data.sources.tables.targets import Task
-from danlu.data.survey import Survey, as_survey, surroundings
-from danlu.data.text_files import guessed_note
 from danlu.message import message
 from danlu.task_spec import TASKS, object_task
 

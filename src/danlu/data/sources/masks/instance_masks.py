@@ -16,7 +16,9 @@ from danlu.config import DataConfig
 from danlu.data.annotations import MaskFile, Raster, Shape, read_instances
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import UNREADABLE
+from danlu.data.files.image_file import UNREADABLE
+from danlu.data.files.survey import File, Survey, as_survey, normal
+from danlu.data.files.text_files import read_lines
 from danlu.data.image_index import is_derived
 from danlu.data.sources.labelled_images.audit import assemble
 from danlu.data.sources.labelled_images.labelled import Labelled, Thing, too_many_bad
@@ -33,8 +35,6 @@ from danlu.data.sources.masks.mask_files import (
 )
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal
-from danlu.data.text_files import read_lines
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TASKS, object_task

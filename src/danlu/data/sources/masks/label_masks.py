@@ -17,7 +17,8 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import UNREADABLE, ImageInfo
+from danlu.data.files.image_file import UNREADABLE, ImageInfo
+from danlu.data.files.survey import File, Survey, as_survey, normal
 from danlu.data.image_workers import check_images
 from danlu.data.label_maps import LabelMap, MaskClasses, as_colours, grey_as_colours, read_values
 from danlu.data.sources.labelled_images.labelled import image_files, relative
@@ -40,7 +41,6 @@ from danlu.data.sources.masks.segmentation_lists import in_segmentation_lists
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal
 from danlu.message import message
 from danlu.objects import IGNORE
 from danlu.refuse import Refusal

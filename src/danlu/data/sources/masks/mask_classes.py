@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from danlu.data.files.survey import Survey
+from danlu.data.files.text_files import read_json
 from danlu.data.label_maps import as_colours
 from danlu.data.sources.tables.class_lists import class_list, contradicting_lists, names_of
-from danlu.data.survey import Survey
-from danlu.data.text_files import read_json
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 

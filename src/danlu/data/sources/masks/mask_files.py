@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 
 from danlu.data.dataset import TEST, UNASSIGNED
-from danlu.data.image_file import UNREADABLE, extensions, formats
+from danlu.data.files.image_file import UNREADABLE, extensions, formats
+from danlu.data.files.survey import File, Survey, normal, sample
 from danlu.data.image_index import is_derived
 from danlu.data.split_names import WORD, split_of, split_of_path
-from danlu.data.survey import File, Survey, normal, sample
 from danlu.message import Message, message
 
 # Words in the name of a folder, or at the end of a file's name, that denote masks.

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from danlu.data.image_file import UNREADABLE, formats
-from danlu.data.survey import File, sample
+from danlu.data.files.image_file import UNREADABLE, formats
+from danlu.data.files.survey import File, sample
 from danlu.message import message
 from danlu.refuse import Refusal
 

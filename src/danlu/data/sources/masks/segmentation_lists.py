@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from danlu.data.dataset import TEST, TRAIN, VAL
+from danlu.data.files.survey import Survey, normal
+from danlu.data.files.text_files import read_lines
 from danlu.data.sources.masks.mask_files import MaskPair
-from danlu.data.survey import Survey, normal
-from danlu.data.text_files import read_lines
 from danlu.message import message
 
 LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  # of ImageSets/Segmentation

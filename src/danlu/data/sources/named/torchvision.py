@@ -11,7 +11,7 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
-from danlu.data.image_file import ImageInfo
+from danlu.data.files.image_file import ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.known_sets import TORCHVISION, OfTorchvision
 from danlu.data.sources.arrays import cifar, idx

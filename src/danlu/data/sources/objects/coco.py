@@ -14,6 +14,9 @@ from typing import Any
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey
+from danlu.data.files.survey import survey as walk
+from danlu.data.files.text_files import read_json
 from danlu.data.sources.labelled_images.labelled import Labelled, wanted_task
 from danlu.data.sources.labelled_images.reading import Reading
 from danlu.data.sources.objects.coco_choice import without_persons, without_unions
@@ -32,9 +35,6 @@ from danlu.data.sources.objects.coco_entry import (
 )
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of, split_of_path
-from danlu.data.survey import File, Survey, as_survey
-from danlu.data.survey import survey as walk
-from danlu.data.text_files import read_json
 from danlu.message import message
 from danlu.refuse import NOTHING, Refusal, refusal
 from danlu.task_spec import TASKS

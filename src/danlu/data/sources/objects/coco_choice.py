@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from danlu.data.dataset import UNASSIGNED
-from danlu.data.survey import File
+from danlu.data.files.survey import File
 from danlu.message import message
 
 

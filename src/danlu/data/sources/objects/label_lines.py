@@ -11,12 +11,12 @@ from danlu.config import DataConfig
 from danlu.data.annotations import Polygons
 from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey, normal, sample
+from danlu.data.files.text_files import read_lines
 from danlu.data.sources.labelled_images.labelled import wanted_task
 from danlu.data.sources.labelled_images.reading import Reading, box_of
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal, sample
-from danlu.data.text_files import read_lines
 from danlu.message import message
 
 KITTI_FIELDS = (15, 16)  # type, truncated, occluded, alpha, 4 of the box, 3 sizes, 3 places, angle; score of results

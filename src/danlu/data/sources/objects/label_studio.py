@@ -20,6 +20,8 @@ from danlu.config import DataConfig
 from danlu.data.annotations import Polygons
 from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey, surroundings
+from danlu.data.files.text_files import read_json, read_text
 from danlu.data.image_index import ImageIndex, name_parts
 from danlu.data.sources.labelled_images.labelled import Labelled, wanted_task
 from danlu.data.sources.labelled_images.reading import Reading, box_of, corners
@@ -27,8 +29,6 @@ from danlu.data.sources.objects.labelme import ellipse, rectangle
 from danlu.data.sources.tables.label_entries import open_entries
 from danlu.data.sources.tables.label_values import Entry
 from danlu.data.sources.tables.targets import Task
-from danlu.data.survey import File, Survey, as_survey, surroundings
-from danlu.data.text_files import read_json, read_text
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS

@@ -19,14 +19,14 @@ from danlu.config import DataConfig
 from danlu.data.annotations import Polygons, Raster, Shape
 from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import UNREADABLE
+from danlu.data.files.image_file import UNREADABLE
+from danlu.data.files.survey import File, Survey, as_survey, normal
+from danlu.data.files.text_files import read_json
 from danlu.data.sources.labelled_images.labelled import wanted_task
 from danlu.data.sources.labelled_images.reading import Reading, box_of, corners
 from danlu.data.sources.objects.labelme import rectangle
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal
-from danlu.data.text_files import read_json
 from danlu.message import message
 from danlu.refuse import Refusal
 

@@ -14,15 +14,15 @@ from xml.etree import ElementTree
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey, normal, sample
+from danlu.data.files.text_files import read_bytes, read_lines
+from danlu.data.files.unpacking import parse_xml
 from danlu.data.image_index import name_parts
 from danlu.data.sources.labelled_images.labelled import wanted_task
 from danlu.data.sources.labelled_images.reading import Reading, around_rotated, stop_if_many_bad
 from danlu.data.sources.tables.targets import Task
 from danlu.data.sources.tables.text_tables import numbers
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal, sample
-from danlu.data.text_files import read_bytes, read_lines
-from danlu.data.unpacking import parse_xml
 from danlu.message import message
 from danlu.refuse import NOTHING, Refusal, blame, refusal
 

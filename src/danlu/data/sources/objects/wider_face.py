@@ -13,14 +13,14 @@ from typing import NamedTuple
 from danlu.config import DataConfig
 from danlu.data.dataset import UNASSIGNED, Dataset
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.survey import File, Survey, as_survey
+from danlu.data.files.text_files import read_lines
 from danlu.data.sources.labelled_images.labelled import wanted_task
 from danlu.data.sources.labelled_images.reading import Reading
 from danlu.data.sources.tables.targets import Task
 from danlu.data.sources.tables.text_tables import numbers
 from danlu.data.split_names import split_of, split_of_path
-from danlu.data.survey import File, Survey, as_survey
-from danlu.data.text_files import read_lines
 from danlu.message import message
 from danlu.refuse import Refusal, blame
 

@@ -18,9 +18,12 @@ from danlu.config import DataConfig
 from danlu.data.annotations import Polygons
 from danlu.data.dataset import SPLITS, TEST, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import extensions
+from danlu.data.files.image_file import extensions
+from danlu.data.files.links import Fence
+from danlu.data.files.survey import File, Survey, as_survey, normal, sample
+from danlu.data.files.survey import survey as walk
+from danlu.data.files.text_files import decode_text, read_lines
 from danlu.data.image_index import ImageIndex
-from danlu.data.links import Fence
 from danlu.data.sources.labelled_images.audit import assemble
 from danlu.data.sources.labelled_images.described_paths import DescribedPaths
 from danlu.data.sources.labelled_images.labelled import Labelled, Thing, relative, wanted_task
@@ -44,9 +47,6 @@ from danlu.data.sources.tables.class_lists import class_list
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal, sample
-from danlu.data.survey import survey as walk
-from danlu.data.text_files import decode_text, read_lines
 from danlu.message import Message, message
 from danlu.refuse import Refusal, blame, refusal
 

@@ -11,10 +11,10 @@ import yaml
 
 from danlu.config.yaml_text import parse_yaml
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
+from danlu.data.files.survey import File, Survey
+from danlu.data.files.text_files import decode_guessed, read_lines, read_text
 from danlu.data.sources.labelled_images.described_paths import DescribedPaths
 from danlu.data.sources.tables.class_lists import names_of
-from danlu.data.survey import File, Survey
-from danlu.data.text_files import decode_guessed, read_lines, read_text
 from danlu.message import message
 from danlu.refuse import NOTHING, Refusal, blame, refusal
 

@@ -6,11 +6,11 @@ from functools import cached_property
 from pathlib import Path
 
 from danlu.data.dataset import UNASSIGNED
-from danlu.data.image_file import extensions
+from danlu.data.files.image_file import extensions
+from danlu.data.files.links import Fence
+from danlu.data.files.survey import Survey, normal
 from danlu.data.image_index import is_derived
-from danlu.data.links import Fence
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import Survey, normal
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 LABEL_FOLDERS = ("labels", "label", "labels_txt", "txt")

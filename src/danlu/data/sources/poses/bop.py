@@ -17,7 +17,8 @@ from danlu.config import DataConfig
 from danlu.data.annotations import MaskFile
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.survey import Survey, as_survey
 from danlu.data.sources.poses.pose_reading import (
     PosedImage,
     PosedObject,
@@ -27,7 +28,6 @@ from danlu.data.sources.poses.pose_reading import (
     read_json,
 )
 from danlu.data.sources.tables.targets import Task
-from danlu.data.survey import Survey, as_survey
 from danlu.message import message
 from danlu.pose.meshes import read_mesh
 from danlu.pose.object_model import ObjectModel

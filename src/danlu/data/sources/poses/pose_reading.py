@@ -19,9 +19,11 @@ from torch import Tensor
 from danlu.config import DataConfig
 from danlu.data.annotations import Annotation, MaskFile
 from danlu.data.dataset import TRAIN, Dataset, Problem
-from danlu.data.image_file import ImageInfo
+from danlu.data.files.image_file import ImageInfo
+from danlu.data.files.links import FOLLOW, Fence, check_ordinary
+from danlu.data.files.survey import Survey
+from danlu.data.files.text_files import parse_json, read_bytes
 from danlu.data.image_workers import check_images
-from danlu.data.links import FOLLOW, Fence, check_ordinary
 from danlu.data.pose_audit import (
     MAX_EXAMPLES,
     MIN_DEVIATION,
@@ -33,8 +35,6 @@ from danlu.data.pose_audit import (
     kind_of_matrix,
 )
 from danlu.data.sources.labelled_images.labelled import image_files, relative, too_many_bad
-from danlu.data.survey import Survey
-from danlu.data.text_files import parse_json, read_bytes
 from danlu.message import message
 from danlu.pose.cameras import project_model
 from danlu.pose.meshes import Mesh

@@ -18,10 +18,10 @@ from danlu.config import DataConfig
 from danlu.data.annotations import MaskFile
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.files.survey import File, Survey, as_survey
+from danlu.data.files.text_files import read_bytes
 from danlu.data.sources.poses.pose_reading import PosedImage, PoseReading, camera_from
 from danlu.data.sources.tables.targets import Task
-from danlu.data.survey import File, Survey, as_survey
-from danlu.data.text_files import read_bytes
 from danlu.message import message
 from danlu.pose.meshes import Mesh, read_mesh
 from danlu.pose.object_model import ObjectModel

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from danlu.data.dataset import UNASSIGNED
+from danlu.data.files.survey import File, Survey
+from danlu.data.files.text_files import parse_json, read_bytes, read_json, read_lines
 from danlu.data.sources.tables.text_tables import numbers, read_table
 from danlu.data.split_names import split_of
-from danlu.data.survey import File, Survey
-from danlu.data.text_files import parse_json, read_bytes, read_json, read_lines
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from danlu.data.dataset import UNASSIGNED
-from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.survey import normal
 from danlu.data.image_index import ImageIndex, name_parts
 from danlu.data.sources.tables.text_tables import MAX_LOOKED, numbers
-from danlu.data.survey import normal
 
 CLASS_COLUMNS = ("class", "label", "labelname", "class_name", "classname", "label_name", "category", "category_name")
 CLASS_COLUMNS += ("name", "target", "object", "labels", "classes", "species", "breed", "diagnosis", "tag", "y")

@@ -11,7 +11,8 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
-from danlu.data.image_file import ImageInfo
+from danlu.data.files.image_file import ImageInfo
+from danlu.data.files.survey import Survey, surroundings
 from danlu.data.image_index import ImageIndex
 from danlu.data.image_workers import check_images
 from danlu.data.sources.labelled_images.labelled import image_files, of_one_depth
@@ -21,7 +22,6 @@ from danlu.data.sources.tables.label_values import Entry, values_and_task, witho
 from danlu.data.sources.tables.targets import Task, to_classes, to_numbers
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of, splits_of_folders
-from danlu.data.survey import Survey, surroundings
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, label_task

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, Problem
-from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.survey import File, Survey, normal, surroundings
 from danlu.data.image_index import AMBIGUOUS, ImageIndex, name_parts
 from danlu.data.sources.labelled_images.box_forms import BoxForm
 from danlu.data.sources.tables.box_columns import BOX_COLUMN, GEOMETRY, MAKE_SENSE, MIN_GEOMETRY, box_columns, plain
@@ -35,7 +36,6 @@ from danlu.data.sources.tables.text_tables import (
     read_table,
 )
 from danlu.data.split_names import WORD, split_of, split_of_path
-from danlu.data.survey import File, Survey, normal, surroundings
 from danlu.message import message
 
 IMAGE_COLUMNS = (

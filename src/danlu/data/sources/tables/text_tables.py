@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from danlu.data.survey import File
-from danlu.data.text_files import decode_guessed, read_bytes
+from danlu.data.files.survey import File
+from danlu.data.files.text_files import decode_guessed, read_bytes
 
 MIN_ROWS = 5  # fewer rows do not tell whether the first one is like them
 MAX_LOOKED = 200  # rows by which the content of a table is recognised

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from danlu.data import multichannel
+from danlu.data.files import multichannel
 from danlu.message import message
 
 # Raw images of cameras, of which PIL would read the small preview.
@@ -51,8 +51,8 @@ class ImageInfo(NamedTuple):
 
     height, width: pixels, after EXIF rotation. grey: whether it has one channel. named_right: whether the extension
     matches the content. levels: min, 0.5 % percentile, 99.5 % percentile and max of the pixels, of an image with more
-    than 8 bits per channel. channels: of an image that `data/multichannel.py` reads; None: grey or colour. several:
-    whether the file holds further images: pages of a TIFF file, frames of an animation.
+    than 8 bits per channel. channels: of an image that `multichannel.py` reads; None: grey or colour. several: whether
+    the file holds further images: pages of a TIFF file, frames of an animation.
     """
 
     height: int

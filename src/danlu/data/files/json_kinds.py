@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from danlu.data.text_files import parse_json, read_bytes
+from danlu.data.files.text_files import parse_json, read_bytes
 
 MAX_PARSED_JSON = 4 << 20  # bytes; of larger json files only the keys are searched
 MAX_ENTRIES = 200  # of a json list that are looked at

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from danlu.data.geometry import bernoulli, between, integers, random_boxes
+from danlu.data.augmentation.geometry import bernoulli, between, integers, random_boxes
 
 CROP_CANDIDATES = 10  # random crops per image; the first one with a sufficient IoU is used
 MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # IoU thresholds of a crop and an object (Liu et al. 2016, section 2.2)

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from danlu.config import AugmentConfig
-from danlu.data.geometry import PHOTO_SIDE
+from danlu.data.augmentation.geometry import PHOTO_SIDE
 from danlu.message import message
 from danlu.refuse import Refusal, one_of, refusal
 

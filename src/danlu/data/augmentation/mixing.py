@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from danlu.data.geometry import bernoulli, between, log_between, rectangles
+from danlu.data.augmentation.geometry import bernoulli, between, log_between, rectangles
 
 ERASED_AREA, ERASED_RATIO = (0.02, 0.33), (0.3, 3.3)  # Zhong et al. 2017, section 3.2
 

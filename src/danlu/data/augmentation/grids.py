@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from danlu.data.augment import Augment, Draws
+from danlu.data.augmentation.augment import Augment, Draws
 
 
 def without_border(canvas: Tensor) -> Tensor:

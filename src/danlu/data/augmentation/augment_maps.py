@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from danlu.config import AugmentConfig
-from danlu.data import object_crops
-from danlu.data.augment_objects import AugmentObjects, Draws
-from danlu.data.geometry import bernoulli, between
-from danlu.data.presets import resolve_maps
+from danlu.data.augmentation import object_crops
+from danlu.data.augmentation.augment_objects import AugmentObjects, Draws
+from danlu.data.augmentation.geometry import bernoulli, between
+from danlu.data.augmentation.presets import resolve_maps
 from danlu.message import message
 from danlu.objects import IGNORE, PADDING, ObjectBatch
 from danlu.refuse import refusal

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from danlu.config import AugmentConfig
-from danlu.data.colour import jitter
-from danlu.data.geometry import (
+from danlu.data.augmentation.colour import jitter
+from danlu.data.augmentation.geometry import (
     affine,
     bernoulli,
     between,
@@ -33,8 +33,8 @@ from danlu.data.geometry import (
     random_boxes,
     resample,
 )
-from danlu.data.mixing import add_noise, cutmix_weights, erase, mix, mixup_weights
-from danlu.data.presets import PRESETS, WHOLE_AREA, resolve
+from danlu.data.augmentation.mixing import add_noise, cutmix_weights, erase, mix, mixup_weights
+from danlu.data.augmentation.presets import PRESETS, WHOLE_AREA, resolve
 
 __all__ = ["PRESETS", "Augment", "Draws", "Normalise", "resolve", "views"]
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from danlu.data.tiles import MIN_VISIBLE_FRACTION, mask_boxes
+from danlu.data.augmentation.tiles import MIN_VISIBLE_FRACTION, mask_boxes
 from danlu.objects import ObjectBatch
 from danlu.pose.cameras import roll
 

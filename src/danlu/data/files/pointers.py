@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danlu.data.survey import File, Survey, sample
+from danlu.data.files.survey import File, Survey, sample
 from danlu.message import message
 from danlu.refuse import Refusal
 

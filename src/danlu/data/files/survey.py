@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from danlu.data.image_file import IMAGE_SUFFIXES
-from danlu.data.json_kinds import json_kind
-from danlu.data.links import Fence, Unread, kind_of
-from danlu.data.text_files import decode_guessed, decode_text
+from danlu.data.files.image_file import IMAGE_SUFFIXES
+from danlu.data.files.json_kinds import json_kind
+from danlu.data.files.links import Fence, Unread, kind_of
+from danlu.data.files.text_files import decode_guessed, decode_text
 from danlu.message import message
 from danlu.refuse import Refusal, refusal, system_reason
 

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from danlu.config import AugmentConfig
-from danlu.data import object_crops
-from danlu.data.augment import CPU_CHUNK, Normalise
-from danlu.data.colour import jitter
-from danlu.data.geometry import bernoulli, between
-from danlu.data.mixing import erase
-from danlu.data.pose_turns import turned
-from danlu.data.presets import WHOLE_AREA, multi_scale_sizes, resolve_objects
-from danlu.data.tiles import Tiles, flip_boxes, pack, pick
+from danlu.data.augmentation import object_crops
+from danlu.data.augmentation.augment import CPU_CHUNK, Normalise
+from danlu.data.augmentation.colour import jitter
+from danlu.data.augmentation.geometry import bernoulli, between
+from danlu.data.augmentation.mixing import erase
+from danlu.data.augmentation.pose_turns import turned
+from danlu.data.augmentation.presets import WHOLE_AREA, multi_scale_sizes, resolve_objects
+from danlu.data.augmentation.tiles import Tiles, flip_boxes, pack, pick
 from danlu.objects import PADDING, ObjectBatch
 
 # Columns of each setting in the matrix of uniforms.
