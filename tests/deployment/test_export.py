@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -159,6 +160,25 @@ def test_predict_py_gives_the_table_of_danlu_predict(exported, coloured_run, ima
         assert one.keys() == other.keys()
         assert one["class"] == other["class"]
         assert dict(one["top"]) == pytest.approx(dict(other["top"]), abs=2e-3)
+
+
+@pytest.mark.slow
+def test_predict_py_names_unreadable_files_and_goes_on(exported, images, tmp_path):
+    shutil.copytree(images, tmp_path / "all")
+    (tmp_path / "all" / "broken.jpg").write_bytes(b"not an image")
+    words = [sys.executable, exported.script, "--json", tmp_path / "all"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = json.loads(done.stdout)["predictions"]
+    assert [Path(row["path"]).name for row in rows if "error" in row] == ["broken.jpg"]
+    assert len(rows) > 1
+    for alone in (tmp_path / "all" / "broken.jpg", tmp_path / "none.jpg"):
+        done = subprocess.run([sys.executable, exported.script, alone], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "")
+        assert str(alone) in done.stdout
+    done = subprocess.run([sys.executable, exported.script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Predict images with colours.onnx")
 
 
 @pytest.mark.slow

@@ -13,24 +13,21 @@ FACTS = json.loads(SESSION.get_modelmeta().custom_metadata_map["danlu"])  # task
 
 
 def place(path):
-    """The image on the square canvas, uint8 (1, S, S, C), its size there, its offset and its own size, each (x, y)."""
+    """The image on the square canvas, uint8 (1, S, S, C), its place in the output of the network, and its own size."""
     side, mode = FACTS["canvas"], "L" if FACTS["channels"] == 1 else "RGB"
     with Image.open(path) as file:
         size = file.size[::-1] if file.format != "TIFF" and file.getexif().get(0x0112, 1) >= 5 else file.size
         width, height = (max(1, round(n * side / max(size))) if FACTS["fit"] == "letterbox" else side for n in size)
-        if file.format in ("JPEG", "MPO"):  # decoded at a reduced scale
-            least = np.ceil(max(width / size[0], height / size[1]) * min(size)) / min(size)
-            w, h = (int(np.ceil(least * n)) for n in file.size)
-            file.draft("L" if (mode, file.mode) == ("L", "RGB") else None, (w, h))
+        least = np.ceil(max(width / size[0], height / size[1]) * min(size)) / min(size)
+        file.draft("L" if (mode, file.mode) == ("L", "RGB") else None, [int(np.ceil(least * n)) for n in file.size])
         image = ImageOps.exif_transpose(file)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     image = (image.convert("RGB") if image.mode == "P" else image).convert(mode)
     right, low = (min(n / max(1, round(n / m)), m) for n, m in zip(size, image.size))
-    image = image.resize((width, height), Image.Resampling.BILINEAR, box=(0, 0, right, low), reducing_gap=2.0)
-    canvas = Image.new(mode, (side, side), 114 if mode == "L" else (114, 114, 114))
-    canvas.paste(image, offset := ((side - width) // 2, (side - height) // 2))
-    return np.asarray(canvas).reshape(1, side, side, -1), np.array([width, height]), np.array(offset), np.array(size)
+    left, top, canvas = (side - width) // 2, (side - height) // 2, Image.new(mode, (side, side), (114,) * len(mode))
+    canvas.paste(image.resize((width, height), Image.Resampling.BILINEAR, (0, 0, right, low), 2.0), (left, top))
+    return np.asarray(canvas).reshape(1, side, side, -1), np.s_[0, :, top : top + height, left : left + width], size
 
 
 def grown(values, count):
@@ -41,20 +38,23 @@ def grown(values, count):
 
 
 def segment(path, out):
-    """The fraction of each class in the pixels of an image file; its label map, a grey PNG, goes to folder `out`."""
-    pixels, inside, (left, top), (width, height) = place(path)
-    found = np.asarray(SESSION.run(None, {"images": np.repeat(pixels, FACTS["images_per_call"], 0)})[0])
-    inner = found[0, :, top : top + inside[1], left : left + inside[0]].swapaxes(1, 2)
+    """The fraction of each class in the pixels of an image file; its label map, a grey PNG, goes to folders `out`."""
+    try:
+        pixels, inside, (width, height) = place(path)
+    except Exception as error:  # an unreadable file does not stop the others
+        return {"path": str(path), "error": str(error)}
+    inner = SESSION.run(None, {"images": np.repeat(pixels, FACTS["images_per_call"], 0)})[0][inside].swapaxes(1, 2)
     labels = grown(grown(inner, height).swapaxes(1, 2), width).argmax(0).astype(np.uint8)
-    if out is not None:
-        Image.fromarray(labels).save(out / f"{path.stem}.png")
+    for folder in out:
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(labels).save(folder / f"{path.stem}.png")
     areas = [(name, round(float((labels == k).mean()), 6)) for k, name in enumerate(FACTS["classes"])]
     return {"path": str(path), "areas": {name: part for name, part in sorted(areas, key=lambda one: -one[1]) if part}}
 
 
 if __name__ == "__main__":
-    given = [Path(word) for word in sys.argv[1:] if not word.startswith("--")]
-    out = next((Path(word[6:]) for word in sys.argv if word.startswith("--out=")), None)
-    files = [f for path in given for f in (sorted(path.rglob("*.*")) if path.is_dir() else [path])]
+    given, out = [Path(w) for w in sys.argv[1:] if w[:2] != "--"], [Path(w[6:]) for w in sys.argv if w[:6] == "--out="]
+    files = [f for path in given or sys.exit(__doc__) for f in (sorted(path.rglob("*.*")) if path.is_dir() else [path])]
     rows = [segment(f, out) for f in files if f in given or f.suffix.lower() in Image.registered_extensions()]
     print(json.dumps({"predictions": rows}, ensure_ascii=False))
+    sys.exit(all("error" in row for row in rows))

@@ -1,7 +1,6 @@
 """Find objects in images with model.onnx (written by danlu export): python predict.py IMAGE|FOLDER ..."""
 
 import json
-import math
 import sys
 from pathlib import Path
 
@@ -19,28 +18,28 @@ def place(path):
     with Image.open(path) as file:
         size = file.size[::-1] if file.format != "TIFF" and file.getexif().get(0x0112, 1) >= 5 else file.size
         width, height = (max(1, round(n * side / max(size))) if FACTS["fit"] == "letterbox" else side for n in size)
-        if file.format in ("JPEG", "MPO"):  # decoded at a reduced scale
-            least = math.ceil(max(width / size[0], height / size[1]) * min(size)) / min(size)
-            reduced = math.ceil(least * file.width), math.ceil(least * file.height)
-            file.draft("L" if (mode, file.mode) == ("L", "RGB") else None, reduced)
+        least = np.ceil(max(width / size[0], height / size[1]) * min(size)) / min(size)
+        grey = (mode, file.mode) == ("L", "RGB")
+        file.draft("L" if grey else None, [int(np.ceil(least * n)) for n in file.size])  # JPEG: decoded at this scale
         image = ImageOps.exif_transpose(file)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     image = (image.convert("RGB") if image.mode == "P" else image).convert(mode)
     right, low = (min(n / max(1, round(n / m)), m) for n, m in zip(size, image.size))
-    image = image.resize((width, height), Image.Resampling.BILINEAR, box=(0, 0, right, low), reducing_gap=2.0)
-    canvas = Image.new(mode, (side, side), 114 if mode == "L" else (114, 114, 114))
-    canvas.paste(image, offset := ((side - width) // 2, (side - height) // 2))
+    offset, canvas = ((side - width) // 2, (side - height) // 2), Image.new(mode, (side, side), (114,) * len(mode))
+    canvas.paste(image.resize((width, height), Image.Resampling.BILINEAR, (0, 0, right, low), 2.0), offset)
     return np.asarray(canvas).reshape(1, side, side, -1), np.array([width, height]), np.array(offset), np.array(size)
 
 
 def predict(path):
     """The objects in an image file, as `danlu predict --json` gives them."""
-    pixels, inside, offset, size = place(path)
-    found = SESSION.run(None, {"images": np.repeat(pixels, FACTS["images_per_call"], 0)})
-    boxes, scores, labels = (np.asarray(one)[0] for one in found)
-    boxes, kept = boxes.astype(np.float64), []
-    order, area = np.argsort(-scores, kind="stable"), np.prod(boxes[:, 2:] - boxes[:, :2], 1)
+    try:
+        pixels, inside, offset, size = place(path)
+    except Exception as error:  # an unreadable file does not stop the others
+        return {"path": str(path), "error": str(error)}
+    found = [one[0] for one in SESSION.run(None, {"images": np.repeat(pixels, FACTS["images_per_call"], 0)})]
+    boxes, scores, labels = found[0].astype(np.float64), *found[1:]
+    order, area, kept = np.argsort(-scores, kind="stable"), np.prod(boxes[:, 2:] - boxes[:, :2], 1), []
     while len(order) and scores[order[0]] > FACTS["score"] and len(kept) < FACTS["max_detections"]:  # suppression
         kept, best, order = [*kept, order[0]], order[0], order[1:]
         low, high = np.maximum(boxes[best, :2], boxes[order, :2]), np.minimum(boxes[best, 2:], boxes[order, 2:])
@@ -53,7 +52,8 @@ def predict(path):
 
 
 if __name__ == "__main__":
-    given = [Path(word) for word in sys.argv[1:] if word != "--json"]
+    given = [Path(word) for word in sys.argv[1:] if word != "--json"] or sys.exit(__doc__)
     files = [file for path in given for file in (sorted(path.rglob("*.*")) if path.is_dir() else [path])]
     found = [predict(file) for file in files if file in given or file.suffix.lower() in Image.registered_extensions()]
     print(json.dumps({"predictions": found}, ensure_ascii=False))
+    sys.exit(all("error" in row for row in found))
