@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,9 @@ import danlu
 from danlu.cli import main
 from danlu.config import load_yaml
 from danlu.engine.saving import Interrupted
+from danlu.message import speaking
 from danlu.run.folder import Run
+from danlu.tuning.dimension import Dimension
 from danlu.tuning.journal import open_journal
 from danlu.tuning.search import Clock, run_trials
 from danlu.tuning.space import find_key
@@ -73,6 +76,26 @@ def test_the_winner_has_the_best_mean_over_new_seeds(searched) -> None:
     assert searched.finalists[0].seeds == [1, 2]
     assert load_yaml(searched.config).seed == 1
     assert load_yaml(searched.config).data.seed == 0  # the split stays that of the search
+
+
+def test_a_search_that_goes_on_says_that_it_has_seen_the_test_set(searched, tmp_path) -> None:
+    """The same end again is no further use; one with another seed is."""
+    assert searched.test_looks == 1
+    folder = tmp_path / "search"
+    shutil.copytree(searched.folder, folder)
+    again = danlu.tune(resume=str(folder), top=1, seeds=2)
+    assert (again.test_looks, [str(note) for note in again.notes if "test set" in note]) == (1, [])
+    for _ in range(2):
+        further = danlu.tune(resume=str(folder), top=1, seeds=3)
+        assert further.test_looks == 2
+        assert any("the test set was used 2 times" in note for note in further.notes)
+
+
+def test_ranges_are_told_in_the_language_of_the_command() -> None:
+    wide = Dimension("optim.lr", None, low=1e-4, high=0.1, log=True)
+    words = Dimension("augment.preset", None, choices=("none", "light"))
+    with speaking("zh"):
+        assert (str(wide.describe()), str(words.describe())) == ("0.0001 到 0.1（对数）", "none、light")
 
 
 def test_the_page_has_the_figures_and_the_trials(searched) -> None:

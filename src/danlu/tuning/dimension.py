@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from danlu.config import SHORT_FLAGS, keys
+from danlu.message import Message, message
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -76,11 +77,13 @@ class Dimension:
             return self.high
         return self.low if place < EDGE and self.low > 0 else None
 
-    def describe(self) -> str:
+    def describe(self) -> Message:
         """The range in one line: "0.0001 to 0.09 (log)" or "none, light, strong"."""
         if self.choices is not None:
-            return ", ".join(map(str, self.choices))
-        return f"{self.low:.4g} to {self.high:.4g}" + (" (log)" if self.log else "")
+            return message("tuning.range.choices", "{choices}", choices=[*map(str, self.choices)])
+        if self.log:
+            return message("tuning.range.log", "{low:.4g} to {high:.4g} (log)", low=self.low, high=self.high)
+        return message("tuning.range.linear", "{low:.4g} to {high:.4g}", low=self.low, high=self.high)
 
     def _at(self, place: float) -> float:
         if self.log:

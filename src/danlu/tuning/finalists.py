@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -24,7 +25,7 @@ from danlu.tuning.trial_run import run_training
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-BEST = "best.yaml"
+BEST, RESULT = "best.yaml", "tuning.json"
 DEFAULTS = -1  # `Finalist.trial` of danlu's own settings where they are not among the best trials
 
 
@@ -112,6 +113,20 @@ def with_test(study: StudyFolder, finalist: Finalist) -> Finalist:
         return finalist
     found = [float(load(run).evaluate(part="test").metrics["test"][study.settings.metric]) for run in runs]
     return replace(finalist, test=found, test_mean=fmean(found))
+
+
+def test_looks(study: StudyFolder, evaluated: Sequence[Finalist]) -> int:
+    """Number of ends of this search that used the test set, this one included unless it repeats the last.
+
+    evaluated: the finalists that this end has evaluated on it.
+    """
+    used = {(one.trial, seed) for one in evaluated if one.test for seed in one.seeds}
+    try:
+        before = json.loads((study.folder / RESULT).read_text(encoding="utf-8"))
+        seen = {(one["trial"], seed) for one in before["finalists"] if one.get("test") for seed in one["seeds"]}
+        return before.get("test_looks", 1) + (not used <= seen)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return int(bool(used))  # the first end
 
 
 def write_best(study: StudyFolder, winner: Finalist) -> Path:

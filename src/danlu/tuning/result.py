@@ -60,6 +60,7 @@ class TuningResult(Result):
     run: str | None = None  # folder of that training, with its weights
     epochs_trained: int = 0  # in all trials
     epochs_full: int = 0  # that the same trials would take without an early end
+    test_looks: int = 0  # ends of this search, of one that was resumed too, that used the test set
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     page: str | None = None

@@ -25,7 +25,7 @@ from danlu.report.markup import is_percentage, metric_value
 from danlu.run.atomic import write_atomically
 from danlu.task_spec import targets_of
 from danlu.training.random_state import caller_state_kept
-from danlu.tuning.finalists import run_folder, train_again, with_test, write_best
+from danlu.tuning.finalists import RESULT, run_folder, test_looks, train_again, with_test, write_best
 from danlu.tuning.journal import check_installed
 from danlu.tuning.methods import PRUNERS, check_method, grid
 from danlu.tuning.page import write_page
@@ -252,7 +252,7 @@ def _searched(study: StudyFolder, minutes: float | None, counts: tuple[int, int]
         result = _concluded(study, result, finalists, own)
         result = replace(result, seconds=round(clock.seconds, 3), page=str(study.folder / "tuning.html"))
         text = json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n"
-        write_atomically(study.folder / "tuning.json", lambda path: path.write_text(text, encoding="utf-8"))
+        write_atomically(study.folder / RESULT, lambda path: path.write_text(text, encoding="utf-8"))
         write_page(study, result)
     finally:
         lock.release()
@@ -266,6 +266,7 @@ def _concluded(study: StudyFolder, result: TuningResult, finalists: list[Finalis
     own = winner if own.trial == winner.trial else with_test(study, own)
     min_gain = 1 / one.val_samples if is_percentage(one.metric) else 0.0
     compared = compare(own.scores, winner.scores, high=one.better == "high", min_gain=min_gain, alpha=ALPHA)
+    looks = test_looks(study, [winner, own])
     listed = [{winner.trial: winner, own.trial: own}.get(finalist.trial, finalist) for finalist in finalists]
     path = write_best(study, winner)
     run = run_folder(study, winner.trial, winner.seeds[0])
@@ -283,7 +284,8 @@ def _concluded(study: StudyFolder, result: TuningResult, finalists: list[Finalis
         run=str(run),
         epochs_trained=sum(trial.epochs for trial in whole),
         epochs_full=one.epochs * len(whole),
-        notes=[*edges(study, winner.settings)],
+        test_looks=looks,
+        notes=[*edges(study, winner.settings), *_seen(looks)],
     )
 
 
@@ -312,6 +314,12 @@ def edges(study: StudyFolder, settings: Mapping[str, Any]) -> list[Message]:
             text = "the best {name}, {value:.3g}, lies near the end of its range, {end:.3g}: search a wider one"
             found.append(message("tuning.edge", text, name=one.name, value=settings[one.key], end=end))
     return found
+
+
+def _seen(looks: int) -> list[Message]:
+    """A warning where the search went on after it had used the test set. looks: as `TuningResult.test_looks`."""
+    text = "the test set was used {looks} times: after the first, a search that goes on is one that has seen it"
+    return [message("tuning.seen", text, looks=looks)] if looks > 1 else []
 
 
 def trial_results(study: StudyFolder) -> list[TrialResult]:
