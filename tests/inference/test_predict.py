@@ -107,6 +107,17 @@ def test_broken_file_given_by_the_user_is_refused(coloured_run, folder):
         danlu.predict(coloured_run)
 
 
+def test_an_unreadable_file_among_several_does_not_stop_the_others(coloured_run, folder, tmp_path):
+    broken, red = folder / "broken.png", folder / "a red one.png"
+    first, second = danlu.predict(coloured_run, broken, red)
+    assert (bool(first["error"]), second["class"]) == (True, "red")
+    assert [row["path"] for row in danlu.predict(coloured_run, [red, broken])] == [str(red), str(broken)]
+    every = danlu.predict(coloured_run, str(folder / "*.png"))  # as typed where the shell does not expand it
+    assert str(red) in [row["path"] for row in every]
+    with pytest.raises(danlu.Refusal, match="must be an existing file or folder"):
+        danlu.predict(coloured_run, str(folder / "*.gif"))
+
+
 def test_annotated_images_are_written_under_out(coloured_run, folder, tmp_path):
     danlu.predict(coloured_run, folder, out=tmp_path / "said")
     names = {path.name for path in (tmp_path / "said").iterdir()}

@@ -41,6 +41,15 @@ def test_a_long_stage_prints_one_plain_line() -> None:
     assert line.endswith("left")
 
 
+def test_two_stages_of_one_name_in_a_row_print_one_line() -> None:
+    shown = console()
+    with showing(StageLines(shown)):
+        for _ in range(2):
+            with stage("reading", delay=0.0):
+                time.sleep(0.4)
+    assert text_of(shown).splitlines() == ["reading"]
+
+
 def test_the_line_is_in_the_language_of_the_command() -> None:
     shown = console()
     with speaking("zh"), showing(StageLines(shown)), stage("读取", total=10, delay=0.1) as reading:

@@ -142,6 +142,13 @@ def test_page_shows_the_values_of_the_run(run_of: Callable[[str], Path]) -> None
     assert text.count("plotly.js v") == 1
 
 
+def test_a_mean_over_epochs_is_named_where_it_chose_the_best_one(run_of: Callable[[str], Path]) -> None:
+    text = write_page(run_of("shapes")).read_text(encoding="utf-8")
+    said = "averaged over the last 5 epochs because there are only 40 validation samples"
+    assert said in text
+    assert "averaged over" not in write_page(run_of("digits")).read_text(encoding="utf-8")
+
+
 def test_page_needs_nothing_from_outside(run_of: Callable[[str], Path]) -> None:
     text = write_page(run_of("digits")).read_text(encoding="utf-8")
     own = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)

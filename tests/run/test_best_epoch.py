@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 import danlu
-from danlu.engine.best_epoch import SMALL_VALIDATION, WINDOW, smoothed
+from danlu.run.best_epoch import SMALL_VALIDATION, WINDOW, smoothed
 
 QUICK = {"model": "mlp", "model.width": (16,), "data.limit": 200, "val": 40, "batch_size": 20, "device": "cpu"}
 

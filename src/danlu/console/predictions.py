@@ -8,6 +8,7 @@ from rich.console import Console
 
 from danlu.inference.prediction import Prediction
 from danlu.message import translated
+from danlu.printing.lines import print_line
 from danlu.printing.tables import print_with_names
 
 MAX_OBJECTS_LISTED = 12  # per image in the table; --json has all of them
@@ -17,6 +18,9 @@ def print_predictions(console: Console, predictions: Sequence[Prediction]) -> No
     """Print a row for each prediction: its class or value, or its objects."""
     objects = any(row.objects is not None for row in predictions)
     (_print_objects if objects else _print_answers)(console, predictions)
+    if failed := sum(row.error is not None for row in predictions):
+        text = "{failed} of {total} could not be read"
+        print_line(console, translated("console.unreadable_count", text, failed=failed, total=len(predictions)))
 
 
 def _print_answers(console: Console, predictions: Sequence[Prediction]) -> None:

@@ -21,10 +21,10 @@ from rich.progress import (
 from rich.text import Text
 from torch import Tensor
 
-from danlu.engine.best_epoch import compares
 from danlu.engine.loop import Plan, Progress, Watcher, samples_trained
 from danlu.message import printable_line, translated
 from danlu.progress.stages import duration
+from danlu.run.best_epoch import compares
 from danlu.run.names import metric_key, split_key
 
 REFRESH_SECONDS = 0.2  # between updates of the bars; drawing costs training time

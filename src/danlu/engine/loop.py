@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from danlu.data.batches import Batch, Batches
-from danlu.engine.best_epoch import SMALL_VALIDATION, WINDOW, Score, compares, score, smoothed
 from danlu.engine.evaluate import evaluate
 from danlu.engine.norm_statistics import NormStatistics
 from danlu.learning.regularise import DropoutSchedule, WeightAverage, WeightConstraints
 from danlu.learning.schedules import Plateau
 from danlu.message import message
 from danlu.refuse import Failure
+from danlu.run.best_epoch import SMALL_VALIDATION, WINDOW, Score, compares, score, smoothed
 from danlu.run.names import metric_message
 from danlu.run.record import Record
 from danlu.tasks.task import Evaluation, Task

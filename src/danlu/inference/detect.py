@@ -50,7 +50,7 @@ def detect(
     output = AnnotatedOutput(output_folder(out)) if out is not None else None
     predictions: list[Prediction] = []
     images = _placed_images(inputs, detector)
-    with stage(translated("stage.detecting", "detecting objects, images done:")) as detecting:
+    with stage(translated("stage.detecting", "detecting objects in images")) as detecting:
         while chunk := list(islice(images, CHUNK)):
             found = iter(detector([one.content for one in chunk if one.content is not None]))
             for one in detecting.each(chunk):
@@ -189,7 +189,7 @@ def _placed_images(inputs: Sequence[Any], detector: ImageDetector) -> Iterator[I
             for i, frame in enumerate(video_frames(Path(one)), 1):
                 yield InputImage(f"{one} frame {i}", frame, detector.place(frame), video=Path(one))
         else:
-            yield from read_images([one], detector.place, numbers)
+            yield from read_images([one], detector.place, numbers, among=len(inputs) > 1)
 
 
 def to_detections(found: Detections, classes: Sequence[str]) -> list[Detection]:

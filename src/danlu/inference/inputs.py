@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import glob
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,17 +36,18 @@ class InputImage(Generic[Content]):
 
 
 def read_images(
-    inputs: Iterable[Any], read: Callable[[Any], Content], numbers: Iterator[int] | None = None
+    inputs: Sequence[Any], read: Callable[[Any], Content], numbers: Iterator[int] | None = None, among: bool = False
 ) -> Iterator[InputImage[Content]]:
     """Read every image of `inputs`, in order; folders give their images sorted by path.
 
-    numbers: counter that names arrays, from 0 by default. An unreadable file inside a folder gives an image with an
-    `error`; an unreadable file that was named itself raises Refusal.
+    numbers: counter that names arrays, from 0 by default. among: `inputs` are some of several. An unreadable file in a
+    folder or among several inputs gives an image with an `error`; one that was named alone raises Refusal.
     """
     numbers = count() if numbers is None else numbers
+    among = among or len(inputs) > 1
     for one in inputs:
         if isinstance(one, list | tuple):
-            yield from read_images(one, read, numbers)
+            yield from read_images(one, read, numbers, among)
         elif hasattr(one, "__array__") or hasattr(one, "__array_interface__"):
             yield from _read_arrays(one, read, numbers)
         elif not isinstance(one, str | Path):
@@ -59,8 +61,21 @@ def read_images(
             )
         elif existing_path(one).is_dir():
             yield from _read_folder(Path(one), read)
+        elif among:
+            yield _read_one(Path(one), read)
         else:
             yield InputImage(str(one), Path(one), _read(read, Path(one), f"PATH {one}"))
+
+
+def matching(inputs: Iterable[Any]) -> list[Any]:
+    """`inputs` with the files that match a pattern ("*.jpg") in its place, where the shell has not done so."""
+    given: list[Any] = []
+    for one in inputs:
+        found = (
+            sorted(glob.glob(one)) if isinstance(one, str) and glob.has_magic(one) and not Path(one).exists() else []
+        )
+        given += found or [one]
+    return given
 
 
 def existing_path(path: str | Path) -> Path:
@@ -117,10 +132,15 @@ def _read_folder(folder: Path, read: Callable[[Path], Content]) -> Iterator[Inpu
     if not files:
         raise refusal("PATH", message("inference.wanted.folder_images", "a folder with images"), str(folder))
     for file in files:
-        try:
-            yield InputImage(str(file), file, read(file))
-        except UNREADABLE as error:
-            yield InputImage(str(file), file, None, reason_of(error, file))
+        yield _read_one(file, read)
+
+
+def _read_one(file: Path, read: Callable[[Path], Content]) -> InputImage[Content]:
+    """One file of several."""
+    try:
+        return InputImage(str(file), file, read(file))
+    except UNREADABLE as error:
+        return InputImage(str(file), file, None, reason_of(error, file))
 
 
 def _hidden(path: Path) -> bool:

@@ -21,6 +21,7 @@ from danlu.inference.evaluation_page import write_evaluation_page
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.familiarity import TrainingFeatures, with_distances
 from danlu.inference.given_objects import check_given
+from danlu.inference.inputs import matching
 from danlu.inference.measure import measure
 from danlu.inference.predict_clips import predict_clips
 from danlu.inference.predict_images import predict_images
@@ -175,10 +176,11 @@ class LoadedRun(Run):
         """Predict images or rows without labels; one `Prediction` each, in their order.
 
         Args:
-            inputs: Image files, folders of images (files are recognised by content, hidden files are skipped), arrays
-                (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL images; for detectors also videos; for networks of table
-                rows csv files, DataFrames or arrays (N, D); for networks of clips folders of frames, videos, npz files
-                and arrays (T, C, H, W) or (N, T, C, H, W). Images in memory are named "array 0", "array 1", ...
+            inputs: Image files ("*.jpg" too), folders of images (files are recognised by content, hidden files are
+                skipped), arrays (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL images; for detectors also videos; for
+                networks of table rows csv files, DataFrames or arrays (N, D); for networks of clips folders of frames,
+                videos, npz files and arrays (T, C, H, W) or (N, T, C, H, W). Images in memory are named "array 0",
+                "array 1", ...
             top: Number of classes listed (classification).
             out: Folder for the images with the prediction on them.
             weights: "best" or "last"; those the run was loaded with by default.
@@ -188,12 +190,14 @@ class LoadedRun(Run):
             camera: Intrinsics fx, fy, cx, cy in pixels of the images (poses); the training set's by default.
 
         Returns:
-            One prediction per image, clip or row. An unreadable image in a folder gives one with an `error`.
+            One prediction per image, clip or row. An unreadable image in a folder or among several inputs gives
+                one with an `error`.
 
         Raises:
-            Refusal: An input that is named itself and cannot be read, or that the network cannot take.
+            Refusal: An image that is named alone and cannot be read, or an input that the network cannot take.
         """
         self.need_outputs("predict")
+        inputs = tuple(matching(inputs))
         if (other := self._with(weights)) is not self:
             return other.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score, camera=camera)
         config = self._with_settings({"device": device, "tta": tta, "detect.score": score, "detect.camera": camera})

@@ -15,7 +15,7 @@ from danlu.message import translated
 from danlu.preparation.assemble import evaluation_batches, evaluation_views, make_task
 from danlu.preparation.prepared import Prepared
 from danlu.progress.stages import stage
-from danlu.run.names import split_key
+from danlu.run.names import SPLIT_WORDS
 from danlu.run.signature import Signature
 from danlu.tasks.task import Evaluation, Task
 
@@ -52,7 +52,7 @@ def measure(trained: TrainedNetwork, prepared: Prepared, split: str) -> Measurem
         own = _encoded_for(signature, prepared)
         scorer = task if signature is kept else make_task(own)
         batches = evaluation_batches(own, index, fabric)
-        text = translated("stage.evaluating", "evaluating on the {split} set", split=split_key(split))
+        text = translated("stage.evaluating", "evaluating on the {split} set", split=SPLIT_WORDS[split])
         with stage(text):
             one = evaluate(fabric, scorer, fabric.setup(model), batches, views)
         each.append(replace(one, outputs=_rescaled(one.outputs, signature, prepared.signature)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ CHUNK = 256  # images on the device at once
 def predict_images(
     trained: TrainedNetwork,
     device: torch.device,
-    inputs: Iterable[Any],
+    inputs: Sequence[Any],
     config: Config,
     *,
     top: int = 3,

@@ -43,7 +43,7 @@ def segment_images(
     taken: set[str] = set()
     predictions: list[Prediction] = []
     images = read_images(inputs, segmenter.place)
-    with stage(translated("stage.segmenting", "segmenting images, images done:")) as segmenting:
+    with stage(translated("stage.segmenting", "segmenting images")) as segmenting:
         while chunk := list(islice(images, CHUNK)):
             found = iter(segmenter([one.content for one in chunk if one.content is not None]))
             for one in segmenting.each(chunk):

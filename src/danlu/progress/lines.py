@@ -27,6 +27,7 @@ class StageLines:
         self._stages: list[Stage] = []
         self._printed: dict[int, float] = {}  # id of a stage -> its seconds at the last plain line
         self._drawn = False  # whether the terminal's line shows a stage
+        self._line = ""  # the last plain line: two stages of one name in a row are one to the reader
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
@@ -66,7 +67,9 @@ class StageLines:
         last = self._printed.get(id(stage))
         if last is None or seconds - last >= LINE_SECONDS:
             self._printed[id(stage)] = seconds
-            self.console.print(Text(described(stage)), soft_wrap=True)
+            if (line := described(stage)) != self._line:
+                self._line = line
+                self.console.print(Text(line), soft_wrap=True)
 
     def _write(self, text: str) -> None:
         self.console.file.write(text)

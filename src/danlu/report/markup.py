@@ -186,6 +186,8 @@ def label(metric: str, within: Message | None = None) -> str:
     >>> from danlu.run.names import SPLIT_TITLES
     >>> label("accuracy", within=SPLIT_TITLES["test"]), label("r2", within=SPLIT_TITLES["test"])
     ('Test accuracy', 'Test R²')
+    >>> label("boundary_IoU", within=SPLIT_TITLES["test"])
+    'Test IoU near contours'
     """
     own = metric.removeprefix("mask_")
     name = str(LABELS.get(own, own))
@@ -194,7 +196,7 @@ def label(metric: str, within: Message | None = None) -> str:
             "report.joined",
             "{first} {second}",
             first=before,
-            second=name[0].lower() + name[1:] if name[1:2].islower() else name,
+            second=name[0].lower() + name[1:] if name.split(maxsplit=1)[0][1:].islower() else name,
         )
     return name
 

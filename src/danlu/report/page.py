@@ -36,6 +36,7 @@ from danlu.report.object_sections import examples_section, objects_section, size
 from danlu.report.pose_sections import pose_examples_section, poses_section
 from danlu.report.pretraining_sections import pretraining_section
 from danlu.report.run_sections import configuration_section, data_section, machine_section
+from danlu.run.best_epoch import SMALL_VALIDATION, WINDOW
 from danlu.run.folder import Run
 from danlu.run.names import FEATURES_FILE, SPLIT_TITLES, SPLIT_WORDS
 from danlu.run.quantities import LOSS_TERMS, METRICS, is_certain
@@ -248,6 +249,15 @@ def _head(summary: Mapping[str, Any], name: str) -> str:
     )
 
 
+def _measure_of_best(monitor: str, validated: Any) -> str:
+    """Clause on the metric that chose the best epoch. validated: number of validation samples, where it is known."""
+    name = label(monitor, within=SPLIT_WORDS["val"])
+    if not is_number(validated) or validated >= SMALL_VALIDATION:
+        return translated("report.by_monitor", " by {monitor}", monitor=name)
+    text = " by {monitor}, averaged over the last {epochs} epochs because there are only {samples} validation samples"
+    return translated("report.by_average", text, monitor=name, epochs=WINDOW, samples=number(validated))
+
+
 def _summary_text(summary: Mapping[str, Any]) -> str:
     """Two or three sentences: training set, number of parameters, best or last epoch, reason of an early stop."""
     data = summary.get("data") or {}
@@ -285,11 +295,7 @@ def _summary_text(summary: Mapping[str, Any]) -> str:
         )
         sentences.append(translated("report.kept_start", text))
     elif is_number(best) and is_number(epochs):
-        measured = (
-            translated("report.by_monitor", " by {monitor}", monitor=label(str(monitor), within=SPLIT_WORDS["val"]))
-            if monitor
-            else ""
-        )
+        measured = _measure_of_best(str(monitor), (data.get("counts") or {}).get("val")) if monitor else ""
         sentences.append(
             translated(
                 "report.best_epoch",

@@ -6,7 +6,6 @@ hundred images it can be better than anything that training makes of it.
 
 from __future__ import annotations
 
-from danlu.engine.best_epoch import SMALL_VALIDATION, score
 from danlu.engine.checkpoint import save_weights
 from danlu.engine.device import make_fabric
 from danlu.engine.loop import Progress, validate
@@ -14,6 +13,7 @@ from danlu.message import translated
 from danlu.preparation.assemble import make_plan
 from danlu.preparation.prepared import Prepared
 from danlu.progress.stages import stage
+from danlu.run.best_epoch import SMALL_VALIDATION, score
 from danlu.run.folder import Run
 
 
