@@ -9,6 +9,7 @@ from danlu.data.sources.folders import file_names, folder, tiny_imagenet
 from danlu.data.sources.image_labels import (
     class_files,
     coco_labels,
+    csv_evidence,
     fgvc_aircraft,
     image_tags,
     json_labels,
@@ -18,6 +19,7 @@ from danlu.data.sources.image_labels import (
 from danlu.data.sources.masks import csv_masks, instance_masks, label_masks
 from danlu.data.sources.objects import (
     bdd100k,
+    box_tables,
     coco,
     createml,
     cvat,
@@ -252,8 +254,8 @@ FORMATS = {
     ),
     "csv boxes": FormatSpec(
         "csv of images and boxes or polygons (also Open Images)",
-        labelled_csv.look_boxes,
-        labelled_csv.open_boxes,
+        csv_evidence.look_boxes,
+        box_tables.open_boxes,
         OBJECTS,
         "a csv with columns of the image, the class and x1, y1, x2, y2 (or x, y, width, height), or a polygon as WKT "
         "or a list of points",
@@ -270,7 +272,7 @@ FORMATS = {
     ),
     "csv images": FormatSpec(
         "csv of images and their label (Kaggle)",
-        labelled_csv.look_images,
+        csv_evidence.look_images,
         labelled_csv.open_images,
         LABELS,
         "a csv with a column of the image and one of its label, its labels (`cat;dog`) or a number",
@@ -279,7 +281,7 @@ FORMATS = {
     ),
     "csv classes": FormatSpec(
         "csv of images and a column of 0 and 1 per class",
-        labelled_csv.look_classes,
+        csv_evidence.look_classes,
         labelled_csv.open_classes,
         CHOICES,
         "a csv with a column of the image and one per class; Roboflow's SPLIT/_classes.csv",

@@ -28,7 +28,7 @@ from danlu.data.left_out import left_out_images
 from danlu.data.other_sets import refuse_two_sets, splits_beside
 from danlu.data.recognition import choose_format, evidence_for, recognise
 from danlu.data.sources.folders.unread_labels import advice_on_labels
-from danlu.data.sources.image_labels import json_labels, labelled_csv
+from danlu.data.sources.image_labels import csv_evidence, json_labels
 from danlu.data.sources.labelled_images.audit import similar_names
 from danlu.data.sources.labelled_images.labelled import too_many_bad
 from danlu.data.sources.masks import label_masks
@@ -95,7 +95,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     wanted = config.format
     if as_map and wanted is None and label_masks.holds_classes(data):
         wanted = label_masks.FORM
-    if wanted is None and config.target is not None and labelled_csv.names_target(data, config.target):
+    if wanted is None and config.target is not None and csv_evidence.names_target(data, config.target):
         wanted = "csv images"
     elif wanted is None and config.target is not None and json_labels.names_target(data, config.target):
         wanted = "json labels"
@@ -113,28 +113,16 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
         name, _, seen = choose_format(data, other)
     drawn = as_map and FORMATS[name].outlines
     try:
-        dataset = FORMATS[name].open(data, config, object_task(True) if drawn else task)
+        dataset = _read(name, data, config, object_task(True) if drawn else task)
     except Refusal as refused:
         outlined = _outlined(data) if as_map and not drawn and config.format is None else None
         if outlined is None:
             raise
         name, seen, drawn = *outlined, True
-        dataset = FORMATS[name].open(data, config, object_task(True))
+        dataset = _read(name, data, config, object_task(True))
         text = "the masks are not read ({reason}): the outlines of {other} are drawn instead"
         notes.append(message("data.note.outlines_instead", text, reason=str(refused), other=name))
-    except NotTextError as error:  # of a reader that cannot leave the file out
-        raise Refusal(
-            message(
-                "data.refuse.text_other_bytes",
-                "{path} must be text in UTF-8, but byte {place} is no part of it: damaged, or saved in another "
-                "encoding; export it again",
-                path=error.file,
-                place=error.start,
-            )
-        ) from None
-    if drawn:
-        dataset = semantic_from_objects(dataset)
-    dataset = _with_unicode_names(dataset)
+    dataset = _with_unicode_names(semantic_from_objects(dataset) if drawn else dataset)
     if config.format is None:
         refuse_two_sets(data, dataset, name)
         notes += splits_beside(path, dataset)
@@ -143,6 +131,18 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
         notes = [*notes, *left_out_images(data, dataset, FORMATS[name].mask_files)]
     notes += [note for note in similar_names(dataset.classes) if note not in dataset.notes]
     return replace(dataset, notes=[*dataset.notes, *notes], problems=[*unread, *dataset.problems], seen=seen)
+
+
+def _read(name: str, data: Survey, config: DataConfig, task: Task | None) -> Dataset:
+    """Open `data` in a format. Raises Refusal also for text in another encoding that the reader cannot leave out."""
+    try:
+        return FORMATS[name].open(data, config, task)
+    except NotTextError as error:
+        text = (
+            "{path} must be text in UTF-8, but byte {place} is no part of it: damaged, or saved in another encoding; "
+            "export it again"
+        )
+        raise Refusal(message("data.refuse.text_other_bytes", text, path=error.file, place=error.start)) from None
 
 
 def _serving(data: Survey, task: Task) -> str | None:

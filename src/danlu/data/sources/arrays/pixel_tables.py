@@ -6,11 +6,11 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -60,48 +60,33 @@ def look(survey: Survey) -> Evidence | None:
     return Evidence(Fit.MARKED, message("data.seen.pixel_table", text, **values))
 
 
+class _Labelled(NamedTuple):
+    """An image of one row: pixels uint8 (C, H, W), its label as text, split, and the file and line."""
+
+    pixels: np.ndarray
+    label: str
+    split: int
+    where: str
+
+
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """Read images as uint8 (N, C, H, W) and their labels. A table without labels is for prediction and not read."""
     survey = as_survey(path)
-    layouts = _layouts(survey)
     notes: list[str] = []
     problems: list[Problem] = []
-    images: list[np.ndarray] = []
-    labels: list[str] = []
-    splits: list[int] = []
-    names: list[str] = []
-    for one in layouts:
+    found: list[_Labelled] = []
+    for one in _layouts(survey):
         label = one.label if config.target is None else _column(one, config.target, survey)
+        file = one.file.relative
         if label is None:
-            notes.append(
-                message(
-                    "data.note.no_labels",
-                    "{file} has no labels: it is for prediction and not read",
-                    file=one.file.relative,
-                )
-            )
+            text = "{file} has no labels: it is for prediction and not read"
+            notes.append(message("data.note.no_labels", text, file=file))
             continue
         if not one.named:
-            notes.append(
-                message(
-                    "data.note.no_header",
-                    "{file} has no header: its column {number} is taken as the label",
-                    file=one.file.relative,
-                    number=label + 1,
-                )
-            )
-        for line, row in enumerate(_rows(one.file.path), 1):
-            if (one.named and line == 1) or not row:
-                continue
-            where = f"{one.file.relative} line {line}"
-            fault, pixels = _image(one, row, label)
-            if pixels is None:
-                problems.append(Problem(where, fault))
-                continue
-            images.append(pixels)
-            labels.append(row[label].strip())
-            splits.append(_split(one, row))
-            names.append(where)
+            text = "{file} has no header: its column {number} is taken as the label"
+            notes.append(message("data.note.no_header", text, file=file, number=label + 1))
+        found += _labelled_rows(one, label, problems)
+    images, labels, splits, names = zip(*found) if found else ((), (), (), ())
     stop_if_many_bad(survey.path, len(problems), len(problems) + len(images), problems, config)
     if not images:
         raise Refusal(message("data.refuse.no_pixel_table", "{path} has no labelled image", path=survey.path))
@@ -121,6 +106,19 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         problems=problems,
         notes=notes,
     )
+
+
+def _labelled_rows(one: _Layout, label: int, problems: list[Problem]) -> Iterator[_Labelled]:
+    """The images of a table with their labels; rows that hold no image are added to `problems`."""
+    for line, row in enumerate(_rows(one.file.path), 1):
+        if (one.named and line == 1) or not row:
+            continue
+        where = f"{one.file.relative} line {line}"
+        fault, pixels = _image(one, row, label)
+        if pixels is None:
+            problems.append(Problem(where, fault))
+        else:
+            yield _Labelled(pixels, row[label].strip(), _split(one, row), where)
 
 
 def _layouts(survey: Survey) -> list[_Layout]:

@@ -88,16 +88,7 @@ def assemble(
     things, boxes, owner = _audit(path, found, sizes, config, problems, notes)
     if TASKS[task].masks:
         things = outlined(path, found, sizes, things, boxes, owner, problems)
-    counts = np.bincount(owner, minlength=len(found)).tolist()
-    targets, start = [], 0
-    labels = torch.tensor([thing.label for thing in things], dtype=torch.int64).split(counts)
-    ignore = torch.tensor([thing.ignore for thing in things], dtype=torch.bool).split(counts)
-    for size, count, its_boxes, its_labels, its_ignore in zip(
-        sizes, counts, torch.from_numpy(boxes).split(counts), labels, ignore
-    ):
-        shapes = tuple(t.shape for t in things[start : start + count] if t.shape) if TASKS[task].masks else None
-        targets.append(Annotation(its_boxes, its_labels, its_ignore, size, shapes))
-        start += count
+    targets = _annotations(things, boxes, owner, sizes, with_shapes=TASKS[task].masks)
     splits = torch.tensor([one.split for one in found], dtype=torch.int8)
     given = splits if bool((splits == TRAIN).any()) and len(splits.unique()) > 1 else None
     paths = tuple(one.image for one in found)
@@ -114,6 +105,26 @@ def assemble(
         problems=problems,
         notes=notes,
     )
+
+
+def _annotations(
+    things: Sequence[Thing],
+    boxes: np.ndarray,
+    owner: np.ndarray,
+    sizes: Sequence[tuple[int, int]],
+    with_shapes: bool,
+) -> list[Annotation]:
+    """The annotations of each image. boxes: float32 (T, 4); owner: number of the image of each object, (T,)."""
+    counts = np.bincount(owner, minlength=len(sizes)).tolist()
+    labels = torch.tensor([thing.label for thing in things], dtype=torch.int64).split(counts)
+    ignore = torch.tensor([thing.ignore for thing in things], dtype=torch.bool).split(counts)
+    found, start = [], 0
+    for i, (its_boxes, count) in enumerate(zip(torch.from_numpy(boxes).split(counts), counts)):
+        its_things = things[start : start + count]
+        shapes = tuple(thing.shape for thing in its_things if thing.shape) if with_shapes else None
+        found.append(Annotation(its_boxes, labels[i], ignore[i], sizes[i], shapes))
+        start += count
+    return found
 
 
 # --- images ----------------------------------------------------------------------------------------------------

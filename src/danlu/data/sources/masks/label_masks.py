@@ -285,7 +285,7 @@ def _values(
     return values, bool(colours), bad
 
 
-def _classes(  # noqa: PLR0911
+def _classes(
     survey: Survey,
     pairs: Sequence[MaskPair],
     values: Sequence[np.ndarray],
@@ -295,6 +295,18 @@ def _classes(  # noqa: PLR0911
 ) -> _Classes:
     """Names and values of the classes, from a list of names, a known data set, or the values that occur."""
     occur = sorted({v for one in values for v in one.tolist()})
+    if published := _published(survey, pairs, coloured):
+        return published
+    names, colours = listed_classes(survey)
+    if not names and (voc := _of_voc(pairs, occur, coloured, notes)):
+        return voc
+    if coloured:
+        return _Classes(names, colours, True) if colours else _colours(survey, values, occur, notes)
+    return _numbers(survey, values, occur, names, config, notes)
+
+
+def _published(survey: Survey, pairs: Sequence[MaskPair], coloured: bool) -> _Classes | None:
+    """Classes of a set that is known by the names of its files: Cityscapes, ADE20K, or nnU-Net's dataset.json."""
     if pairs and (match := CITYSCAPES_MASK.match(pairs[0].mask.stem)):
         rows = dict(enumerate(CITYSCAPES_TRAIN)) if match[2] else CITYSCAPES
         return _Classes(list(rows.values()), list(rows), others_ignored=True)
@@ -302,35 +314,49 @@ def _classes(  # noqa: PLR0911
         return _Classes(list(ade.values()), list(ade), others_ignored=True)
     if not coloured and (numbered := nnunet_classes(survey)):
         return _Classes(list(numbered.values()), list(numbered))
-    names, colours = listed_classes(survey)
-    if pairs and normal(pairs[0].mask.folder[-1] if pairs[0].mask.folder else "") == CLASS_FOLDER and not names:
-        if all(v < len(VOC) or v == IGNORE for v in occur):
-            text = "no list names the classes, so they have the names of Pascal VOC; classes.txt gives others"
-            notes.append(message("data.note.names_of_voc", text))
-            return _Classes(list(VOC), list(range(len(VOC))))
-        if coloured and set(occur) <= set(VOC_COLOURS) | {as_colours(np.array([224, 224, 192])).item()}:
-            return _Classes(list(VOC), list(VOC_COLOURS), True, others_ignored=True)
-    if coloured:
-        if colours:
-            return _Classes(names, colours, True)
-        if len(occur) > MAX_COLOURS:
-            raise Refusal(
-                message(
-                    "data.refuse.masks_of_many_colours",
-                    "{path}: the masks have {count:,} colours, so they were saved with loss (JPEG) or smoothed: write "
-                    "them again as PNG, or list the colours of the classes in class_dict.csv (name,r,g,b)",
-                    path=survey.path,
-                    count=len(occur),
-                )
-            )
-        refuse_colours_of_objects(survey.path, values)
-        notes.append(
+    return None
+
+
+def _of_voc(pairs: Sequence[MaskPair], occur: Sequence[int], coloured: bool, notes: list[str]) -> _Classes | None:
+    """Pascal VOC's classes, for masks in its folder SegmentationClass with its numbers or colours."""
+    if not pairs or normal(pairs[0].mask.folder[-1] if pairs[0].mask.folder else "") != CLASS_FOLDER:
+        return None
+    if all(v < len(VOC) or v == IGNORE for v in occur):
+        text = "no list names the classes, so they have the names of Pascal VOC; classes.txt gives others"
+        notes.append(message("data.note.names_of_voc", text))
+        return _Classes(list(VOC), list(range(len(VOC))))
+    if coloured and set(occur) <= set(VOC_COLOURS) | {as_colours(np.array([224, 224, 192])).item()}:
+        return _Classes(list(VOC), list(VOC_COLOURS), True, others_ignored=True)
+    return None
+
+
+def _colours(survey: Survey, values: Sequence[np.ndarray], occur: list[int], notes: list[str]) -> _Classes:
+    """A class for each colour that occurs. Raises Refusal for too many, as where masks were saved with loss."""
+    if len(occur) > MAX_COLOURS:
+        raise Refusal(
             message(
-                "data.note.classes_named_colours_class",
-                "the classes are named by their colours; class_dict.csv (name,r,g,b) beside the images names them",
+                "data.refuse.masks_of_many_colours",
+                "{path}: the masks have {count:,} colours, so they were saved with loss (JPEG) or smoothed: write "
+                "them again as PNG, or list the colours of the classes in class_dict.csv (name,r,g,b)",
+                path=survey.path,
+                count=len(occur),
             )
         )
-        return _Classes([f"#{v:06x}" for v in occur], occur, True)
+    refuse_colours_of_objects(survey.path, values)
+    text = "the classes are named by their colours; class_dict.csv (name,r,g,b) beside the images names them"
+    notes.append(message("data.note.classes_named_colours_class", text))
+    return _Classes([f"#{v:06x}" for v in occur], occur, True)
+
+
+def _numbers(
+    survey: Survey,
+    values: Sequence[np.ndarray],
+    occur: list[int],
+    names: list[str],
+    config: DataConfig,
+    notes: list[str],
+) -> _Classes:
+    """Classes of masks of numbers: background and object, those of a list of names, or a class for each number."""
     two = [v for v in occur if v != config.ignore]
     if len(two) == 2 and two[0] == 0 and (two[1] == IGNORE or not names):
         return _Classes(names if len(names) == 2 else ["background", "object"], two)

@@ -6,7 +6,7 @@ Format: https://cocodataset.org/#format-data. A box is [x, y, width, height]; ca
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,21 +96,28 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         survey = _around(survey)
         named = [File(survey.path, survey.path.relative_to(survey.root).parts)]
     files = [_File(file) for file in named]
-    kinds = {file.split for file in files}
-    unnamed = [file for file in files if file.split == UNASSIGNED]
-    if len(kinds) > 1 and TRAIN not in kinds and unnamed:  # instances.json beside val_instances.json
-        for file in unnamed:
-            file.split = TRAIN
+    notes = _name_training_set(files)
     files.sort(key=lambda file: file.split % 4)  # training set first
     reading = Reading(survey, config, "coco", [name for file in files for name in file.categories.values()])
     reading.box_form = "sized"
-    if unnamed and unnamed[0].split == TRAIN:
-        text = "{file} holds the training set, since the others are named as other splits"
-        reading.notes.append(message("data.note.unnamed_training_set", text, file=unnamed[0].name))
+    reading.notes += notes
     reading.labels = {name: k for k, name in enumerate(reading.labels)}
     for file in without_unions(without_persons(files), reading.notes):
         file.read(reading, TASKS[task].masks)
     return reading.finish(task)
+
+
+def _name_training_set(files: Sequence[_File]) -> list[str]:
+    """Take a file without a split as the training set where others hold other splits: instances.json beside
+    val_instances.json. Returns a note on it."""
+    splits = {file.split for file in files}
+    unnamed = [file for file in files if file.split == UNASSIGNED]
+    if len(splits) == 1 or TRAIN in splits or not unnamed:
+        return []
+    for file in unnamed:
+        file.split = TRAIN
+    text = "{file} holds the training set, since the others are named as other splits"
+    return [message("data.note.unnamed_training_set", text, file=unnamed[0].name)]
 
 
 def checked(path: Path, outlines: bool = True) -> dict[str, Any]:

@@ -114,30 +114,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     root = survey.root
     labels = LabelFiles(survey)
     notes: list[str] = []
+    missing: list[Problem] = []  # images that are listed and not there
     around = walk(root, partly=True, follow_links=survey.follow_links) if survey.is_file else survey
     paths = DescribedPaths(Fence.around(root, survey.follow_links), ImageIndex.of(around))
-    shape_of_points = False
-    missing: list[Problem] = []  # images that are listed and not there
-    description = survey.path if survey.is_file else (found.path if (found := find_yaml(survey)) else None)
-    darknet = find_darknet(survey)
-    if description is not None and description.suffix.lower() in (".yaml", ".yml"):
-        content = load_yaml(description)
-        classes = classes_of(description, content)
-        notes += unread_keys(description, content) + check_other_yamls(survey, description, classes)
-        shape_of_points = "kpt_shape" in content
-        listed = images_by_yaml(
-            description, content, paths, None if survey.is_file else partial(_listed, survey, labels), notes
-        )
-    elif darknet is not None:
-        classes, listed = read_darknet(darknet, paths)
-    else:
-        listed = _listed(survey, labels)
-        classes = class_list(survey)
-        if all(split == UNASSIGNED for _, split in listed):
-            lists = split_lists(survey, [image for image, _ in listed])
-            listed = [(image, lists.splits.get(image, UNASSIGNED)) for image, _ in listed]
-            notes += lists.notes
-            missing = lists.problems
+    classes, listed, shape_of_points = _described(survey, labels, paths, notes, missing)
     listed, unlabelled = _labelled_splits(listed, labels, notes)
     reader = _Reader(root, labels, len(classes) if classes else None, shape_of_points)
     found = [reader(image, split) for image, split in listed]
@@ -173,6 +153,31 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     task = wanted_task(survey.path, task, masks=reader.polygons > 0)
     dataset = assemble(survey.path, "yolo", found, classes, config, task, problems, notes, "centred")
     return replace(dataset, unlabelled=unlabelled)
+
+
+def _described(
+    survey: Survey, labels: LabelFiles, paths: DescribedPaths, notes: list[str], missing: list[Problem]
+) -> tuple[list[str], list[tuple[Path, int]], bool]:
+    """Class names, images with their splits, and whether lines have keypoints: by data.yaml, obj.data or the folders.
+
+    missing: gets the images that are listed and not there.
+    """
+    description = survey.path if survey.is_file else (found.path if (found := find_yaml(survey)) else None)
+    if description is not None and description.suffix.lower() in (".yaml", ".yml"):
+        content = load_yaml(description)
+        classes = classes_of(description, content)
+        notes += unread_keys(description, content) + check_other_yamls(survey, description, classes)
+        of_folders = None if survey.is_file else partial(_listed, survey, labels)
+        return classes, images_by_yaml(description, content, paths, of_folders, notes), "kpt_shape" in content
+    if (darknet := find_darknet(survey)) is not None:
+        return *read_darknet(darknet, paths), False
+    listed = _listed(survey, labels)
+    if all(split == UNASSIGNED for _, split in listed):
+        lists = split_lists(survey, [image for image, _ in listed])
+        listed = [(image, lists.splits.get(image, UNASSIGNED)) for image, _ in listed]
+        notes += lists.notes
+        missing += lists.problems
+    return class_list(survey), listed, False
 
 
 def _labelled_splits(

@@ -65,39 +65,17 @@ def open_entries(
         file = index.find(one.image, one.near, one.split)
         if isinstance(file, str) or not (several or one.labels):
             bad += 1
-            problems.append(
-                Problem(
-                    f"{one.where} ({one.image})",
-                    file if isinstance(file, str) else message("data.problem.no_label", "no label"),
-                )
-            )
+            why = file if isinstance(file, str) else message("data.problem.no_label", "no label")
+            problems.append(Problem(f"{one.where} ({one.image})", why))
             continue
         labels = tuple(map(one_form, one.labels))
         before = found.get(file.path)
-        if before is not None and not several and before.labels != labels:
-            raise Refusal(
-                message(
-                    "data.refuse.labelled_here_task_reads",
-                    "{where}: {image} is labelled {labels!r} here and {labels2!r} in {where2}; --task "
-                    "{label_task} reads both as labels of the image",
-                    where=one.where,
-                    image=one.image,
-                    labels=labels[0],
-                    labels2=before.labels[0],
-                    where2=before.where,
-                    label_task=label_task(True),
-                )
-            )
-        if before is not None and not several:
-            problems.append(
-                Problem(
-                    one.where,
-                    message("data.problem.image_listed_twice", "{image} is listed twice", image=one.image),
-                    "kept",
-                )
-            )
-        elif before is not None:
+        if before is not None and several:
             labels = tuple(dict.fromkeys((*before.labels, *labels)))
+        elif before is not None:
+            _refuse_other_label(one, labels, before)
+            twice = message("data.problem.image_listed_twice", "{image} is listed twice", image=one.image)
+            problems.append(Problem(one.where, twice, "kept"))
         found[file.path] = _Labelling(labels, one.split, one.where)
     stop_if_many_bad(data.path, bad, total, problems, config)
     if class_names is not None:
@@ -107,6 +85,19 @@ def open_entries(
         data, form, found, sorted(classes) if several else None, config, task, problems, notes + index.notes(), column
     )
     return replace(dataset, unlabelled=unlabelled)
+
+
+def _refuse_other_label(one: Entry, labels: tuple[str, ...], before: _Labelling) -> None:
+    """Raise Refusal for an image that was given another label before, where an image has one."""
+    if before.labels == labels:
+        return
+    text = (
+        "{where}: {image} is labelled {labels!r} here and {labels2!r} in {where2}; --task {label_task} reads both as "
+        "labels of the image"
+    )
+    facts = {"where": one.where, "image": one.image, "labels": labels[0], "labels2": before.labels[0]}
+    facts |= {"where2": before.where, "label_task": label_task(True)}
+    raise Refusal(message("data.refuse.labelled_here_task_reads", text, **facts))
 
 
 def _with_class_names(
