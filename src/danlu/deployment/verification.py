@@ -72,40 +72,15 @@ def verify(
         graph.difference(_all(network, part, batch), _all(answer, part, batch))
         for part in (images[start : start + graph.at_once] for start in range(0, len(images), graph.at_once))
     )
-    limit = 0.0 if exact else MAX_DIFFERENCE
-    if not int8 and not largest <= limit:
-        raise Failure(
-            message(
-                "deployment.refuse.exported_file_differs_network",
-                "the exported file differs from the network by {largest:.3g} on {count} images (limit "
-                "{limit:g}); no file was written",
-                largest=largest,
-                count=count,
-                limit=limit,
-            )
-        )
+    if not int8:
+        _check_outputs(largest, count, 0.0 if exact else MAX_DIFFERENCE)
     before = after = None
     if samples is not None:
         with using(run.objects):
             before, after = (
                 graph.metric(samples, _over(samples, one, batch, graph.at_once)) for one in (network, answer)
             )
-        least = 1 / len(samples) if graph.counts_images else 0.0
-        allowed = max(MAX_INT8_METRIC_LOSS if int8 else MAX_METRIC_DIFFERENCE, least)
-        if not abs(before - after) <= allowed:
-            raise Failure(
-                message(
-                    "deployment.refuse.exported_file_where_network",
-                    "the exported file has {monitor} {after:.4f} where the network has {before:.4f} on "
-                    "{samples} {split} images (limit {allowed:.3g}); no file was written",
-                    monitor=graph.monitor,
-                    after=after,
-                    before=before,
-                    samples=len(samples),
-                    split=samples.split,
-                    allowed=allowed,
-                )
-            )
+        _check_metric(graph, samples, before, after, MAX_INT8_METRIC_LOSS if int8 else MAX_METRIC_DIFFERENCE)
     one = images[: batch or 1]
     return Verified(
         compared=count,
@@ -118,6 +93,30 @@ def verify(
         ms_before=_milliseconds(network, one),
         ms_after=_milliseconds(answer, one),
     )
+
+
+def _check_outputs(largest: float, count: int, limit: float) -> None:
+    """Raise Failure where the outputs for `count` images differ by more than `limit`, or are no numbers."""
+    if not largest <= limit:
+        text = (
+            "the exported file differs from the network by {largest:.3g} on {count} images (limit {limit:g}); no file "
+            "was written"
+        )
+        facts = {"largest": largest, "count": count, "limit": limit}
+        raise Failure(message("deployment.refuse.exported_file_differs_network", text, **facts))
+
+
+def _check_metric(graph: Graph, samples: ExportSamples, before: float, after: float, allowed: float) -> None:
+    """Raise Failure where the metric differs by more than `allowed`, and than one image where it counts images."""
+    allowed = max(allowed, 1 / len(samples) if graph.counts_images else 0.0)
+    if not abs(before - after) <= allowed:
+        text = (
+            "the exported file has {monitor} {after:.4f} where the network has {before:.4f} on {samples} {split} "
+            "images (limit {allowed:.3g}); no file was written"
+        )
+        facts = {"monitor": graph.monitor, "after": after, "before": before, "samples": len(samples)}
+        facts |= {"split": samples.split, "allowed": allowed}
+        raise Failure(message("deployment.refuse.exported_file_where_network", text, **facts))
 
 
 def _over(samples: ExportSamples, answer: Answer, batch: int | None, at_once: int) -> Iterator[list[np.ndarray]]:

@@ -36,73 +36,82 @@ def pick_data_settings(
     chooser: Chooser, dataset: Dataset, samples: int, device: torch.device, start: Signature | None
 ) -> None:
     """Pick the settings of `choose_data` that are open. samples: number of training samples known so far."""
-    pick, objects = chooser.pick, TASKS[dataset.task].on_canvas
+    pick = chooser.pick
     pick("task", dataset.task, TASKS[dataset.task].reason)
     if dataset.kind in ("images", "files"):
         choose_mixed_sizes(chooser, dataset, start)
-        name, source = (
-            chooser["model.name"],
-            message("choice.same_as_source", "that of {source}", source=starting_weights(chooser)),
-        )
-        same = start is not None and name in (None, start.model) and start.task_spec.on_canvas == objects
-        if start is not None and start.size and same:
-            pick("data.size", start.size, source)
-        detector = DETECTORS.get(name or "")
-        if objects and detector is not None and detector.size:
-            pick(
-                "data.size",
-                detector.size,
-                message("choice.size.of_network", "the input size {network} was designed for", network=name),
-            )
-        if is_pretrained(starting_weights(chooser)) and not objects:
-            pick("data.size", *choose_size(dataset, samples, device))
-        pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
-        if dataset.task_spec.targets == "none" and chooser.config.data.size is None and start is None:
-            _divisible_size(chooser)
+        _pick_size(chooser, dataset, samples, device, start)
         if dataset.frames is not None:
             pick("data.frames", dataset.frames, message("choice.frames", "frames of each clip, evenly spaced"))
-        stored = dataset.stored_channels
-        if stored not in (1, 3):
-            pick(
-                "data.colour",
-                "all",
-                message("choice.colour.all", "the images have {channels} channels", channels=stored),
-            )
-        if start is not None and start.channels == 3 and same:
-            pick("data.colour", "rgb", source)
-        if objects:
-            pick("data.colour", "rgb", message("choice.colour.backbone", "backbones take three channels"))
-        if stored == 1:
-            pick("data.colour", "grey", message("choice.colour.grey", "every image is grey"))
-        pick("data.colour", "rgb", message("choice.colour.rgb", "some images have colour"))
-        grid = grid_of(chooser.chosen())
-        channels = channels_of(chooser["data.colour"], stored, grid or "crop")
-        side = chooser["data.size"] if grid is None else grid.canvas(sizes_of(dataset))
-        size_bytes = len(dataset) * (dataset.frames or 1) * channels * side**2
-        fits = size_bytes <= DATA_MEMORY[device.type]
-        mib = size_bytes / 2**20
-        if fits:
-            pick("data.memory", True, message("choice.memory.fits", "{size:,.0f} MiB as bytes fit", size=mib))
-        pick("data.memory", False, message("choice.memory.too_large", "{size:,.0f} MiB as bytes do not fit", size=mib))
-        if not chooser["data.memory"]:
-            pick(
-                "data.workers",
-                max(1, min(os.cpu_count() or 1, 16)),
-                message("choice.workers.per_core", "one per core, to decode images"),
-            )
+        _pick_colour(chooser, dataset, start)
+        _pick_memory(chooser, dataset, device)
     if isinstance(dataset.inputs, Samples):
         pick("data.memory", False, message("choice.memory.dataset", "your dataset is read batch by batch"))
     if TASKS[dataset.task].targets == "numbers":
         if is_own(chooser["loss.name"]):
             reason = message("choice.own_loss_targets", "your loss gets the targets as they are")
             pick("data.standardise_target", False, reason)
-        pick(
-            "data.standardise_target",
-            True,
-            message("choice.standardise_target", "targets of unit scale work with any learning rate"),
-        )
+        reason = message("choice.standardise_target", "targets of unit scale work with any learning rate")
+        pick("data.standardise_target", True, reason)
     pick("data.memory", True, message("choice.memory.table", "a table is small"))
     pick("data.workers", 0, message("choice.workers.none", "everything is in memory"))
+
+
+def _pick_size(chooser: Chooser, dataset: Dataset, samples: int, device: torch.device, start: Signature | None) -> None:
+    """Size of the images: that of the starting weights, of the detector, or one chosen by the images."""
+    pick, objects = chooser.pick, TASKS[dataset.task].on_canvas
+    name = chooser["model.name"]
+    if start is not None and start.size and _continues(chooser, dataset, start):
+        pick("data.size", start.size, _same_as_source(chooser))
+    detector = DETECTORS.get(name or "")
+    if objects and detector is not None and detector.size:
+        text = "the input size {network} was designed for"
+        pick("data.size", detector.size, message("choice.size.of_network", text, network=name))
+    if is_pretrained(starting_weights(chooser)) and not objects:
+        pick("data.size", *choose_size(dataset, samples, device))
+    pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
+    if dataset.task_spec.targets == "none" and chooser.config.data.size is None and start is None:
+        _divisible_size(chooser)
+
+
+def _pick_colour(chooser: Chooser, dataset: Dataset, start: Signature | None) -> None:
+    """Colour of the images: all channels of multispectral ones, that of the starting weights, rgb or grey."""
+    pick, stored = chooser.pick, dataset.stored_channels
+    if stored not in (1, 3):
+        text = "the images have {channels} channels"
+        pick("data.colour", "all", message("choice.colour.all", text, channels=stored))
+    if start is not None and start.channels == 3 and _continues(chooser, dataset, start):
+        pick("data.colour", "rgb", _same_as_source(chooser))
+    if TASKS[dataset.task].on_canvas:
+        pick("data.colour", "rgb", message("choice.colour.backbone", "backbones take three channels"))
+    if stored == 1:
+        pick("data.colour", "grey", message("choice.colour.grey", "every image is grey"))
+    pick("data.colour", "rgb", message("choice.colour.rgb", "some images have colour"))
+
+
+def _pick_memory(chooser: Chooser, dataset: Dataset, device: torch.device) -> None:
+    """Whether the decoded images fit in memory, else the number of processes that decode them."""
+    pick, grid = chooser.pick, grid_of(chooser.chosen())
+    channels = channels_of(chooser["data.colour"], dataset.stored_channels, grid or "crop")
+    side = chooser["data.size"] if grid is None else grid.canvas(sizes_of(dataset))
+    size_bytes = len(dataset) * (dataset.frames or 1) * channels * side**2
+    mib = size_bytes / 2**20
+    if size_bytes <= DATA_MEMORY[device.type]:
+        pick("data.memory", True, message("choice.memory.fits", "{size:,.0f} MiB as bytes fit", size=mib))
+    pick("data.memory", False, message("choice.memory.too_large", "{size:,.0f} MiB as bytes do not fit", size=mib))
+    if not chooser["data.memory"]:
+        workers = max(1, min(os.cpu_count() or 1, 16))
+        pick("data.workers", workers, message("choice.workers.per_core", "one per core, to decode images"))
+
+
+def _continues(chooser: Chooser, dataset: Dataset, start: Signature) -> bool:
+    """Return whether the network that starts from the weights takes the same inputs as the one they are of."""
+    same_network = chooser["model.name"] in (None, start.model)
+    return same_network and start.task_spec.on_canvas == TASKS[dataset.task].on_canvas
+
+
+def _same_as_source(chooser: Chooser) -> Message:
+    return message("choice.same_as_source", "that of {source}", source=starting_weights(chooser))
 
 
 def starting_weights(chooser: Chooser) -> str | None:
