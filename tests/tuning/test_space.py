@@ -14,7 +14,7 @@ from danlu.run.folder import Run
 from danlu.tuning.dimension import Dimension, short_name
 from danlu.tuning.methods import check_method, grid, pruner
 from danlu.tuning.space import find_key, space_from_file
-from danlu.tuning.trial_run import TrialWatcher
+from danlu.tuning.trial_run import TIE_WEIGHT, TrialWatcher, comparable
 
 
 def test_a_setting_is_found_by_each_of_its_names() -> None:
@@ -97,7 +97,16 @@ class Storage:
 def test_the_median_rule_waits_for_the_warm_up_and_for_five_trials() -> None:
     good, bad = [0.5 + 0.04 * i for i in range(9)], [0.1] * 9
     found = Storage([bad, good, good, good, good, bad, good], pruner("median", 9))
-    assert found.ended == [(5, 3)]  # the first bad one has nothing to compare with; epochs 1 and 2 are the warm-up
+    assert found.ended == [(5, 2)]  # the first bad one has nothing to compare with; epoch 1 is the warm-up
+
+
+def test_of_equal_metrics_the_lower_loss_is_better() -> None:
+    """Most accuracies of a good search are equal: the median rule would end none of them."""
+    assert comparable(0.9, 0.3, "high") > comparable(0.9, 0.4, "high") > comparable(0.8999, 0.1, "high")
+    assert comparable(2.0, 0.3, "low") < comparable(2.0, 0.4, "low")
+    assert comparable(0.9, 5.0, "high") > comparable(0.9, float("nan"), "high")
+    equal = [[comparable(0.9, 0.1 * number, "high")] * 9 for number in range(1, 8)]
+    assert Storage(equal, pruner("median", 9)).ended == [(5, 2), (6, 2)]
 
 
 def watched(tmp_path, findings, known=frozenset()) -> str | None:
@@ -113,8 +122,8 @@ def watched(tmp_path, findings, known=frozenset()) -> str | None:
     )
     progress = Progress(epoch=2)
     watcher = TrialWatcher(trial, run, "accuracy", known, prune=True)
-    watcher.on_epoch(SimpleNamespace(epochs=5), progress, {"val.accuracy": 0.5}, True)
-    assert reports == {2: 0.5}
+    watcher.on_epoch(SimpleNamespace(epochs=5), progress, {"val.accuracy": 0.5, "val.loss": 1.0}, True)
+    assert reports == {2: pytest.approx(0.5, abs=TIE_WEIGHT)}
     return progress.stopped
 
 

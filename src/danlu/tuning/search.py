@@ -61,7 +61,8 @@ def _train(study: StudyFolder, claim: Claim) -> TrialRun:
     """Train one trial and report it to the study."""
     number, folder = claim.trial.number, study.trial_folder(claim.trial.number)
     default = number == DEFAULTS_TRIAL and study.settings.defaults is not None
-    watcher = TrialWatcher(claim.trial, Run(folder), study.settings.metric, _known(study), prune=not default)
+    metric, better = study.settings.metric, study.settings.better
+    watcher = TrialWatcher(claim.trial, Run(folder), metric, _known(study), prune=not default, better=better)
     try:
         done = run_training(study.trial_config(claim.params), folder, (watcher,))
     except Refusal as refused:

@@ -3,6 +3,7 @@ test set."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 QUIET = Console(quiet=True)
 # Findings that end no trial: of the data, which no setting causes, and of what was learnt, which the pruner judges.
 NOT_FATAL = ("data.", "fit.")
+TIE_WEIGHT = 1e-6  # of the loss in the values that trials are compared by: it decides only between equal metrics
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,20 @@ class TrialRun:
 class TrialWatcher(Watcher):
     """Reports the validation metric of each epoch, and ends the training at the request of the pruner or the doctor.
 
-    known: codes of findings that do not end it: those of the default settings.
+    better: "high" or "low" values of the metric. known: codes of findings that do not end it: those of the default
+    settings.
     """
 
-    def __init__(self, trial: Trial, run: Run, metric: str, known: frozenset[str], prune: bool) -> None:
+    def __init__(
+        self, trial: Trial, run: Run, metric: str, known: frozenset[str], prune: bool, better: str = "high"
+    ) -> None:
         self.trial, self.run, self.metric, self.known, self.prune = trial, run, f"val.{metric}", known, prune
+        self.better = better
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         reported = self.trial.study.trials[self.trial.number].intermediate_values
         if progress.epoch not in reported:  # the last epoch before a kill is trained twice
-            self.trial.report(row[self.metric], progress.epoch)
+            self.trial.report(comparable(row[self.metric], row["val.loss"], self.better), progress.epoch)
         if progress.stopped is not None or progress.epoch >= plan.epochs or not self.prune:
             return
         progress.stopped = self._broken() or self._pruned(progress.epoch)
@@ -66,6 +72,15 @@ class TrialWatcher(Watcher):
         if not self.trial.should_prune():
             return None
         return message("tuning.pruned", "pruned after epoch {epoch}: worse than the other trials", epoch=epoch)
+
+
+def comparable(metric: float, loss: float, better: str) -> float:
+    """The metric, moved by less than `TIE_WEIGHT` so that of equal metrics the one with the lower loss is better.
+
+    Accuracies of a few hundred validation samples are often equal, and the pruner would let all of them go on.
+    """
+    bounded = loss / (1 + loss) if 0 <= loss < math.inf else 1.0
+    return metric + (TIE_WEIGHT * bounded if better == "low" else -TIE_WEIGHT * bounded)
 
 
 def run_training(config: Config, folder: Path, watchers: tuple[Watcher, ...] = (), *, report: bool = False) -> TrialRun:
