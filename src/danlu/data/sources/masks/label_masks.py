@@ -5,10 +5,7 @@ Also Pascal VOC's SegmentationClass and Cityscapes' gtFine. The class names come
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +17,17 @@ from danlu.data.evidence import Evidence, Fit
 from danlu.data.files.image_file import UNREADABLE, ImageInfo
 from danlu.data.files.survey import File, Survey, as_survey, normal
 from danlu.data.image_workers import check_images
-from danlu.data.label_maps import LabelMap, MaskClasses, as_colours, grey_as_colours, read_values
+from danlu.data.label_maps import LabelMap, MaskClasses, grey_as_colours, read_values
 from danlu.data.sources.labelled_images.labelled import image_files, relative
 from danlu.data.sources.labelled_images.reading import stop_if_many_bad
+from danlu.data.sources.masks.class_choice import (
+    CITYSCAPES_MASK,
+    MAX_CLASSES,
+    ChosenClasses,
+    choose_classes,
+    ignored_values,
+)
 from danlu.data.sources.masks.instance_masks import CLASS_FOLDER, no_pairs
-from danlu.data.sources.masks.label_set_names import CITYSCAPES, CITYSCAPES_TRAIN, VOC, VOC_COLOURS
 from danlu.data.sources.masks.mask_classes import ade_classes, listed_classes, nnunet_classes
 from danlu.data.sources.masks.mask_files import (
     LOSSY,
@@ -36,33 +39,18 @@ from danlu.data.sources.masks.mask_files import (
     masks_beside_images,
     other_masks,
 )
-from danlu.data.sources.masks.mask_palettes import refuse_colours_of_objects, refuse_other_palettes
+from danlu.data.sources.masks.mask_palettes import refuse_other_palettes
 from danlu.data.sources.masks.segmentation_lists import in_segmentation_lists
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of_path
 from danlu.message import message
-from danlu.objects import IGNORE
 from danlu.refuse import Refusal
 
 FORM = "label masks"
 OBJECT_FOLDER = "segmentationobject"
-MAX_CLASSES = 255  # class numbers are bytes, and 255 marks ignored pixels
-MIN_GREY_GAP = 40  # between the values of masks whose classes are grey levels
-MAX_COLOURS = 64  # of masks without a list of colours; more come from a lossy file
 VOID = {"void", "ignore", "__ignore__", "unlabeled", "unlabelled", "unknown"}  # names of classes that are left out
-CITYSCAPES_MASK = re.compile(r"(.+)_gt(?:Fine|Coarse)_label(Train)?Ids$", re.I)
 CITYSCAPES_IMAGE = "_leftImg8bit"
-
-
-@dataclass
-class _Classes:
-    """Names and values of the classes. coloured: values are colours. others_ignored: pixels of other values are."""
-
-    names: list[str]
-    values: list[int]
-    coloured: bool = False
-    others_ignored: bool = False
 
 
 def look(survey: Survey) -> Evidence | None:
@@ -159,7 +147,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     if not coloured:
         refuse_other_palettes(survey.path, [(pair.mask, values[i]) for i, pair in enumerate(pairs) if i in values])
     usable = [i for i in range(len(pairs)) if i in values]
-    classes = _classes(survey, [pairs[i] for i in usable], [values[i] for i in usable], coloured, config, notes)
+    classes = choose_classes(survey, [pairs[i] for i in usable], [values[i] for i in usable], coloured, config, notes)
     strange = _strange_values(pairs, values, classes, config)
     bad += strange.values()
     stop_if_many_bad(survey.path, len(bad), len(pairs), bad, config)
@@ -192,13 +180,13 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 
 
 def _strange_values(
-    pairs: Sequence[MaskPair], values: dict[int, np.ndarray], classes: _Classes, config: DataConfig
+    pairs: Sequence[MaskPair], values: dict[int, np.ndarray], classes: ChosenClasses, config: DataConfig
 ) -> dict[int, Problem]:
     """Problems of masks with values that are no class, by the number of the pair."""
     if classes.others_ignored:
         return {}
     known = set(classes.values)
-    ignored = _ignored(values, config, known)
+    ignored = ignored_values(values, config, known)
     problems = {}
     for i in sorted(values):
         strange = sorted(set(values[i].tolist()) - known - ignored)
@@ -211,7 +199,7 @@ def _strange_values(
 
 
 def _numbering(
-    survey: Survey, classes: _Classes, config: DataConfig, notes: list[str]
+    survey: Survey, classes: ChosenClasses, config: DataConfig, notes: list[str]
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Names of the classes, the values of a mask that stand for one, sorted, and the number of the class of each.
 
@@ -283,115 +271,6 @@ def _values(
     if colours:
         values = {i: v if i in colours else grey_as_colours(v) for i, v in values.items()}
     return values, bool(colours), bad
-
-
-def _classes(
-    survey: Survey,
-    pairs: Sequence[MaskPair],
-    values: Sequence[np.ndarray],
-    coloured: bool,
-    config: DataConfig,
-    notes: list[str],
-) -> _Classes:
-    """Names and values of the classes, from a list of names, a known data set, or the values that occur."""
-    occur = sorted({v for one in values for v in one.tolist()})
-    if published := _published(survey, pairs, coloured):
-        return published
-    names, colours = listed_classes(survey)
-    if not names and (voc := _of_voc(pairs, occur, coloured, notes)):
-        return voc
-    if coloured:
-        return _Classes(names, colours, True) if colours else _colours(survey, values, occur, notes)
-    return _numbers(survey, values, occur, names, config, notes)
-
-
-def _published(survey: Survey, pairs: Sequence[MaskPair], coloured: bool) -> _Classes | None:
-    """Classes of a set that is known by the names of its files: Cityscapes, ADE20K, or nnU-Net's dataset.json."""
-    if pairs and (match := CITYSCAPES_MASK.match(pairs[0].mask.stem)):
-        rows = dict(enumerate(CITYSCAPES_TRAIN)) if match[2] else CITYSCAPES
-        return _Classes(list(rows.values()), list(rows), others_ignored=True)
-    if ade := ade_classes(survey):
-        return _Classes(list(ade.values()), list(ade), others_ignored=True)
-    if not coloured and (numbered := nnunet_classes(survey)):
-        return _Classes(list(numbered.values()), list(numbered))
-    return None
-
-
-def _of_voc(pairs: Sequence[MaskPair], occur: Sequence[int], coloured: bool, notes: list[str]) -> _Classes | None:
-    """Pascal VOC's classes, for masks in its folder SegmentationClass with its numbers or colours."""
-    if not pairs or normal(pairs[0].mask.folder[-1] if pairs[0].mask.folder else "") != CLASS_FOLDER:
-        return None
-    if all(v < len(VOC) or v == IGNORE for v in occur):
-        text = "no list names the classes, so they have the names of Pascal VOC; classes.txt gives others"
-        notes.append(message("data.note.names_of_voc", text))
-        return _Classes(list(VOC), list(range(len(VOC))))
-    if coloured and set(occur) <= set(VOC_COLOURS) | {as_colours(np.array([224, 224, 192])).item()}:
-        return _Classes(list(VOC), list(VOC_COLOURS), True, others_ignored=True)
-    return None
-
-
-def _colours(survey: Survey, values: Sequence[np.ndarray], occur: list[int], notes: list[str]) -> _Classes:
-    """A class for each colour that occurs. Raises Refusal for too many, as where masks were saved with loss."""
-    if len(occur) > MAX_COLOURS:
-        raise Refusal(
-            message(
-                "data.refuse.masks_of_many_colours",
-                "{path}: the masks have {count:,} colours, so they were saved with loss (JPEG) or smoothed: write "
-                "them again as PNG, or list the colours of the classes in class_dict.csv (name,r,g,b)",
-                path=survey.path,
-                count=len(occur),
-            )
-        )
-    refuse_colours_of_objects(survey.path, values)
-    text = "the classes are named by their colours; class_dict.csv (name,r,g,b) beside the images names them"
-    notes.append(message("data.note.classes_named_colours_class", text))
-    return _Classes([f"#{v:06x}" for v in occur], occur, True)
-
-
-def _numbers(
-    survey: Survey,
-    values: Sequence[np.ndarray],
-    occur: list[int],
-    names: list[str],
-    config: DataConfig,
-    notes: list[str],
-) -> _Classes:
-    """Classes of masks of numbers: background and object, those of a list of names, or a class for each number."""
-    two = [v for v in occur if v != config.ignore]
-    if len(two) == 2 and two[0] == 0 and (two[1] == IGNORE or not names):
-        return _Classes(names if len(names) == 2 else ["background", "object"], two)
-    if names:
-        return _Classes(names, list(range(len(names))))
-    if config.ignore is None and _are_grey_levels(occur):
-        text = "the values {values} are taken as classes, 255 too; --data.ignore 255 leaves its pixels out"
-        notes.append(message("data.note.grey_levels", text, values=occur))
-        return _Classes([str(v) for v in occur], occur)
-    ignored = _ignored(dict(enumerate(values)), config, set())
-    kept = [v for v in occur if v not in ignored]
-    if len(kept) > MAX_CLASSES:
-        raise Refusal(
-            message(
-                "data.refuse.masks_of_many_values",
-                "{path}: the masks have {count:,} different values: they were saved with loss, or number objects "
-                "(--task segment), since class numbers are at most 254",
-                path=survey.path,
-                count=len(kept),
-            )
-        )
-    return _Classes([str(v) for v in kept], kept)
-
-
-def _are_grey_levels(values: Sequence[int]) -> bool:
-    """Return whether values are spread over the grey levels, as 0, 128, 255, so that 255 is one of the classes."""
-    gaps = [b - a for a, b in pairwise(values)]
-    return len(values) > 2 and values[-1] == IGNORE and min(gaps) >= MIN_GREY_GAP
-
-
-def _ignored(values: dict[int, np.ndarray], config: DataConfig, known: set[int]) -> set[int]:
-    """Values of pixels without a class: that of --data.ignore, else 255; none that is a class."""
-    wanted = IGNORE if config.ignore is None else config.ignore
-    ignored = {wanted} | ({grey_as_colours(np.array(wanted)).item()} if 0 <= wanted < 256 else set())
-    return ignored - known if config.ignore is None else ignored
 
 
 def _given(splits: list[int], survey: Survey, paths: Sequence[Path], notes: list[str]) -> torch.Tensor | None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from danlu.data.files.survey import Survey
-from danlu.data.sources.tables.sheets import (
-    Sheet,
-    sheets_of,
-)
+from danlu.data.sources.tables.sheets import Sheet, sheets_of
 from danlu.data.sources.tables.split_columns import fold_column, numbered_splits
 from danlu.message import message
 from danlu.refuse import NOTHING, refusal
