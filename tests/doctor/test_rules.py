@@ -108,6 +108,10 @@ CASES = {
         [("pretrain.method", "mae"), ("pretrain.constant", 0.624, "train", 1)],
         [("pretrain.method", "mae"), ("pretrain.constant", 0.02, "train", 1)],
     ),
+    "model.wrong_backward": (
+        [("probe.wrong_backward", 1.4, "Swish"), ("probe.wrong_backward", 0.0, "Mish")],
+        [("probe.wrong_backward", 0.002, "Swish")],
+    ),
     "loop.missing_zero_grad": (
         [("optimizer.leftover_ratio", 1.0, "", s) for s in (2, 3, 4)],
         [("optimizer.leftover_ratio", 0.0, "", s) for s in (2, 3, 4)],

@@ -93,6 +93,7 @@ NAMES: dict[str, Name] = {
         "step", "group", "", "learning rate used by the step; step 0 is that at the start; written when it changes"
     ),
     "optimizer.momentum": Name("step", "group", "", "momentum, or beta1 of Adam; written when it changes"),
+    "optimizer.epsilon": Name("step", "group", "", "number that Adam adds to its denominator; written when it changes"),
     "optimizer.weight_decay": Name("step", "group", "", "weight decay; written when it changes"),
     "optimizer.decoupled": Name("once", "optimizer", "0/1", "1 where decay is decoupled from the gradient (AdamW)"),
     "optimizer.scheduled": Name(
@@ -122,6 +123,9 @@ NAMES: dict[str, Name] = {
     ),
     "optimizer.leftover_ratio": Name(
         "step", "", "", "that norm over the norm of the gradient the last step used, 1: nothing was zeroed"
+    ),
+    "optimizer.closure_leftover": Name(
+        "step", "", "0/1", "1: the closure of a step was evaluated again, and its gradients were added to those before"
     ),
     "optimizer.micro_batches": Name("step", "", "", "backward passes that went into the step (gradient accumulation)"),
     "optimizer.discarded": Name(
@@ -330,6 +334,12 @@ NAMES: dict[str, Name] = {
     "accuracy.compared": Name(
         "epoch", "phase", "", "fraction of the predictions that equalled what the loop compared them with"
     ),
+    "accuracy.at_half": Name(
+        "epoch", "phase", "predictions", "outputs beyond 0 .. 1 whose predictions, taken at 0.5, differ from those at 0"
+    ),
+    "accuracy.across": Name(
+        "epoch", "phase", "predictions", "predictions that are the argmax of the outputs over the samples of the batch"
+    ),
     "epoch.compared": Name("epoch", "phase", "samples", "predictions that the loop compared with labels"),
     "accuracy.broadcast": Name("once", "", "", "shapes that broadcast where the loop compared predictions with labels"),
     "accuracy.last_batch": Name("epoch", "phase", "", "accuracy of the epoch's last batch alone"),
@@ -457,6 +467,18 @@ NAMES: dict[str, Name] = {
     ),
     "probe.faint_inputs": Name(
         "once", "axis", "", "fraction of the positions along an axis whose gradient is below 1e-6 of the largest"
+    ),
+    "probe.content_unused": Name(
+        "once",
+        "",
+        "",
+        "fraction of the items of padded sequences that no output depends on, beside padding on which one does",
+    ),
+    "probe.wrong_backward": Name(
+        "once",
+        "function",
+        "",
+        "a torch.autograd.Function: relative difference between the slope by its backward and that of its forward",
     ),
     # Inputs (sampled batches).
     "input.dtype": Name("once", "", "", "type of the first input"),
@@ -599,6 +621,9 @@ NAMES: dict[str, Name] = {
     ),
     "loop.part_in_eval": Name(
         "once", "", "layers", "norm and dropout layers in eval mode while the model as a whole trains"
+    ),
+    "graph.softmax_of_one": Name(
+        "once", "", "", "numbers of axes of which each softmax in the graph of the loss is over an axis of length 1"
     ),
     "graph.alive": Name(
         "epoch", "phase", "graphs", "graphs of earlier losses or outputs that are still alive when the epoch ends"

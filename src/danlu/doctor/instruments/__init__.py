@@ -7,6 +7,7 @@ from danlu.doctor.instruments.adversary import Adversary
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.behaviour import Behaviour
 from danlu.doctor.instruments.chance import Chance
+from danlu.doctor.instruments.closures import Closures
 from danlu.doctor.instruments.comparisons import Comparisons
 from danlu.doctor.instruments.gradients import Gradients
 from danlu.doctor.instruments.graph_leaves import GraphLeaves
@@ -40,6 +41,7 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "nonfinite": Nonfinite,
     "gradients": Gradients,
     "handmade_updates": HandmadeUpdates,
+    "closures": Closures,
     "discarded": DiscardedMicroBatches,
     "activations": Activations,
     "input_axes": InputAxes,

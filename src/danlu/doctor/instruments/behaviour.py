@@ -19,11 +19,13 @@ from danlu.doctor.instruments.modes import may_replay, undisturbed
 from danlu.doctor.probes.future import future_effect
 from danlu.doctor.probes.mixing import mixing, rounding, size_of
 from danlu.doctor.probes.order import order_effect
+from danlu.doctor.probes.own_backward import OwnFunctions, own_backward
 from danlu.doctor.probes.padding import padding_effect
 from danlu.doctor.probes.randomness import DropoutCalls, random_states
 from danlu.doctor.probes.reconstruction import reconstruction
 from danlu.doctor.probes.sample import Sample, first_tensor
 from danlu.doctor.probes.unused_inputs import unused_inputs
+from danlu.doctor.probes.unused_items import unused_items
 from danlu.doctor.watched_model import Pass, WatchedModel
 
 AT_STEP = 6  # early enough for short runs, late enough for biases and running statistics to have moved
@@ -87,7 +89,7 @@ class Behaviour(Instrument):
         return True
 
     def _run(self, watched: WatchedModel, sample: Sample) -> None:
-        with DropoutCalls() as dropout:
+        with DropoutCalls() as dropout, OwnFunctions() as own:
             base = first_tensor(sample.run())
         drawn = random_states()
         again = first_tensor(sample.run())
@@ -113,7 +115,7 @@ class Behaviour(Instrument):
             )
             for name, value, where in found:
                 watched.write(name, value, where)
-        for name, value, where in unused_inputs(sample):
+        for name, value, where in (*unused_inputs(sample), *unused_items(sample), *own_backward(own.calls)):
             watched.write(name, value, where)
 
 

@@ -1,6 +1,7 @@
 """Accuracy that the loop itself can compute in validation: the labels that it compares with predictions.
 
-Where validation computes no loss, nothing else shows the number of right predictions.
+Where validation computes no loss, nothing else shows the number of right predictions. The predictions also show how the
+loop takes them from the outputs: at 0.5, where these are scores, or along the axis of the samples.
 """
 
 from __future__ import annotations
@@ -12,40 +13,59 @@ from torch import Tensor
 
 from danlu.doctor.comparisons import listen, stop_listening
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.probes.sample import first_tensor
 from danlu.doctor.watched_model import Pass, WatchedModel
+
+MAX_OUTPUTS = 1_000_000  # numbers of a pass whose predictions are looked at
 
 
 class Comparisons(Instrument):
-    """Write accuracy.compared, accuracy.broadcast and epoch.compared."""
+    """Write accuracy.compared, .broadcast, .at_half and .across, and epoch.compared."""
 
     name = "comparisons"
 
     def start(self, watched: WatchedModel) -> None:
         self._watched: WatchedModel | None = watched
         self._waits = 0  # samples of the validation pass whose predictions are still to be compared
+        self._outputs: Tensor | None = None  # of that pass
         self._right: Tensor | None = None
         self._count = 0
+        self._taken = {"accuracy.at_half": 0, "accuracy.across": 0}  # predictions wrongly taken from the outputs
         listen(self._compared)
 
     def before_forward(self, watched: WatchedModel, call: Pass) -> None:
-        self._waits = 0
+        self._waits, self._outputs = 0, None
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:
         self._waits = 0 if call.grad else call.size
+        found = None if call.grad else first_tensor(outputs)
+        few = found is not None and found.is_floating_point() and 0 < found.numel() <= MAX_OUTPUTS
+        self._outputs = found if few else None
 
     def end_epoch(self, watched: WatchedModel) -> None:
         if self._count and self._right is not None:
             watched.write("accuracy.compared", float(self._right) / self._count, "val", watched.epoch)
             watched.write("epoch.compared", self._count, "val", watched.epoch)
-        self._right, self._count, self._waits = None, 0, 0
+        for name, count in self._taken.items():
+            if count:
+                watched.write(name, count, "val", watched.epoch)
+        self._right, self._count, self._waits, self._outputs = None, 0, 0, None
+        self._taken = dict.fromkeys(self._taken, 0)
 
     def finish(self, watched: WatchedModel) -> None:
         stop_listening(self._compared)
-        self._watched = None
+        self._watched = self._outputs = None
 
     def _compared(self, equal: Tensor, one: Tensor, other: Tensor) -> None:
         watched = self._watched
-        if not self._waits or watched is None or watched.paused or one.numel() != self._waits:
+        if watched is None or watched.paused:
+            return
+        outputs, self._outputs = self._outputs, None
+        if outputs is not None and equal.device == outputs.device:
+            with torch.no_grad():
+                self._taken["accuracy.at_half"] += taken_at_half(outputs, one, other)
+                self._taken["accuracy.across"] += taken_across(outputs, one, other)
+        if not self._waits or one.numel() != self._waits:
             return
         if any(side.is_floating_point() and not torch.equal(side, side.round()) for side in (one, other)):
             return
@@ -58,6 +78,32 @@ class Comparisons(Instrument):
         with torch.no_grad():
             right = equal.detach().sum()
             self._right = right if self._right is None else self._right + right
+
+
+def taken_at_half(outputs: Tensor, *compared: Tensor) -> int:
+    """Number of predictions of scores above 0.5 (or of rounded scores) that scores above 0 contradict; else 0."""
+    scores = outputs.detach().reshape(-1)
+    if any(one.numel() != scores.numel() for one in compared):
+        return 0
+    if bool(scores.amin() >= 0) and bool(scores.amax() <= 1):  # probabilities
+        return 0
+    given = [one.detach().reshape(-1) for one in compared]
+    for wrong in (scores > 0.5, scores.round()):
+        if any(bool((wrong == one).all()) for one in given):
+            return int((wrong != (scores > 0)).sum())
+    return 0
+
+
+def taken_across(outputs: Tensor, *compared: Tensor) -> int:
+    """Number of predictions that are the samples with the highest score of each class, not the classes; else 0."""
+    scores = outputs.detach()
+    if scores.dim() != 2 or scores.shape[0] != scores.shape[1] or len(scores) < 2:
+        return 0  # otherwise there are not as many predictions as labels
+    across, along = scores.argmax(0), scores.argmax(1)
+    given = [one.detach().reshape(-1) for one in compared if one.numel() == len(scores)]
+    if any(bool((along == one).all()) for one in given) or not any(bool((across == one).all()) for one in given):
+        return 0
+    return len(scores)
 
 
 def _is_column_beside_row(one: Tensor, other: Tensor) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from danlu.doctor.graph import softmax_axis
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.variables import names_in_frames
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
@@ -25,7 +26,7 @@ MAX_WRITTEN = 16  # leaves
 
 
 class GraphLeaves(Instrument):
-    """Write leaf.*"""
+    """Write leaf.* and graph.softmax_of_one"""
 
     name = "graph_leaves"
     kept = ("_passes", "_created")
@@ -59,6 +60,9 @@ class GraphLeaves(Instrument):
         known = watched.parameter_names.keys() | self._inputs
         unknown = [leaf for leaf in leaves(loss.grad_fn) if id(leaf) not in known]
         if self._passes == MEASURED_PASSES[0]:
+            constant = constant_softmaxes(loss.grad_fn)
+            if constant:
+                watched.write("graph.softmax_of_one", constant)
             self._before = [weakref.ref(leaf) for leaf in unknown]
             return
         lasting = {id(tensor) for ref in self._before if (tensor := ref()) is not None}
@@ -104,12 +108,32 @@ class GraphLeaves(Instrument):
 
 def leaves(root: Any) -> Iterator[Tensor]:
     """Iterate over the leaf tensors that get a gradient from a node of the graph."""
-    seen, pending = {root}, [root]
-    while pending and len(seen) < MAX_NODES:
-        node = pending.pop()
+    for node in nodes(root):
         variable = getattr(node, "variable", None)
         if isinstance(variable, Tensor):
             yield variable
+
+
+def constant_softmaxes(root: Any) -> int:
+    """Number of softmaxes over an axis of length 1, which are always 1; 0 where one of as many axes is over more.
+
+    A decoder may attend to one item at first, and to more later.
+    """
+    constant: dict[int, bool] = {}
+    for node in nodes(root):
+        known = softmax_axis(node) if node.name() == "SoftmaxBackward0" else None
+        if known is not None:
+            axis, shape = known
+            constant[len(shape)] = constant.get(len(shape), True) and shape[axis : axis + 1] == [1]
+    return sum(constant.values())
+
+
+def nodes(root: Any) -> Iterator[Any]:
+    """Iterate over a node of the graph and all that it follows from."""
+    seen, pending = {root}, [root]
+    while pending and len(seen) < MAX_NODES:
+        node = pending.pop()
+        yield node
         for source, _ in node.next_functions:
             if source is not None and source not in seen:
                 seen.add(source)

@@ -57,6 +57,7 @@ class Optimizers(Instrument):
             if start is not None and start != float(group["lr"]) and not optimizer.state:
                 watched.write("optimizer.early_schedule", start, where)
             self._note(watched, "optimizer.momentum", where, group.get("momentum", (group.get("betas") or (None,))[0]))
+            self._note(watched, "optimizer.epsilon", where, group.get("eps"))
             self._note(watched, "optimizer.weight_decay", where, group.get("weight_decay"))
         if label in self._had_state and not optimizer.state:
             watched.write("optimizer.state_lost", 1, label)

@@ -60,9 +60,18 @@ def size_of(tensor: Tensor) -> float:
 
 def samples_are_rows(sample: Sample) -> bool:
     """Return whether dimension 0 of the inputs is that of the samples: each has one row of targets, or one vector."""
+    if sample.inputs.dim() == 1 and reads_sequences(sample.model):
+        return False  # the words of one sentence
     if sample.labels is not None:
         return sample.labels == sample.batch and sample.batch not in sample.inputs.shape[1:2]
     return sample.inputs.dim() in (2, 4) and sample.inputs.is_floating_point()
+
+
+def reads_sequences(model: nn.Module) -> bool:
+    """Return whether a part of the model is recurrent or called attention."""
+    return any(
+        isinstance(module, nn.RNNBase) or "attention" in type(module).__name__.lower() for module in model.modules()
+    )
 
 
 class LayerOutputs:

@@ -42,7 +42,7 @@ class Sample:
             return None
         batch, few = inputs.shape[0], min(MAX_SAMPLES, inputs.shape[0])
         for other in tensors_in((call.args[1:], call.kwargs)):
-            if other is not inputs and batch in other.shape[1:]:
+            if other is not inputs and batch in other.shape[1:] and other.shape != inputs.shape:
                 return None  # such as the adjacency of a graph: samples belong together
         args, kwargs = cut((call.args, call.kwargs), batch, lambda t: t[:few].detach())
         first = args[0] if args else next(tensors_in(kwargs))
@@ -61,6 +61,22 @@ class Sample:
             args, kwargs = cut((args, kwargs), self.inputs.shape[0], change)
         return self.model(*args, **kwargs)
 
+    def run_with(self, old: Tensor, new: Tensor) -> Any:
+        """Call the model with another tensor in the place of one that it was given."""
+        args, kwargs = swapped((self.args, self.kwargs), old, new)
+        return self.model(*args, **kwargs)
+
+
+def swapped(tree: Any, old: Tensor, new: Tensor) -> Any:
+    """The tree with one tensor in the place of another, in nested tuples, lists and dicts."""
+    if tree is old:
+        return new
+    if isinstance(tree, list | tuple) and type(tree) in (list, tuple):
+        return type(tree)(swapped(item, old, new) for item in tree)
+    if isinstance(tree, dict):
+        return {key: swapped(item, old, new) for key, item in tree.items()}
+    return tree
+
 
 def cut(tree: Any, batch: int, change: Callable[[Tensor], Tensor]) -> Any:
     """Apply `change` to every tensor of `batch` rows in nested tuples, lists and dicts."""
@@ -74,6 +90,7 @@ def cut(tree: Any, batch: int, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def first_tensor(tree: Any) -> Tensor | None:
-    """First tensor of the outputs of a model, detached."""
-    found = next(tensors_in(tree), None)
+    """First tensor of the outputs of a model, detached; a single number, as a loss, where there is nothing else."""
+    every = list(tensors_in(tree))
+    found = next((one for one in every if one.dim()), every[0] if every else None)
     return None if found is None else found.detach()

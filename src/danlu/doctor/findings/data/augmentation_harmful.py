@@ -32,6 +32,8 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
         facts = {"problem": problem, "do": do, "fraction": redrawn[-1], "epochs": len(redrawn) + 1, "threshold": 0.5}
         yield Finding("data.augmentation_harmful", "warning", 0.85, VALIDATION, facts)
         return
+    if "int" in str(ledger.last("input.dtype")) and len(ledger.last("input.shape", default=[])) < 3:
+        return  # tokens, whose numbers have no scale
     apart = input_shift(ledger)
     fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     if apart and apart[0] == "train" and fitted is not None and held is not None:

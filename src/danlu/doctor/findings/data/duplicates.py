@@ -129,7 +129,8 @@ def _same_batch(ledger: Ledger) -> Iterable[Finding]:
     """Every step trains on one and the same batch, which is not the whole training set."""
     seen, steps, size = ledger.last("input.hashed", "train", 0), steps_taken(ledger), batch_size(ledger)
     loaded = ledger.last("loader.samples", default=0)
-    if not size or not max(MIN_DISTINCT, 0.8 * size) <= seen <= size or steps < MIN_STEPS:
+    least = MIN_BATCH if size and loaded > size else MIN_DISTINCT
+    if not size or not max(least, 0.8 * size) <= seen <= size or steps < MIN_STEPS:
         return  # fewer distinct samples than a batch holds are copies, as of the four rows of XOR
     whole = loaded <= size if loaded else not MIN_BATCH <= size <= MAX_BATCH
     if whole:

@@ -204,6 +204,7 @@ SPEC = FindingSpec(
         "data.label_noise",
         "optim.*",
         "model.too_large",
+        "data.duplicates",
     ),
     needs=("loss.step",),
     alone=True,

@@ -27,6 +27,10 @@ def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
 
     Only where a sample has one label: accuracies of pixels or words may leave out some of them on purpose.
     """
+    taken = _wrongly_taken(ledger)
+    if taken:
+        yield taken
+        return
     size = list(_broadcast(ledger)) or list(_divided_by_another_number(ledger))
     if size:
         yield from size
@@ -70,6 +74,32 @@ def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
         )
         yield Finding("loop.metric_wrong", "warning", 0.9, metric, facts)
         return
+
+
+def _wrongly_taken(ledger: Ledger) -> Finding | None:
+    """Predictions that the loop takes from scores at 0.5, or along the axis of the samples, in several evaluations."""
+    half, across = (ledger.values(f"accuracy.{how}", "val") for how in ("at_half", "across"))
+    if len(across) >= MIN_EPOCHS:
+        seen = message(
+            "finding.loop.metric_wrong.across",
+            "The predictions that are compared with the labels are the argmax of the outputs along axis 0: for each class the "
+            "sample with the highest score, in place of the class for each sample",
+        )
+        do = message("finding.loop.metric_wrong.along", "Take the argmax along the classes: axis 1.")
+        facts = {"count": sum(across), "why": seen, "do": do, "fix": "compare"}
+    elif len(half) >= MIN_EPOCHS and ledger.last("loss.kind") == "bce_logits":
+        seen = message(
+            "finding.loop.metric_wrong.at_half",
+            "The outputs are scores (logits) and are compared with 0.5, although a probability of 0.5 is a score of 0: "
+            "{count:.0f} predictions in {epochs} evaluations differ",
+            count=sum(half),
+            epochs=len(half),
+        )
+        do = message("finding.loop.metric_wrong.at_zero", "Compare scores with 0, or their sigmoid with 0.5.")
+        facts = {"count": sum(half), "why": seen, "do": do, "fix": "scores"}
+    else:
+        return None
+    return Finding("loop.metric_wrong", "warning", 0.95, "", facts | {"metric": ACCURACY})
 
 
 def _broadcast(ledger: Ledger) -> Iterable[Finding]:
@@ -142,12 +172,18 @@ SPEC = FindingSpec(
         snippet={
             "one_output": ("correct = (outputs[:, 0] > 0) == (y == 1)\naccuracy = correct.float().mean().item()"),
             "shapes": "right = (outputs.argmax(1) == y.view(-1)).sum().item()",
+            "scores": "accuracy = ((outputs[:, 0] > 0) == (y == 1)).float().mean().item()",
             "size": "right = (outputs.argmax(1) == y).sum().item()\naccuracy = right / len(y)",
             "compare": "accuracy = (outputs.argmax(1) == y).float().mean().item()",
         },
     ),
     charts=(reported_and_correct,),
     explains=("fit.*",),
-    concerns=lambda ledger: ledger.has("accuracy.broadcast") or (reports_metrics(ledger) and sees_predictions(ledger)),
+    needs=("loss.step",),
+    concerns=lambda ledger: (
+        ledger.has("accuracy.broadcast")
+        or _wrongly_taken(ledger) is not None
+        or (reports_metrics(ledger) and sees_predictions(ledger))
+    ),
     alone=True,
 )

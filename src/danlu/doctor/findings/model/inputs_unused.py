@@ -80,6 +80,13 @@ SPEC = FindingSpec(
             ],
         ),
     ),
-    explains=("fit.*", "optim.*", "model.too_small", "data.labels_shuffled", "activation.collapsed"),
+    explains=(
+        "fit.*",
+        "optim.*",
+        "model.too_small",
+        "data.labels_shuffled",
+        "activation.collapsed",
+        "gradient.vanishing",
+    ),
     needs=("probe.used_inputs",),
 )

@@ -74,11 +74,13 @@ def _bottleneck(ledger: Ledger, layers: list[str], widths: dict[str, int], outpu
     kinds = ledger.facts("layer.kind")
     if norms_of_one_value(ledger):
         return None
+    following = layers[layers.index(layer) + 1]
+    linear = kinds.get(layer) == kinds.get(following) == "Linear"
+    if linear and (ledger.last("layer.input_shape", following) or [widths[layer]])[-1] != widths[layer]:
+        return None  # beside the path of the data, as the scores of attention
     if widths[layer] < 4 and widths[layer] < 0.5 * outputs and ledger.last("target.kind") == "classes":
         return layer
-    following = layers[layers.index(layer) + 1]
-    alone = widths[layer] == 1 and (ledger.last("layer.input_shape", following) or [0])[-1] == 1
-    return layer if alone and kinds.get(layer) == kinds.get(following) == "Linear" else None
+    return layer if linear and widths[layer] == 1 and ledger.has("layer.input_shape", following) else None
 
 
 def _narrow_text(layer: str, width: int, outputs: int) -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.over_layers import parameters_marked
@@ -17,9 +18,36 @@ GOOD_SKILL = 0.9  # fraction of the loss at chance level explained; above it ran
 
 def unreached(ledger: Ledger) -> Iterable[Finding]:
     """Trainable parameters without a gradient (unused, or cut off), or layers that are frozen as initialised."""
+    constant = _constant_attention(ledger)
+    if constant is not None:
+        yield constant
+        return
     if not ledger.has("parameter.reached"):
         return
     yield from list(_cut_off(ledger)) or list(_cut_off_beside(ledger)) or _frozen_as_initialised(ledger)
+
+
+def _constant_attention(ledger: Ledger) -> Finding | None:
+    """Finding on a softmax inside the model over an axis of length 1: it is always 1, so that its scores are not learnt."""
+    axis, shape = ledger.last("output.softmax_axis"), ledger.last("output.softmax_shape", default=[])
+    at_output = axis is not None and shape[axis : axis + 1] == [1]  # model.output_mismatch
+    if not ledger.last("graph.softmax_of_one") or at_output:
+        return None
+    zero = [name for name, value in ledger.facts("parameter.gradient_zero").items() if value]
+    facts: dict[str, Any] = {"parameters": zero[:8], "count": len(zero), "fraction": 0.0, "fix": "softmax"}
+    facts["problem"] = message(
+        "finding.model.unreached.constant_softmax", "A softmax over an axis of length 1 is always 1"
+    )
+    facts["seen"] = message(
+        "finding.model.unreached.attention",
+        "In forward() a softmax is taken along an axis of length 1, so that all its weights are 1 and the scores before it are "
+        "without effect and without a gradient.",
+    )
+    facts["do"] = message(
+        "finding.model.unreached.axis",
+        "Take the softmax along the axis of the items that are weighed: for scores of shape (batch, items, 1) that is dim=1.",
+    )
+    return Finding("model.unreached", "error", 0.93, zero[0] if zero else "", facts)
 
 
 def _cut_off(ledger: Ledger) -> Iterable[Finding]:
@@ -119,7 +147,10 @@ SPEC = FindingSpec(
         title="{problem}",
         cause="{seen}",
         fix="{do}",
-        snippet={"frozen": "for p in model.parameters():\n    p.requires_grad_(True)"},
+        snippet={
+            "softmax": "attention = torch.rand(8, 20, 1)  # scores: (batch, items, 1)\nweights = attention.softmax(dim=1)",
+            "frozen": "for p in model.parameters():\n    p.requires_grad_(True)",
+        },
     ),
     before_training=Words(
         title="No gradient reaches some parameters",
@@ -137,6 +168,8 @@ SPEC = FindingSpec(
     ),
     explains=(
         "fit.*",
+        "model.bad_init",
+        "model.too_small",
         "loop.params_not_in_optimizer",
         "optim.slow_convergence",
     ),

@@ -11,6 +11,8 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import layer_place
 
+LEAST = 6e-8  # positive number of float16
+
 
 def half_range(ledger: Ledger) -> Iterable[Finding]:
     """Values outside the range of float16, which is 6e-5 (6e-8 subnormal) to 65504."""
@@ -28,6 +30,17 @@ def half_range(ledger: Ledger) -> Iterable[Finding]:
         return
     precision = str(ledger.last("run.precision", default="")).removeprefix("autocast-")
     if "float16" not in (precision, *ledger.last("run.layer_types", default=[])):
+        return
+    lost = [e for e in ledger.facts("optimizer.epsilon").values() if 0 < e < LEAST / 2]
+    if lost and precision == "float16" and ledger.has("nonfinite.step"):
+        facts = {
+            "problem": message(
+                "finding.numerics.half_range.epsilon",
+                "eps = {epsilon:.3g} of the optimiser is 0 in float16, so that weights without a gradient become 0 / 0",
+                epsilon=lost[0],
+            )
+        }
+        yield Finding("numerics.half_range", "error", 0.95, "", facts | {"epsilon": lost[0]})
         return
     scales = [s for s in ledger.values("loss.scale") if s > 0]
     zeros = ledger.values("gradient.zero_fraction")[-4:]
