@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.doctor.ledger import Ledger
 from danlu.doctor.probes.own_backward import OwnFunctions, own_backward
 from danlu.doctor.watch import Doctor, watch
 
@@ -295,51 +294,6 @@ def test_a_model_that_returns_its_loss_may_see_the_future(causal: bool) -> None:
     assert ("model.sees_future" in codes(doctor)) is not causal
 
 
-@pytest.mark.parametrize(("how", "found"), [("right", False), ("half", True), ("round", True), ("sigmoid", False)])
-def test_scores_that_are_compared_with_one_half(how: str, found: bool) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(300, 6)
-    y = (x[:, :1] + torch.randn(300, 1) > 0).float()
-    model, loss_fn = nn.Linear(6, 1), nn.BCEWithLogitsLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    taken = {
-        "right": lambda s: (s > 0).float(),
-        "half": lambda s: (s > 0.5).float(),
-        "round": torch.round,
-        "sigmoid": lambda s: (s.sigmoid() > 0.5).float(),
-    }[how]
-    with watch(model, optimizer, loss_fn) as doctor:
-        for _ in range(5):
-            for i in range(0, 200, 20):
-                optimizer.zero_grad()
-                loss_fn(model(x[i : i + 20]), y[i : i + 20]).backward()
-                optimizer.step()
-            with torch.no_grad():
-                print((taken(model(x[200:])) == y[200:]).float().mean().item())
-            doctor.epoch()
-    assert ("loop.metric_wrong" in codes(doctor)) is found
-
-
-@pytest.mark.parametrize("axis", [0, 1])
-def test_the_argmax_over_the_samples_of_a_batch(axis: int) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(140, 6)
-    y = x[:, :4].argmax(1)
-    model, loss_fn = nn.Linear(6, 4), nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with watch(model, optimizer, loss_fn) as doctor:
-        for _ in range(5):
-            for i in range(0, 100, 20):
-                optimizer.zero_grad()
-                loss_fn(model(x[i : i + 20]), y[i : i + 20]).backward()
-                optimizer.step()
-            with torch.no_grad():
-                for i in range(100, 140, 4):  # as many samples as classes
-                    print((model(x[i : i + 4]).argmax(axis) == y[i : i + 4]).sum().item())
-            doctor.epoch()
-    assert ("loop.metric_wrong" in codes(doctor)) is (axis == 0)
-
-
 class Tagger(nn.Module):
     """Tags one sentence at a time: its words are the rows of the inputs."""
 
@@ -363,14 +317,3 @@ def test_a_score_of_attention_is_no_narrow_layer() -> None:
     torch.manual_seed(0)
     doctor = trained(Weighed(1), *sentences(), epochs=6, lr=1e-3)
     assert "model.too_small" not in codes(doctor)
-
-
-def test_an_epsilon_that_is_zero_in_half_precision() -> None:
-    from danlu.doctor.findings.numerics.half_range import half_range
-
-    for epsilon, found in ((1e-8, True), (1e-4, False)):
-        ledger = Ledger()
-        ledger.add("run.precision", "float16")
-        ledger.add("optimizer.epsilon", epsilon, "optimizer0.group0", 1)
-        ledger.add("nonfinite.step", "nan", "", 2)
-        assert bool(list(half_range(ledger))) is found

@@ -355,6 +355,9 @@ NAMES: dict[str, Name] = {
         "epoch", "phase", "", "R2 of a regression with squared targets seen: 1 - mse / variance of the targets"
     ),
     "class.name": Name("once", "class", "", "name of the class with this number, if the trainer passed names"),
+    "input.as_numbers": Name(
+        "once", "", "", "integers that the first layer, a linear one, is given as numbers: mean and deviation, a list"
+    ),
     "input.columns": Name("once", "", "", "names of the columns of the inputs, a list, if the trainer passed them"),
     "input.copies": Name(
         "once",
@@ -512,6 +515,7 @@ NAMES: dict[str, Name] = {
         "step", "", "0/1", "1: a column of the inputs holds the target in every sample of the batch"
     ),
     "loader.samples": Name("once", "", "samples", "size of the data set of the training DataLoader"),
+    "loader.weights": Name("once", "", "samples", "weights of its sampler, for the samples from the first on"),
     "loader.replacement": Name("once", "", "0/1", "1: the training DataLoader samples with replacement"),
     "input.hashed": Name("epoch", "phase", "samples", "distinct samples seen so far, by a hash of their values"),
     "input.class_samples": Name("epoch", "", "samples", "distinct training samples so far, by class, a list"),

@@ -69,7 +69,7 @@ class Structure(Instrument):
         self._remove()
         self._calls, self._made = [], {}
         for name, module in watched.leaves.items():
-            self._handles.append(watched.observe_outputs(self.name, module, self._hook(name)))
+            self._handles.append(watched.observe_outputs(self.name, module, self._hook(watched, name)))
 
     def _note_lent_weights(self, watched: WatchedModel) -> None:
         """Record a parameter that torch.func.functional_call puts in the place of the model's own."""
@@ -84,12 +84,14 @@ class Structure(Instrument):
                 watched.write("run.lent_sum", total)
                 watched.write("run.lent_weights", 2 if before not in (None, total) else 1)
 
-    def _hook(self, name: str) -> Any:
+    def _hook(self, watched: WatchedModel, name: str) -> Any:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
             given = next((a for a in args if isinstance(a, Tensor)), None)
             if isinstance(module, nn.RNNBase) and given is not None and given.dim() == 3:
                 length = given.shape[1 if module.batch_first else 0]
                 self._recurrent[name] = [type(module).__name__, int(length)]
+            if not self._calls and given is not None and isinstance(module, LINEAR_LAYERS):
+                self._write_numbers(watched, given)
             if isinstance(output, Tensor) and given is not None:
                 known, before = self._made.get(id(given), (None, None))
                 call = _Call(name, module, given, output, before if known and known() is given else None)
@@ -97,6 +99,13 @@ class Structure(Instrument):
                 self._made[id(output)] = weakref.ref(output), call
 
         return hook
+
+    def _write_numbers(self, watched: WatchedModel, given: Tensor) -> None:
+        """Record the scale of integers that the first layer is given as numbers: bytes, or numbers of items."""
+        integers = "int" in str(watched.ledger.last("input.dtype")) and given.is_floating_point()
+        if integers and given.grad_fn is None and given.numel() > 1:
+            values = given.detach().float()
+            watched.write("input.as_numbers", [float(values.mean()), float(values.std(correction=0))])
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:
         if self._handles and not self._calls and watched.leaves and has_compiled():

@@ -11,6 +11,7 @@ class LoaderKey:
     """Identity of a data loader that does not keep it alive.
 
     kind: its class. batches, samples: of an epoch, 0 for an iterable data set. repeats: it samples with replacement.
+    weights: number of the weights of its sampler, 0 where it has none.
     """
 
     def __init__(self, loader: Any) -> None:
@@ -20,6 +21,7 @@ class LoaderKey:
         self.samples = _length(dataset)
         sampler = getattr(loader, "sampler", None)
         self.repeats = getattr(sampler, "replacement", False) is True
+        self.weights = _length(getattr(sampler, "weights", None))
         self._data = (self.kind, type(dataset).__name__, self.samples, getattr(loader, "batch_size", None))
 
     def is_same(self, other: LoaderKey) -> bool:

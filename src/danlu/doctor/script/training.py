@@ -155,6 +155,8 @@ class Training:
             self.doctor._events.epochs_by = "epoch()"
             if latest.samples:
                 self.ledger.put("loader.samples", latest.samples, "", 0)
+            if latest.weights:
+                self.ledger.put("loader.weights", latest.weights, "", 0)
             if latest.repeats:
                 self.ledger.put("loader.replacement", 1, "", 0)
         self._passes_at_start = self._passes

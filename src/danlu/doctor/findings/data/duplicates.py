@@ -39,6 +39,10 @@ DROP = message(
 
 def duplicates(ledger: Ledger) -> Iterable[Finding]:
     """Samples that occur more than once in an epoch, or with different labels."""
+    few = _sampled_few(ledger)
+    if few is not None:
+        yield few
+        return
     if reevaluates_batches(ledger) or is_number_of_item(ledger):
         return
     same = list(_same_batch(ledger))
@@ -77,8 +81,16 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
     elif repeated_fraction > MIN_REPEATED_FRACTION:
         tokens = "int" in str(ledger.last("input.dtype"))  # windows of a text, which repeats itself
-        meant = tokens or is_oversampled(ledger)
+        meant = tokens or is_oversampled(ledger) or is_balanced_alone(ledger)
         yield Finding("data.duplicates", "note" if meant else "warning", 0.75, TRAINING, facts)
+
+
+def is_balanced_alone(ledger: Ledger) -> bool:
+    """Return whether the classes are equally frequent in training and not in validation: rare ones were repeated."""
+    train, val = (mean_rows(ledger.values("class.actual", phase)) for phase in ("train", "val"))
+    if len(train) != len(val) or len(train) < 2:
+        return False
+    return min(train) > MIN_BALANCE * max(train) and min(val) < MIN_BALANCE * max(val)
 
 
 def is_oversampled(ledger: Ledger) -> bool:
@@ -123,6 +135,27 @@ def names_text(names: list[str] | None) -> Message | str:
     """Sentence with pairs of equal samples, "" if the trainer named none."""
     text = " For example: {names}."
     return message("finding.data.duplicates.names", text, names="; ".join(names)) if names else ""
+
+
+def _sampled_few(ledger: Ledger) -> Finding | None:
+    """Finding on a sampler with fewer weights than there are samples: it draws from the first ones alone."""
+    weights, loaded = ledger.last("loader.weights", default=0), ledger.last("loader.samples", default=0)
+    if not 0 < weights < loaded:
+        return None
+    facts: dict[str, Any] = {"repeated": 1.0, "weights": weights, "loaded": loaded, "fix": "weights", "names": ""}
+    facts["what"] = message("finding.data.duplicates.few", "Only the first samples are used")
+    facts["problem"] = message(
+        "finding.data.duplicates.weights",
+        "The sampler of the training DataLoader has {weights} weights for {loaded} samples, so that it draws from the first "
+        "{weights} samples alone, again and again.",
+        weights=weights,
+        loaded=loaded,
+    )
+    facts["do"] = message(
+        "finding.data.duplicates.each",
+        "Give WeightedRandomSampler one weight for each sample, that of its class, and not one for each class.",
+    )
+    return Finding("data.duplicates", "error", 0.98, TRAINING, facts)
 
 
 def _same_batch(ledger: Ledger) -> Iterable[Finding]:
@@ -176,6 +209,10 @@ SPEC = FindingSpec(
                 "_, first = np.unique(x_train.flatten(1).numpy(), axis=0, return_index=True)\n"
                 "x_train, y_train = x_train[np.sort(first)], y_train[np.sort(first)]"
             ),
+            "weights": (
+                "counts = torch.bincount(y_train).clamp(min=1)\n"
+                "sampler = torch.utils.data.WeightedRandomSampler((1 / counts)[y_train], len(y_train))"
+            ),
             "same": "for x, y in loader:\n    loss = loss_fn(model(x), y)",
         },
     ),
@@ -198,7 +235,7 @@ SPEC = FindingSpec(
             percent=True,
         ),
     ),
-    explains=("data.labels_missing",),
+    explains=("data.labels_missing", "fit.*", "data.labels_shuffled"),
     needs=("input.repeated[train]",),
     alone=True,
 )

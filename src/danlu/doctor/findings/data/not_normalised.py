@@ -36,7 +36,9 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
     if mean is None or std is None or not (math.isfinite(mean) and math.isfinite(std)):
         return
     if "int" in str(ledger.last("input.dtype", default="")):
-        return  # tokens
+        if not ledger.has("input.as_numbers"):
+            return  # tokens
+        mean, std = ledger.last("input.as_numbers")
     order = ledger.facts("layer.order")
     if order and "Norm" in str(ledger.facts("layer.kind").get(min(order, key=order.__getitem__))):
         return  # the first layer normalises

@@ -18,6 +18,8 @@ from danlu.doctor.phrase import message
 from danlu.doctor.places import INPUTS, LABELS, class_label
 
 MIN_TARGET_SHIFT = 8.0  # standard deviations of the training targets between the means
+MIN_UNFORESEEN = 1.0  # of these, where validation is predicted worse than by its mean
+MIN_VALIDATED, LEARNT = 30, 0.6  # validation samples, and the variance of the training targets that is explained
 GOOD_SKILL = 0.75  # on validation; well predicted although its inputs have moved
 MAX_HARMLESS_SHIFT, MAX_HARMLESS_SCALE = 1.0, 0.35  # of the means, in standard deviations, and of the log of these
 MIN_EXPECTED_LABELS = 10  # of a class; with fewer it may be missing by chance
@@ -30,7 +32,7 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
         severity = "note" if _is_harmless(ledger, apart[1]) else "error"
         yield Finding("data.split_shift", severity, 0.9, INPUTS, {"problem": input_shift_text(apart[1])} | apart[1])
         return
-    moved = target_shift(ledger)
+    moved = target_shift(ledger) or unforeseen_targets(ledger)
     if moved:
         yield Finding("data.split_shift", "error", 0.9, LABELS, moved)
         return
@@ -78,6 +80,28 @@ def target_shift(ledger: Ledger) -> dict[str, Any] | None:
         **ends,
     )
     return {"problem": problem} | ends
+
+
+def unforeseen_targets(ledger: Ledger) -> dict[str, Any] | None:
+    """Evidence of real-valued targets that moved between the splits, and that the model predicts worse than their mean."""
+    (mean, std), (other, spread) = (
+        (ledger.last("target.mean", phase), ledger.last("target.std", phase)) for phase in ("train", "val")
+    )
+    fit, held = ledger.last("explained.mean", "train"), ledger.last("explained.mean", "val")
+    few = ledger.last("epoch.samples", "val", 0) < MIN_VALIDATED or ledger.last("target.kind") != "values"
+    if few or None in (mean, other, fit, held) or not std or not spread:
+        return None
+    if abs(other - mean) < MIN_UNFORESEEN * std or fit < LEARNT or held > 0:
+        return None
+    facts = {"train_mean": mean, "train_std": std, "val_mean": other, "val_std": spread, "fit": fit}
+    problem = message(
+        "finding.data.split_shift.unforeseen",
+        "targets of training have mean {train_mean} and deviation {train_std}, those of validation {val_mean} and {val_std}. The "
+        "inputs do not show it as in training: the model explains {fit:%} of the variance in training, and predicts validation "
+        "worse than its mean. The inputs may be standardised for each split by itself, or the splits are of other times",
+        **facts,
+    )
+    return {"problem": problem} | facts
 
 
 def _is_sorted_by_class(ledger: Ledger) -> bool:

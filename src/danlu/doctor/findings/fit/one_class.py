@@ -25,6 +25,7 @@ WEIGHTED = {
         "Check the weights given to the loss; balanced ones are the number of samples over classes times the class count.",
     ),
 }
+FREQUENT, HEAVIER = 1.3, 1.5  # times as frequent, and times the weight, of a class and a rarer one
 MIN_SAMPLES = 20  # validation samples; fewer may be of one predicted class by chance
 
 
@@ -46,6 +47,23 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         yield Finding(
             "fit.one_class", "error" if alone else "warning", 0.85, class_place(class_label(ledger, favoured)), facts
         )
+        return
+    inverted = inverted_weights(ledger)
+    if inverted is not None:
+        common, rare = inverted
+        problem = message(
+            "finding.fit.one_class.inverted",
+            "the weights of the loss grow with the frequency of the classes",
+        )
+        details = message(
+            "finding.fit.one_class.heavier",
+            "Class {common} is more frequent than class {rare} and weighs more in the loss as well, so that rare classes hardly "
+            "count. Weights that balance classes are the inverse of their frequencies.",
+            common=class_label(ledger, common),
+            rare=class_label(ledger, rare),
+        )
+        facts = {"problem": problem, "details": details, "class": common, "threshold": 1.0} | WEIGHTED
+        yield Finding("fit.one_class", "warning", 0.9, class_place(class_label(ledger, common)), facts)
         return
     epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
     if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
@@ -128,6 +146,19 @@ def heaviest_class(ledger: Ledger) -> tuple[int, float]:
         found.append(weight / other / max(1.0, rarer) if other > 0 else 0.0)
     most = max(range(len(found)), key=found.__getitem__)
     return most, found[most]
+
+
+def inverted_weights(ledger: Ledger) -> tuple[int, int] | None:
+    """Most and least frequent class, if weights of the loss grow with the frequencies; classes of weight 0 are left out."""
+    weights, frequencies = ledger.last("loss.class_weights"), ledger.last("class.actual", "train")
+    if not weights or not frequencies or len(weights) != len(frequencies):
+        return None
+    known = [(f, w, k) for k, (f, w) in enumerate(zip(frequencies, weights)) if w > 0 and f > 0]
+    pairs = [(a, b) for a in known for b in known if a[0] > FREQUENT * b[0]]
+    if not pairs or any(a[1] < b[1] for a, b in pairs):
+        return None
+    most, least = max(known), min(known)
+    return (most[2], least[2]) if most[1] > HEAVIER * least[1] else None
 
 
 def positive_weight(ledger: Ledger) -> float | None:
