@@ -99,3 +99,30 @@ def test_copies_that_make_a_rare_class_as_frequent_as_the_others_are_a_note(dist
         ("input.before_repeat", 20, "", 1),
     )
     assert [one.severity for one in duplicates(ledger)] == [severity]
+
+
+@pytest.mark.parametrize(("table", "tokens"), [(True, True), (False, False)])
+def test_tokens_stored_as_floats_are_tokens(table: bool, tokens: bool) -> None:
+    class Text(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Embedding(200, 8) if table else nn.Linear(1, 8)
+            self.last = nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.first(x.long() if table else x[..., None]).mean(1))
+
+    def program() -> None:
+        words = torch.randint(0, 200, (320, 12)).float()
+        y = (words[:, :4] < 60).any(1).long()
+        model = Text()
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        for _ in range(4):
+            for k in torch.randperm(320).split(32):
+                optimizer.zero_grad()
+                F.cross_entropy(model(words[k]), y[k]).backward()
+                optimizer.step()
+
+    found = found_in(program)
+    assert ("data.not_normalised" not in found) is tokens
+    assert "model.inputs_unused" not in found

@@ -117,3 +117,13 @@ def test_relu_before_a_cross_entropy_of_normalised_is_named() -> None:
 
     assert first(trained(of_normalised, nn.ReLU())) == "model.output_mismatch"
     assert first(trained(of_normalised, nn.Softmax(1))) == ""
+
+
+def test_classes_beyond_one_in_a_binary_cross_entropy_by_hand_are_named() -> None:
+    def both(p: Tensor, y: Tensor) -> Tensor:
+        p = p.clamp(1e-7, 1 - 1e-7)
+        return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+
+    y = samples()[1][:, None]
+    assert first(trained(both, nn.Sigmoid(), targets=(y % 3).float())) == "data.label_range"
+    assert first(trained(both, nn.Sigmoid(), targets=(y < 2).float())) == ""

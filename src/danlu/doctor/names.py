@@ -518,6 +518,7 @@ NAMES: dict[str, Name] = {
     "loader.weights": Name("once", "", "samples", "weights of its sampler, for the samples from the first on"),
     "loader.replacement": Name("once", "", "0/1", "1: the training DataLoader samples with replacement"),
     "input.hashed": Name("epoch", "phase", "samples", "distinct samples seen so far, by a hash of their values"),
+    "input.tokens": Name("once", "", "0/1", "1 if they are integers, also as floats that an embedding looks up"),
     "input.class_samples": Name("epoch", "", "samples", "distinct training samples so far, by class, a list"),
     "input.before_repeat": Name("epoch", "", "samples", "training samples read before the first one that came again"),
     "input.repeated": Name(

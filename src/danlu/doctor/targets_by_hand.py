@@ -108,8 +108,8 @@ def _usual(outputs: Tensor, targets: Tensor) -> dict[str, Callable[[Tensor, Tens
         )
     fractions = bool(((targets >= 0) & (targets <= 1)).all())
     usual: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
-    if fractions and bool(((outputs >= 0) & (outputs <= 1)).all()):
-        usual["bce"] = F.binary_cross_entropy
+    if bool(((outputs >= 0) & (outputs <= 1)).all()):
+        usual["bce"] = _of_both
     if fractions and bool((outputs >= 0).all()):
         usual |= {"probabilities": _of_all, "normalised": _of_normalised}
     if fractions:
@@ -127,6 +127,12 @@ def _of_chosen(outputs: Tensor, targets: Tensor) -> Tensor:
 def _of_all(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross entropy of one-hot vectors and probabilities, or a binary one that leaves out the zeros."""
     return -(targets * outputs.clamp(min=MIN_CHANCE).log()).flatten(1).sum(1).mean()
+
+
+def _of_both(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross entropy of probabilities, also for targets that are no probabilities."""
+    yes, no = (one.clamp(min=MIN_CHANCE).log() for one in (outputs, 1 - outputs))
+    return -(targets * yes + (1 - targets) * no).mean()
 
 
 def _of_normalised(outputs: Tensor, targets: Tensor) -> Tensor:

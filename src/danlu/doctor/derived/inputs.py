@@ -52,9 +52,14 @@ def mean_of_epochs(ledger: Ledger, name: str, phase: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def are_tokens(ledger: Ledger) -> bool:
+    """Return whether inputs are integers, also as floating-point numbers that an embedding of the model looks up."""
+    return bool(ledger.last("input.tokens")) or "int" in str(ledger.last("input.dtype"))
+
+
 def is_number_of_item(ledger: Ledger) -> bool:
     """Return whether an input is one integer, as a token or the number of an item, which are equal in many samples."""
-    return "int" in str(ledger.last("input.dtype")) and len(ledger.last("input.shape", default=[0, 0])) < 2
+    return are_tokens(ledger) and len(ledger.last("input.shape", default=[0, 0])) < 2
 
 
 def reevaluates_batches(ledger: Ledger) -> bool:

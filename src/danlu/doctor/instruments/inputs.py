@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from danlu.doctor.budget import is_scheduled
 from danlu.doctor.graph import SELECTING, behind
@@ -73,6 +73,7 @@ class Inputs(Instrument):
         if not self._facts_written:
             self._facts_written = True
             watched.write("input.dtype", str(first.dtype))
+            watched.write("input.tokens", int(are_tokens(first.detach(), watched.inner)))
             watched.write("input.shape", list(first.shape))
         early = not call.grad and watched.epoch < CHECKED_EVALUATIONS and is_scheduled(self._passes[1] + 1)
         if not watched.may(self.name, call) and not early:
@@ -285,6 +286,15 @@ class Inputs(Instrument):
             ("input.feature_stds", stds),
         ):
             watched.write(name, value, phase, watched.epoch)
+
+
+def are_tokens(inputs: Tensor, model: nn.Module) -> bool:
+    """Return whether inputs are integers, of whatever type, all of which are rows of an embedding of the model."""
+    if not inputs.is_floating_point() or inputs.numel() == 0 or not torch.equal(inputs, inputs.round()):
+        return not inputs.is_floating_point() and not inputs.is_complex() and inputs.dtype != torch.bool
+    tables = [one for one in model.modules() if isinstance(one, nn.Embedding | nn.EmbeddingBag)]
+    rows = max((one.num_embeddings for one in tables), default=0)
+    return bool(inputs.min() >= 0) and bool(inputs.max() < rows)
 
 
 def is_selection(outputs: Tensor, samples: int) -> bool:

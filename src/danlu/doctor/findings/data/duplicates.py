@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from danlu.doctor.derived.inputs import is_number_of_item, reevaluates_batches
+from danlu.doctor.derived.inputs import are_tokens, is_number_of_item, reevaluates_batches
 from danlu.doctor.derived.labels import mean_rows
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.noise import batch_size
@@ -80,7 +80,7 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     if conflicts >= 2 and conflicts > CONFLICTS * hashed:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
     elif repeated_fraction > MIN_REPEATED_FRACTION:
-        tokens = "int" in str(ledger.last("input.dtype"))  # windows of a text, which repeats itself
+        tokens = are_tokens(ledger)  # windows of a text, which repeats itself
         meant = tokens or is_oversampled(ledger) or is_balanced_alone(ledger)
         yield Finding("data.duplicates", "note" if meant else "warning", 0.75, TRAINING, facts)
 

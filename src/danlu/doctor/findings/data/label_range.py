@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from danlu.doctor.derived.inputs import are_tokens
 from danlu.doctor.derived.labels import labels_seen, mean_rows
 from danlu.doctor.drawings.counts import label_span
 from danlu.doctor.finding import Finding
@@ -102,7 +103,7 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
 def predicts_tokens(ledger: Ledger) -> bool:
     """Return whether inputs are integers, and there are several labels for each of them."""
     labels = math.prod(ledger.last("target.shape", default=[]) or [1])
-    return "int" in str(ledger.last("input.dtype")) and labels > ledger.last("batch.size", default=0)
+    return are_tokens(ledger) and labels > ledger.last("batch.size", default=0)
 
 
 def has_other_binary_labels(ledger: Ledger) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from danlu.doctor.derived.inputs import are_tokens
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.counts import columns
 from danlu.doctor.finding import Finding
@@ -35,9 +36,9 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
     mean, std = ledger.last("input.mean", "train"), ledger.last("input.std", "train")
     if mean is None or std is None or not (math.isfinite(mean) and math.isfinite(std)):
         return
-    if "int" in str(ledger.last("input.dtype", default="")):
+    if are_tokens(ledger):
         if not ledger.has("input.as_numbers"):
-            return  # tokens
+            return
         mean, std = ledger.last("input.as_numbers")
     order = ledger.facts("layer.order")
     if order and "Norm" in str(ledger.facts("layer.kind").get(min(order, key=order.__getitem__))):

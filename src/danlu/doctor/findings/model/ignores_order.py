@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from danlu.doctor.derived.inputs import are_tokens
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.counts import against_threshold
 from danlu.doctor.finding import Finding
@@ -21,7 +22,7 @@ def ignores_order(ledger: Ledger) -> Iterable[Finding]:
     change, skill = ledger.last("probe.order"), final_skill(ledger)
     if change is None or change > MAX_CHANGE or ledger.last("probe.used_inputs") == 0:
         return  # outputs that depend on no input do not depend on their order
-    tokens = "int" in str(ledger.last("input.dtype"))
+    tokens = are_tokens(ledger)
     poor = skill is not None and skill < (GOOD_SKILL if tokens else POOR_SKILL)
     facts = {"change": change, "threshold": MAX_CHANGE, "length": ledger.last("input.shape", default=[0, 0])[1]}
     if poor or tokens:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from danlu.doctor.derived.inputs import are_tokens
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -17,7 +18,7 @@ MIN_FRACTION = 0.5  # of the positions along an axis
 def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
     """No output depends on the inputs, or on most of the positions along an axis, or the first output is cut off from them."""
     used, shape = ledger.last("probe.used_inputs"), ledger.last("input.shape", default=[])
-    if used is None:
+    if used is None or are_tokens(ledger):
         return
     if used == 0:
         facts: dict[str, Any] = {"used": 0.0, "unused": 1.0}
