@@ -161,6 +161,12 @@ def test_gradients_that_vanish_over_depth(early: list[float], late: list[float],
     assert bool(list(vanishing(depth_ledger(early, late, loss)))) is found
 
 
+@pytest.mark.parametrize(("loss", "severity"), [(1.0, "error"), (0.5, "warning")])
+def test_gradients_that_vanish_are_an_error_where_nothing_was_learnt(loss: float, severity: str) -> None:
+    slight = [10.0 ** (0.8 * (i - 5)) for i in range(6)]
+    assert [one.severity for one in vanishing(depth_ledger(slight, slight, loss))] == [severity]
+
+
 def noise_ledger(surest_right: float, accuracy: float) -> Ledger:
     both = {"train": [accuracy] * 6, "val": [accuracy] * 6}
     sure = {"train": [surest_right] * 6, "val": [surest_right] * 6}

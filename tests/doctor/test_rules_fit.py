@@ -7,7 +7,9 @@ import math
 import pytest
 
 from danlu.doctor.diagnose import diagnose
+from danlu.doctor.findings.fit.not_learning import not_learning
 from danlu.doctor.findings.fit.one_class import positive_weight
+from danlu.doctor.findings.fit.regularisation_too_strong import regularisation_too_strong
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.wording import worded
@@ -244,3 +246,18 @@ def test_six_steps_show_no_overfitting() -> None:
 def test_a_short_run_that_diverged_did_not_stop_early() -> None:
     rising = [1.0, 60.0, 50.0, 40.0]
     assert not list(RULES["fit.stopped_early"](run(rising, [1.0, 50.0, 40.0, 0.9])))
+
+
+@pytest.mark.parametrize(("spread", "found"), [(0.33, ["note"]), (0.36, [])])
+def test_a_regression_hardly_better_than_chance_level_is_noted(spread: float, found: list[str]) -> None:
+    ledger = Ledger()
+    for name, value in (("loss.kind", "mse"), ("target.kind", "values"), ("output.count", 1), ("run.steps", 400)):
+        ledger.add(name, value, "", 1)
+    for step in range(1, 201):
+        ledger.add("loss.step", 0.12, "", step)
+    for epoch in range(1, 11):
+        for phase, loss, std in (("train", 0.119, 0.349), ("val", 0.105, spread)):
+            ledger.add("loss.mean", loss, phase, epoch)
+            ledger.add("target.std", std, phase, epoch)
+    assert [one.severity for one in not_learning(ledger)] == found
+    assert not list(regularisation_too_strong(ledger))

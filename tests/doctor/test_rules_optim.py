@@ -224,6 +224,8 @@ def test_small_batch_is_not_blamed_for_few_samples():
     noisy = {"batch_size": [8], "gradient_signal": [0.001] * 8, "gradient_noise": [1.0] * 8}
     assert fired("optim.batch_too_small", run(FLAT, epochs=1, steps=10, **noisy)) == []
     assert fired("optim.batch_too_small", run(FLAT, epochs=10, steps=20, **noisy)) == ["warning"]
+    hasty = run(FLAT, epochs=10, steps=20, **noisy | {"update_ratio": [0.25] * 6})
+    assert fired("optim.batch_too_small", hasty) == []  # after steps that overshoot gradients are unrelated as well
 
 
 def test_small_updates_are_no_fault_where_all_is_learnt_or_where_they_are_clipped():

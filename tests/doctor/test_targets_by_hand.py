@@ -127,3 +127,12 @@ def test_classes_beyond_one_in_a_binary_cross_entropy_by_hand_are_named() -> Non
     y = samples()[1][:, None]
     assert first(trained(both, nn.Sigmoid(), targets=(y % 3).float())) == "data.label_range"
     assert first(trained(both, nn.Sigmoid(), targets=(y < 2).float())) == ""
+
+
+def test_large_first_outputs_before_a_cross_entropy_by_hand_are_named() -> None:
+    class Large(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (1e4 * x).softmax(1)
+
+    found = [one.code for one in diagnose(trained(of_ones, Large()))]
+    assert "model.bad_init" in found

@@ -55,6 +55,15 @@ def _computed_chance_loss(ledger: Ledger) -> float | None:
     return None
 
 
+def chance_loss_of(ledger: Ledger, phase: str) -> float | None:
+    """Loss at chance level of one phase: of squared errors that of its own targets, whose spread may be another."""
+    squared = {"mse": 1.0, "half_mse": 0.5}.get(str(ledger.last("loss.kind")))
+    spread = [one for one in ledger.values("target.std", phase) if math.isfinite(one)]
+    if squared is None or not spread or ledger.has("loss.chance") or ledger.has("curves.start"):
+        return chance_loss(ledger)
+    return squared * fmean(one**2 for one in spread) or None
+
+
 def lowest_loss(ledger: Ledger) -> float:
     """Lowest possible loss: for a cross entropy with label smoothing, the entropy of a smoothed label; else 0."""
     smoothing, outputs = ledger.last("loss.option", "label_smoothing") or 0.0, ledger.last("output.count") or 1

@@ -10,6 +10,7 @@ from danlu.doctor.derived.curves import is_warming_up, metric_still_improves, st
 from danlu.doctor.derived.progress import (
     accuracies,
     chance_loss,
+    chance_loss_of,
     descent,
     epoch_losses_of_splits,
     is_best_epoch_late,
@@ -28,6 +29,7 @@ from danlu.doctor.snippets import FIT_16_SAMPLES
 MIN_STEPS_VALIDATED = 40  # training steps before validation losses at chance level are a finding
 MIN_STEPS = 60  # training steps before a training loss at chance level is a finding
 MANY_STEPS = 300  # after which it is a warning
+MAX_FAINT_SKILL = 0.05  # of training and validation, which is hardly more than chance level
 MIN_SKILL = 0.02  # fraction of the loss at chance level explained
 MOVED = 3.0  # times the loss at chance level at the start; batches of the same targets differ less
 
@@ -42,6 +44,8 @@ def not_learning(ledger: Ledger) -> Iterable[Finding]:
         return
     train, val, chance = course
     skill, best = 1 - train[-1] / chance, 1 - min(val) / chance
+    own = [chance_loss_of(ledger, phase) or chance for phase in ("train", "val")]
+    late = [1 - train[-1] / own[0], 1 - min(val) / own[1]]  # by the spread of the targets of each split
     falls = (descent(ledger) or 0.0) > MIN_SKILL and is_best_epoch_late(
         val
     )  # the loss started far above and is still falling
@@ -54,6 +58,16 @@ def not_learning(ledger: Ledger) -> Iterable[Finding]:
             loss=min(val),
         )
         yield Finding("fit.not_learning", "warning", 0.5, "", facts)
+    elif max(late) < MAX_FAINT_SKILL and not beats_chance(ledger):
+        facts = {"skill": late[0], "val_skill": late[1], "epochs": len(val), "chance": own[1]}
+        facts |= {"threshold": MAX_FAINT_SKILL}
+        facts["seen"] = message(
+            "finding.fit.not_learning.validation",
+            "After {epochs} epochs the validation loss was at best {loss}",
+            epochs=len(val),
+            loss=min(val),
+        )
+        yield Finding("fit.not_learning", "note", 0.5, "", facts)
 
 
 def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:

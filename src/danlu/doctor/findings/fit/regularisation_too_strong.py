@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from danlu.doctor.derived.progress import chance_loss, last_loss, skills
+from danlu.doctor.derived.progress import chance_loss, chance_loss_of, last_loss, skills
 from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -36,8 +36,14 @@ def regularisation_too_strong(ledger: Ledger) -> Iterable[Finding]:
         return
     elif rate > 0.65 and (skill < 0.5 or (skill < 0.9 and val_skill - skill > 0.08)):
         yield Finding("fit.regularisation_too_strong", "warning", 0.85, "", facts)
-    elif val_skill > 0.1 and val_skill - skill > (0.02 if rate > 0.65 else 0.15):
+    elif val_skill > 0.1 and _gap(ledger, facts) > (0.02 if rate > 0.65 else 0.15):
         yield Finding("fit.regularisation_too_strong", "note", 0.65, "", facts)
+
+
+def _gap(ledger: Ledger, facts: dict[str, Any]) -> float:
+    """Skill of validation minus that of training, each by the spread of its own targets."""
+    train, val = (1 - facts[phase] / (chance_loss_of(ledger, phase) or facts["chance"]) for phase in ("train", "val"))
+    return val - train
 
 
 def _seen(facts: dict[str, Any]) -> Message:

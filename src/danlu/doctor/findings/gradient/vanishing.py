@@ -48,7 +48,7 @@ def vanishing(ledger: Ledger) -> Iterable[Finding]:
     facts = late or (early if skill < LOW_SKILL else None)
     starting = 0 < steps_taken(ledger) < MIN_STEPS
     if facts and not (starting and facts["ratio"] >= SEVERE):
-        severe = facts is late and facts["ratio"] < SEVERE
+        severe = facts is late and (facts["ratio"] < SEVERE or skill < MAX_SKILL)
         confidence = min(0.95, 0.7 + 0.05 * -math.log10(max(facts["ratio"], 1e-12)))
         where = str(facts.pop("layer"))
         facts["title"] = TOWARDS_INPUT

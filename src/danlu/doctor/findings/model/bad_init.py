@@ -66,7 +66,7 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
             return
     loss, outputs = ledger.last("loss.initial"), ledger.last("output.count", default=0)
     if (
-        ledger.last("loss.kind") in ("cross_entropy", "nll")
+        ledger.last("loss.kind") in ("cross_entropy", "nll", "probabilities", "normalised")
         and outputs > 1
         and loss is not None
         and not math.isnan(loss)

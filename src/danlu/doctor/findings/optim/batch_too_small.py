@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from danlu.doctor.derived.noise import batch_size, noise_scale
 from danlu.doctor.derived.progress import skills, steps_taken
+from danlu.doctor.derived.updates import first_update
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
@@ -15,6 +16,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.message import Message
 
+HASTY_UPDATE = 0.1  # of the weights, by each of the first steps
 MIN_SAMPLES = 1000  # samples seen in training before the batch size is judged
 
 
@@ -26,7 +28,8 @@ def batch_too_small(ledger: Ledger) -> Iterable[Finding]:
         return
     scale = measured[0]
     facts = {"batch": batch, "noise_scale": scale, "balance": _noise_scale_text(batch, *measured), "skill": skill}
-    if scale > 10 * batch and skill < 0.3:
+    hasty = first_update(ledger) > HASTY_UPDATE  # gradients after such steps say little about the batch
+    if scale > 10 * batch and skill < 0.3 and not hasty:
         yield Finding("optim.batch_too_small", "warning", 0.85, "", facts)
     elif scale > 20 * batch and batch <= 4:
         yield Finding("optim.batch_too_small", "note", 0.7, "", facts)
