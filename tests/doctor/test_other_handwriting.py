@@ -85,6 +85,22 @@ def test_predictions_at_chance_level_after_a_loss_that_fell_come_from_shuffled_l
     assert bool(list(labels_shuffled(ledger))) is shuffled
 
 
+@pytest.mark.parametrize(("update", "found"), [(1e-3, True), (1e-5, False)])
+def test_a_model_that_hardly_moves_says_nothing_about_the_labels(update: float, found: bool) -> None:
+    ledger = written(
+        ("loss.kind", "bce_logits"),
+        ("optimizer.lr", 0.01, "optimizer0.group0", 1),
+        *[("loss.step", 0.69, "", step) for step in range(400)],
+        *[(name, 0.69, phase, epoch) for epoch in range(1, 7) for name in ("loss.mean",) for phase in ("train", "val")],
+        *[("update.ratio", update, "", step) for step in range(1, 9)],
+        *[("label.kinship", 0.0, "", step) for step in range(1, 17)],
+        *[("label.kinship_chance", 0.15, "", step) for step in range(1, 17)],
+        *[("class.actual", [0.5, 0.5], phase, epoch) for epoch in range(1, 7) for phase in ("train", "val")],
+        *[("accuracy.mean", 0.5, phase, epoch) for epoch in range(1, 7) for phase in ("train", "val")],
+    )
+    assert bool(list(labels_shuffled(ledger))) is found
+
+
 @pytest.mark.parametrize(
     ("distinct", "severity"), [([400, 80], "note"), ([160, 160], "warning"), ([200, 210], "warning")]
 )

@@ -260,4 +260,4 @@ def test_a_regression_hardly_better_than_chance_level_is_noted(spread: float, fo
             ledger.add("loss.mean", loss, phase, epoch)
             ledger.add("target.std", std, phase, epoch)
     assert [one.severity for one in not_learning(ledger)] == found
-    assert not list(regularisation_too_strong(ledger))
+    assert bool(list(regularisation_too_strong(ledger))) is not bool(found)

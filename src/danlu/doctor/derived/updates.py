@@ -10,6 +10,8 @@ from danlu.doctor.ledger import Ledger
 
 # Optimisers that add the decay to the gradient and then rescale both together.
 ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
+SHORT_UPDATE = 5e-4  # of the weights, by a step; about a thousandth is usual (Karpathy 2015)
+MIN_MEASURED = 5  # updates
 HEAVY_MOMENTUM = 0.985  # gradients of more than 60 steps add up
 
 
@@ -74,6 +76,12 @@ def first_update(ledger: Ledger) -> float:
     first = list(zip(*ledger.series("update.ratio")))[:6]
     known = [ratio if math.isfinite(ratio) else 1.0 for step, ratio in first if math.isfinite(ratio) or step in sound]
     return median(known) if known else 0.0
+
+
+def steps_are_short(ledger: Ledger) -> bool:
+    """Return whether the steps change the weights by so little that a model which learnt nothing shows nothing else."""
+    ratios = update_ratios_at_top_lr(ledger)
+    return len(ratios) >= MIN_MEASURED and 0 < median(ratios[: max(MIN_MEASURED, len(ratios) // 2)]) < SHORT_UPDATE
 
 
 def update_ratios_at_top_lr(ledger: Ledger) -> list[float]:

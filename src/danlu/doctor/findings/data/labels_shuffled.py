@@ -17,7 +17,7 @@ from danlu.doctor.derived.labels import (
 )
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.progress import accuracies, skills, steps_taken
-from danlu.doctor.derived.updates import first_update
+from danlu.doctor.derived.updates import first_update, steps_are_short
 from danlu.doctor.drawings.over_epochs import epoch_accuracies, epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -70,6 +70,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
             yield Finding("data.labels_shuffled", severity, confidence, "", facts)
         elif (
             unrelated
+            and not steps_are_short(ledger)
             and best < chance + 0.06
             and len(losses) >= 5
             and steps_taken(ledger) >= MIN_STEPS_VALIDATED
@@ -91,7 +92,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
                 chance=chance,
             )
             yield Finding("data.labels_shuffled", "error", 0.8, "", facts)
-        elif skill < MAX_SKILL and steps_taken(ledger) >= _min_steps(ledger):
+        elif skill < MAX_SKILL and not steps_are_short(ledger) and steps_taken(ledger) >= _min_steps(ledger):
             facts = {"train": skill, "steps": steps_taken(ledger)} | _kin(kin, noise)
             facts["course"] = message(
                 "finding.data.labels_shuffled.no_validation",
@@ -125,7 +126,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     )
     if fit > 0.15:
         yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
-    elif unrelated and len(losses) >= 5:
+    elif unrelated and len(losses) >= 5 and not steps_are_short(ledger):
         yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
 
 

@@ -7,7 +7,14 @@ from statistics import median
 
 from danlu.doctor.derived.curves import learning_rates, lr_decayed, start_of, training_curve, turns
 from danlu.doctor.derived.progress import chance_loss, descent, last_loss, skills
-from danlu.doctor.derived.updates import initial_gains, is_clipped, top_lr, update_ratios_at_top_lr
+from danlu.doctor.derived.updates import (
+    MIN_MEASURED,
+    SHORT_UPDATE,
+    initial_gains,
+    is_clipped,
+    top_lr,
+    update_ratios_at_top_lr,
+)
 from danlu.doctor.drawings.over_layers import updates_by_layer
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
@@ -18,20 +25,20 @@ def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
     """Updates far below a thousandth of the weights, the usual size (Karpathy 2015), and little progress."""
     ratios = update_ratios_at_top_lr(ledger)  # small during a warm-up
     skill, late = (skills(ledger, "train") or [None])[-1], descent(ledger)
-    if len(ratios) < 5 or skill is None or late is None or is_clipped(ledger) or top_lr(ledger) == 0:
+    if len(ratios) < MIN_MEASURED or skill is None or late is None or is_clipped(ledger) or top_lr(ledger) == 0:
         return
     if max(initial_gains(ledger), default=1.0) > 2:
         return  # weights far too large: relative updates are small
-    early = median(ratios[: max(5, len(ratios) // 2)])
-    facts = {"update_ratio": early, "threshold": 5e-4, "lr": top_lr(ledger), "descent": late}
+    early = median(ratios[: max(MIN_MEASURED, len(ratios) // 2)])
+    facts = {"update_ratio": early, "threshold": SHORT_UPDATE, "lr": top_lr(ledger), "descent": late}
     facts["skill"] = max(skill, 0.0)
     facts |= {"loss": last_loss(ledger, "train"), "chance": chance_loss(ledger)}
     soon = len(ledger.values("loss.mean", "train")) < 3 and not ledger.has(
         "run.finished"
     )  # the first epochs learn little
-    if 0 < early < 5e-4 and skill < 0.5 and not (soon and early > 1e-4):
+    if 0 < early < SHORT_UPDATE and skill < 0.5 and not (soon and early > 1e-4):
         yield Finding("optim.lr_too_low", "warning", 0.9 if early < 1e-4 else 0.75, "", facts)
-    elif 0 < early < 5e-4 and skill < 0.9:
+    elif 0 < early < SHORT_UPDATE and skill < 0.9:
         yield Finding("optim.lr_too_low", "note", 0.6, "", facts)
 
 
