@@ -13,6 +13,7 @@ from test_rules import written
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.doctor.findings.activation.collapsed import collapsed
 from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.labels_shuffled import labels_shuffled
 
@@ -142,3 +143,20 @@ def test_tokens_stored_as_floats_are_tokens(table: bool, tokens: bool) -> None:
     found = found_in(program)
     assert ("data.not_normalised" not in found) is tokens
     assert "model.inputs_unused" not in found
+
+
+@pytest.mark.parametrize(("kind", "named"), [("sigmoid", True), ("relu", False)])
+def test_sigmoids_that_make_all_samples_alike_are_to_be_replaced(kind: str, named: bool) -> None:
+    layers = [f"l{i}" for i in range(4)]
+    ledger = written(
+        *[("layer.order", i, layer) for i, layer in enumerate(layers)],
+        *[("layer.activation", kind, layer) for layer in layers],
+        *[("activation.samples", 32, layer) for layer in layers],
+        *[
+            ("activation.spread", 10.0 ** (-2 * i - 2), layer, step)
+            for i, layer in enumerate(layers)
+            for step in (1, 2)
+        ],
+    )
+    (found,) = collapsed(ledger)
+    assert ("sigmoid" in str(found.evidence["do"])) is named

@@ -289,7 +289,7 @@ class Inputs(Instrument):
 
 
 def are_tokens(inputs: Tensor, model: nn.Module) -> bool:
-    """Return whether inputs are integers: of an integer type, or floats that are all rows of an embedding of the model."""
+    """Return whether inputs are integers: of an integer type, or floats that are rows of an embedding of the model."""
     if not inputs.is_floating_point() or inputs.numel() == 0 or not torch.equal(inputs, inputs.round()):
         return not inputs.is_floating_point() and not inputs.is_complex() and inputs.dtype != torch.bool
     tables = [one for one in model.modules() if isinstance(one, nn.Embedding | nn.EmbeddingBag)]

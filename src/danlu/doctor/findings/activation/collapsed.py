@@ -11,7 +11,10 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.message import Message
 
+MIN_SIGMOIDS = 2  # layers
+ABRUPT = 1e-2  # spread of the outputs of the layer before, above which they vary
 CHECK = message(
     "finding.activation.collapsed.check",
     "Check what it receives and how its weights are initialised. A lower learning rate, less weight decay, a normalisation "
@@ -24,6 +27,11 @@ NORMALISED = message(
 WIDEN = message(
     "finding.activation.collapsed.widen",
     "Give each position more features before it (d_model of 16 or more, by nn.Linear(1, 16)), or remove this normalisation.",
+)
+
+UNSQUASH = message(
+    "finding.activation.collapsed.unsquash",
+    "Use ReLU or GELU in place of sigmoid in the hidden layers, or put a normalisation layer before each.",
 )
 
 
@@ -49,11 +57,31 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
             }
             of_one = layer in norms_of_one_value(ledger)
             facts |= {"why": NORMALISED if of_one else "", "do": WIDEN if of_one else CHECK}
+            sigmoids = _sigmoids_up_to(ledger, order[layer])
+            if sigmoids >= MIN_SIGMOIDS and not of_one and before <= ABRUPT:
+                facts |= {"why": _squashed(sigmoids), "do": UNSQUASH}
             # If the outputs of the layer before still vary, this layer is the cause of the faults before and after it.
-            confidence = 0.97 if before > 1e-2 or of_one else 0.85
+            confidence = 0.97 if before > ABRUPT or of_one else 0.85
             yield Finding("activation.collapsed", "error", confidence, layer, facts)
             return
         before = spreads[-1] if spreads else before
+
+
+def _sigmoids_up_to(ledger: Ledger, place: int) -> int:
+    """Number of sigmoids among the layers up to this place in the order of calls."""
+    order = ledger.facts("layer.order")
+    kinds = ledger.facts("layer.activation").items()
+    return sum(kind == "sigmoid" and order.get(layer, math.inf) <= place for layer, kind in kinds)
+
+
+def _squashed(sigmoids: int) -> Message:
+    """Sentence on the differences between samples that sigmoids make smaller."""
+    return message(
+        "finding.activation.collapsed.squashed",
+        " Sigmoids return nearly 0.5 for small inputs, whatever the sample: each of the {sigmoids} up to here makes the "
+        "differences between samples smaller.",
+        sigmoids=sigmoids,
+    )
 
 
 SPEC = FindingSpec(
