@@ -10,6 +10,7 @@ from danlu.doctor.diagnose import diagnose
 from danlu.doctor.findings.fit.not_learning import not_learning
 from danlu.doctor.findings.fit.one_class import positive_weight
 from danlu.doctor.findings.fit.regularisation_too_strong import regularisation_too_strong
+from danlu.doctor.findings.model.loss_mismatch import loss_mismatch
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.wording import worded
@@ -261,3 +262,14 @@ def test_a_regression_hardly_better_than_chance_level_is_noted(spread: float, fo
             ledger.add("target.std", std, phase, epoch)
     assert [one.severity for one in not_learning(ledger)] == found
     assert bool(list(regularisation_too_strong(ledger))) is not bool(found)
+
+
+@pytest.mark.parametrize(("right", "severity"), [(0.2, "warning"), (0.7, "note")])
+def test_a_binary_loss_for_exclusive_classes_is_a_note_where_they_are_learnt(right: float, severity: str) -> None:
+    ledger = Ledger()
+    facts = {"loss.kind": "bce", "output.count": 10, "target.kind": "one_hot", "target.distinct": 2}
+    for name, value in facts.items():
+        ledger.add(name, value, "", 1)
+    for epoch in range(1, 4):
+        ledger.add("accuracy.mean", right, "val", epoch)
+    assert [one.severity for one in loss_mismatch(ledger)] == [severity]

@@ -42,11 +42,16 @@ BY_HAND: dict[str, tuple[Callable[[Tensor], Tensor], Tensor, Loss, str]] = {
     "squares": (lambda s: s, VALUES, lambda s, y: ((s - y) ** 2).mean(), "mse"),
     "distances": (lambda s: s, VALUES, lambda s, y: (y - s).abs().mean(), "l1"),
 }  # fmt: skip
+HALF: dict[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 NO_USUAL_LOSS: dict[str, Callable[[Tensor], Tensor]] = {
     "weighed by a reward": lambda s: -(s.log_softmax(1)[ROWS, PICKED] * ROWS).mean(),
     "with a penalty": lambda s: ((s - VALUES) ** 2).mean() + s.abs().mean(),
     "no targets": lambda s: -s.sigmoid().log().mean(),
 }
+
+
+def of_ones(p: Tensor, y: Tensor) -> Tensor:
+    return -(y * p.clamp(1e-7, 1).log()).sum(1).mean()
 
 
 def scores() -> Tensor:
@@ -73,6 +78,14 @@ def test_other_losses_have_no_targets(name: str) -> None:
     assert seeker.read(call, NO_USUAL_LOSS[name](outputs), outputs, early=False) is None
 
 
+@pytest.mark.parametrize("name", HALF)
+def test_outputs_of_other_types_are_compared(name: str) -> None:
+    outputs, call, seeker = (scores() * 2).to(HALF[name]).softmax(1), Pass(1, 1, True, True), TargetsByHand()
+    targets = seeker.read(call, of_ones(outputs.float(), ONE_HOT), outputs, early=True)
+    assert targets is not None
+    assert torch.equal(targets.float(), ONE_HOT)
+
+
 def trained(loss: Loss, *end: nn.Module, lr: float = 0.01, targets: Tensor | None = None) -> Ledger:
     """Train on four separate classes without a loss of torch."""
     x, y = samples()
@@ -88,10 +101,6 @@ def trained(loss: Loss, *end: nn.Module, lr: float = 0.01, targets: Tensor | Non
                 optimizer.step()
 
     return ledger_of(program)
-
-
-def of_ones(p: Tensor, y: Tensor) -> Tensor:
-    return -(y * p.clamp(1e-7, 1).log()).sum(1).mean()
 
 
 def first(ledger: Ledger) -> str:

@@ -45,9 +45,11 @@ class TargetsByHand:
     def _read(self, loss: Tensor, node: Any, outputs: Tensor, early: bool) -> Tensor | None:
         if node is None or loss.grad_fn is None or (self.kind is None and not early) or loss.numel() != 1:
             return None
+        if not outputs.is_floating_point():
+            return None
         for place, targets in enumerate(_candidates(loss.grad_fn, node, outputs.detach())):
             if early:
-                kind = equal_loss(loss.detach(), outputs.detach(), targets)
+                kind = equal_loss(loss.detach(), outputs.detach().float(), targets)
                 if kind is not None and self.kind in (None, kind):
                     self.kind, self._place = kind, place
                     return targets
@@ -92,6 +94,7 @@ def equal_loss(loss: Tensor, outputs: Tensor, targets: Tensor) -> str | None:
     value = float(loss)
     if not math.isfinite(value) or value == 0:
         return None
+    targets = targets.float() if targets.is_floating_point() else targets
     for kind, compute in _usual(outputs, targets).items():
         if math.isclose(float(compute(outputs, targets)), value, rel_tol=TOLERANCE):
             return kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.learning import final_skill
+from danlu.doctor.derived.progress import accuracies
 from danlu.doctor.drawings.over_layers import outputs_and_loss
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -20,7 +21,7 @@ KINDS = {
     "values": message("finding.model.loss_mismatch.values", "real numbers"),
     "none": message("finding.model.loss_mismatch.none", "not known"),
 }
-MIN_LEARNT = 0.5  # skill of a binary loss of exclusive classes, from which on it does little harm
+MIN_LEARNT = 0.5  # of the way from chance level to no error, from which on a binary loss does little harm
 SEVERAL = message("finding.model.loss_mismatch.several", "vectors with any number of ones")
 
 
@@ -47,9 +48,16 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
     elif kind in SQUARED and are_class_numbers(ledger) and distinct <= 20 and batch >= 2 * distinct:
         yield Finding("model.loss_mismatch", "warning", 0.75, LOSS, facts | {"better": "CrossEntropyLoss"})
     elif kind in ("bce", "bce_logits") and targets == "one_hot" and (outputs or 0) > 2:
-        learns = (final_skill(ledger) or 0.0) > MIN_LEARNT  # the classes are learnt all the same, if later
+        learns = learns_classes(ledger, outputs or 2)
         facts |= {"better": "CrossEntropyLoss"}
         yield Finding("model.loss_mismatch", "note" if learns else "warning", 0.8 if learns else 0.7, LOSS, facts)
+
+
+def learns_classes(ledger: Ledger, classes: int) -> bool:
+    """Return whether the classes were learnt all the same: the loss fell by half, or half of the errors are gone."""
+    scores = accuracies(ledger, "val") or accuracies(ledger, "train")
+    right = max(scores.values(), default=0.0)
+    return (final_skill(ledger) or 0.0) > MIN_LEARNT or right > (1 + 1 / classes) * MIN_LEARNT
 
 
 def has_float_targets(ledger: Ledger) -> bool:
@@ -111,5 +119,5 @@ SPEC = FindingSpec(
         "loss.kind",
         "target.kind",
     ),
-    overcome_at=0.95,
+    overcome_at=0.8,
 )
