@@ -45,6 +45,17 @@ def test_a_model_beside_the_trained_one_that_no_gradient_reaches_is_named(detach
     assert not detached or found["model.unreached"] == "backbone"
 
 
+def test_a_replaced_layer_that_the_optimiser_still_holds_is_no_cause_of_its_own() -> None:
+    def program() -> None:
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        old, model[2] = model[2], nn.Linear(16, CLASSES)
+        train(lambda x, y: model(x), optimizer)
+        del old
+
+    assert next(iter(found_in(program))) == "loop.params_not_in_optimizer"
+
+
 COMPARED: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
     "a column with a row": (lambda scores, y: scores.argmax(1, keepdim=True) == y, True),
     "two rows": (lambda scores, y: scores.argmax(1) == y, False),

@@ -81,6 +81,8 @@ def _cut_off(ledger: Ledger) -> Iterable[Finding]:
 
 def _cut_off_beside(ledger: Ledger) -> Iterable[Finding]:
     """Another model, held by the same optimiser, that no gradient reaches: called under no_grad(), or not at all."""
+    if any(held == 0 for held in ledger.facts("parameter.held").values()):
+        return  # a layer was replaced after the optimiser was made, which holds the old one
     for name, (count, elements) in ledger.facts("optimizer.idle").items():
         trained = sum(ledger.facts("parameter.size").values())
         facts = {"parameters": [name] if name else [], "count": count, "fraction": elements / (elements + trained)}
