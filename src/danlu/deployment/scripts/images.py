@@ -16,12 +16,12 @@ def decode(path, side):
     """Upright 8-bit image, grey or RGB, transparent pixels over white; a JPEG at a reduced scale of at least `side`."""
     with Image.open(path) as file:
         reduced = [int(np.ceil(side / min(file.size) * n)) for n in file.size]
-        file.draft("L" if FACTS["channels"] == 1 and file.mode == "RGB" else None, reduced)  # changes JPEG files only
+        file.draft("L" if FACTS["channels"] == 1 and file.mode == "RGB" else None, reduced)  # type: ignore[arg-type]
         image = ImageOps.exif_transpose(file)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # more than 8 bits per channel
-        low, high = FACTS["window"] or (0, 65535 if image.mode != "F" else 1 if np.max(image) <= 1 else 255)
+        low, high = FACTS["window"] or (0, 65535 if image.mode != "F" else 1 if np.asarray(image).max() <= 1 else 255)
         image = Image.fromarray(
-            np.uint8(np.round((np.float64(image) - low).clip(0, high - low) * (255 / (high - low))))
+            np.uint8(np.round((np.asarray(image, float) - low).clip(0, high - low) * (255 / (high - low))))
         )
     elif image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

@@ -19,7 +19,8 @@ def place(path):
         size = file.size[::-1] if file.format != "TIFF" and file.getexif().get(0x0112, 1) >= 5 else file.size
         width, height = (max(1, round(n * side / max(size))) if FACTS["fit"] == "letterbox" else side for n in size)
         least = np.ceil(max(width / size[0], height / size[1]) * min(size)) / min(size)
-        file.draft("L" if (mode, file.mode) == ("L", "RGB") else None, [int(np.ceil(least * n)) for n in file.size])
+        small, grey = (int(np.ceil(least * n)) for n in file.size), (mode, file.mode) == ("L", "RGB")
+        file.draft("L" if grey else None, tuple(small))  # type: ignore[arg-type]
         image = ImageOps.exif_transpose(file)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
@@ -43,18 +44,17 @@ def segment(path, out):
         pixels, inside, (width, height) = place(path)
     except Exception as error:  # an unreadable file does not stop the others
         return {"path": str(path), "error": str(error)}
-    inner = SESSION.run(None, {"images": np.repeat(pixels, FACTS["images_per_call"], 0)})[0][inside].swapaxes(1, 2)
-    labels = grown(grown(inner, height).swapaxes(1, 2), width).argmax(0).astype(np.uint8)
+    found = np.asarray(SESSION.run(None, {"images": np.repeat(pixels, FACTS["images_per_call"], 0)})[0])[inside]
+    labels = grown(grown(found.swapaxes(1, 2), height).swapaxes(1, 2), width).argmax(0).astype(np.uint8)
     for folder in out:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(labels).save(folder / f"{path.stem}.png")
-    areas = [(name, round(float((labels == k).mean()), 6)) for k, name in enumerate(FACTS["classes"])]
-    return {"path": str(path), "areas": {name: part for name, part in sorted(areas, key=lambda one: -one[1]) if part}}
+    parts = ((name, round(float((labels == k).mean()), 6)) for k, name in enumerate(FACTS["classes"]))
+    return {"path": str(path), "areas": {name: part for name, part in sorted(parts, key=lambda one: -one[1]) if part}}
 
 
 if __name__ == "__main__":
     given, out = [Path(w) for w in sys.argv[1:] if w[:2] != "--"], [Path(w[6:]) for w in sys.argv if w[:6] == "--out="]
     files = [f for path in given or sys.exit(__doc__) for f in (sorted(path.rglob("*.*")) if path.is_dir() else [path])]
     rows = [segment(f, out) for f in files if f in given or f.suffix.lower() in Image.registered_extensions()]
-    print(json.dumps({"predictions": rows}, ensure_ascii=False))
-    sys.exit(all("error" in row for row in rows))
+    sys.exit(print(json.dumps({"predictions": rows}, ensure_ascii=False)) or all("error" in row for row in rows))

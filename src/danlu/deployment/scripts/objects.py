@@ -20,7 +20,7 @@ def place(path):
         width, height = (max(1, round(n * side / max(size))) if FACTS["fit"] == "letterbox" else side for n in size)
         least = np.ceil(max(width / size[0], height / size[1]) * min(size)) / min(size)
         grey = (mode, file.mode) == ("L", "RGB")
-        file.draft("L" if grey else None, [int(np.ceil(least * n)) for n in file.size])  # JPEG: decoded at this scale
+        file.draft("L" if grey else None, [int(np.ceil(least * n)) for n in file.size])  # type: ignore[arg-type]
         image = ImageOps.exif_transpose(file)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
@@ -37,9 +37,10 @@ def predict(path):
         pixels, inside, offset, size = place(path)
     except Exception as error:  # an unreadable file does not stop the others
         return {"path": str(path), "error": str(error)}
-    found = [one[0] for one in SESSION.run(None, {"images": np.repeat(pixels, FACTS["images_per_call"], 0)})]
-    boxes, scores, labels = found[0].astype(np.float64), *found[1:]
-    order, area, kept = np.argsort(-scores, kind="stable"), np.prod(boxes[:, 2:] - boxes[:, :2], 1), []
+    found = SESSION.run(None, {"images": np.repeat(pixels, FACTS["images_per_call"], 0)})
+    boxes, scores, labels = (np.asarray(one)[0] for one in found)
+    boxes, kept = boxes.astype(np.float64), []
+    order, area = np.argsort(-scores, kind="stable"), np.prod(boxes[:, 2:] - boxes[:, :2], 1)
     while len(order) and scores[order[0]] > FACTS["score"] and len(kept) < FACTS["max_detections"]:  # suppression
         kept, best, order = [*kept, order[0]], order[0], order[1:]
         low, high = np.maximum(boxes[best, :2], boxes[order, :2]), np.minimum(boxes[best, 2:], boxes[order, 2:])
