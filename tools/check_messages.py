@@ -103,10 +103,19 @@ def plain_errors(source: Path) -> Iterator[str]:
     """Places (file:line) of errors and printed lines in English alone, also through a variable of their function."""
     for path in sorted(source.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
+        top = {
+            t.id
+            for n in tree.body
+            if isinstance(n, ast.Assign)
+            for t in n.targets
+            if is_name(t) and is_sentence(n.value, set())
+        }
         for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]:
             within = list(ast.walk(scope)) if scope is not tree else list(ast.iter_child_nodes(tree))
             assigned = [(t.id, n.value) for n in within if isinstance(n, ast.Assign) for t in n.targets if is_name(t)]
-            plain = {name for name, value in assigned if is_sentence(value, set())}
+            plain = top - {name for name, _ in assigned} | {
+                name for name, value in assigned if is_sentence(value, set())
+            }
             for call in within:
                 if isinstance(call, ast.Call) and any(is_sentence(one, plain) for one in sentences(call)):
                     yield f"{path.relative_to(source)}:{call.lineno}"
@@ -119,8 +128,8 @@ def is_name(node: ast.AST) -> TypeGuard[ast.Name]:
 def sentences(call: ast.Call) -> list[ast.expr]:
     """Arguments of a call that become sentences of an error or printed lines; none for other calls."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if name in ("Refusal", "Failure"):
-        return call.args[:1]
+    if name in ("Refusal", "Failure", "message", "translated"):
+        return call.args[:1] if name[0].isupper() else [one.value for one in call.keywords]  # what fills its fields
     if name in PRINTERS:
         return call.args[PRINTERS[name] : PRINTERS[name] + 1]
     if name in ("Problem", "skip"):
@@ -137,7 +146,7 @@ def sentences(call: ast.Call) -> list[ast.expr]:
 def is_sentence(node: ast.AST, plain: set[str]) -> bool:
     """Whether an expression is text of several words; plain: variables that hold such text."""
     if isinstance(node, ast.Constant):
-        return isinstance(node.value, str) and len(re.findall("[A-Za-z]{2,}", node.value)) > 1
+        return isinstance(node.value, str) and bool(re.search("[A-Za-z]{2,},? .*[A-Za-z]{2,}", node.value))
     if isinstance(node, ast.JoinedStr):
         return any(is_sentence(one, plain) or is_word(one) for one in node.values)
     if isinstance(node, ast.BinOp):

@@ -65,8 +65,10 @@ def load_yaml(path: str | Path) -> Config:
         raise refusal("--config", wanted, str(path), near=near, do="" if near else system_reason(error)) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are not text, a 13th month
         mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it cannot be read as text and plain values"
+        line = message("config.line", " line {number}", number=mark.line + 1) if mark else ""
+        problem = getattr(error, "problem", None) or message(
+            "config.unreadable", "it cannot be read as text and plain values"
+        )
         raise Refusal(
             message("config.refuse.yaml", "{path}{line} must be YAML: {problem}", path=path, line=line, problem=problem)
         ) from None
@@ -103,8 +105,9 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         for written, leaf in branch.items():
             dotted = FORMER.get(written, written)
             if dotted not in keys():
-                place = f" in {where}" if where else ""
-                thing = f"setting {dotted!r}{place}"
+                thing = message("config.setting", "setting {name!r}", name=dotted)
+                if where:
+                    thing = message("config.setting_in", "setting {name!r} in {where}", name=dotted, where=where)
                 if (synonym := SYNONYMS.get(dotted)) is not None:
                     raise Refusal(
                         message(

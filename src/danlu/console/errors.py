@@ -53,7 +53,9 @@ def unexpected(error: Exception, argv: Sequence[str]) -> Failure:
             )
         )
     kept = keep_report(error, argv)
-    place = f"with the end of {kept}" if kept else "with its traceback (DANLU_DEBUG=1)"
+    place = message("console.report_with_traceback", "with its traceback (DANLU_DEBUG=1)")
+    if kept:
+        place = message("console.report_with_log", "with the end of {path}", path=kept)
     return Failure(
         message(
             "console.refuse.internal_error_please_report",

@@ -156,9 +156,13 @@ def check_exportable(run: LoadedRun) -> None:
     signature = run.signature
     of_one_size = signature.frames is None and signature.tokens is None
     if signature.columns is not None or signature.channels is None or not of_one_size:
-        kind = "table rows" if signature.columns is not None else "tensors of your own"
-        kind = "clips" if signature.frames is not None else kind
-        kind = "images of different sizes" if signature.tokens is not None else kind
+        kind = message("deployment.kind.tensors", "tensors of your own")
+        if signature.columns is not None:
+            kind = message("deployment.kind.rows", "table rows")
+        if signature.frames is not None:
+            kind = message("deployment.kind.clips", "clips")
+        if signature.tokens is not None:
+            kind = message("deployment.kind.sizes", "images of different sizes")
         raise Refusal(
             message(
                 "deployment.refuse.run_network_images_exported",
@@ -198,7 +202,9 @@ def graph_of(run: LoadedRun) -> Graph:
     if not signature.task_spec.finds_objects:
         return ImageGraph(run.members, run.config).eval()
     if len(run.members) > 1 or run.config.tta:
-        kind = "an ensemble of detectors" if len(run.members) > 1 else "a detector with test-time augmentation"
+        kind = message("deployment.kind.tta", "a detector with test-time augmentation")
+        if len(run.members) > 1:
+            kind = message("deployment.kind.ensemble", "an ensemble of detectors")
         raise Refusal(
             message(
                 "deployment.refuse.run_whose_boxes_merged",

@@ -32,6 +32,7 @@ from danlu.run.signature import Signature
 
 NO_CHECKSUM = "0" * 8  # placeholder in the header while the checksum is computed
 READ_SIZE = 1 << 20  # bytes read at a time
+TRAIN_AGAIN = message("engine.do.train_again", "train it again")
 STATE_KEYS = ("progress", "others", "fingerprint", "model", "optimizer", "precision", "plateau", "average")
 
 
@@ -169,8 +170,8 @@ def way_back(path: Path) -> str:
         )
     other = {"best.safetensors": "last", "last.safetensors": "best"}.get(path.name)
     if other and path.with_name(f"{other}.safetensors").exists():
-        return f"use --weights {other}, or train it again"
-    return "train it again"
+        return message("engine.do.other_weights", "use --weights {other}, or train it again", other=other)
+    return TRAIN_AGAIN
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
@@ -178,16 +179,11 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     own = model.state_dict()
     for name in [*own, *state]:
         if name not in state or name not in own:
-            lacks = "lacks" if name not in state else "has an unknown"
-            raise Refusal(
-                message(
-                    "engine.refuse.weights_file_another_network",
-                    "weights file {path} is of another network: it {lacks} tensor {name!r}",
-                    path=path,
-                    lacks=lacks,
-                    name=name,
-                )
-            )
+            if name not in state:
+                text = "weights file {path} is of another network: it lacks tensor {name!r}"
+                raise Refusal(message("engine.refuse.tensor_lacking", text, path=path, name=name))
+            text = "weights file {path} is of another network: it has an unknown tensor {name!r}"
+            raise Refusal(message("engine.refuse.tensor_unknown", text, path=path, name=name))
         if own[name].shape != state[name].shape:
             raise Refusal(
                 message(
@@ -236,8 +232,11 @@ def read_state(path: Path) -> dict[str, Any]:
             )
         )
     previous = previous_state(path)
-    back = f"`mv {previous} {path}` goes back to the checkpoint before it" if previous.exists() else "train it again"
-    damaged = f"{path} is damaged and cannot be resumed from"
+    back = TRAIN_AGAIN
+    if previous.exists():
+        text = "`mv {previous} {path}` goes back to the checkpoint before it"
+        back = message("engine.do.previous_state", text, previous=previous, path=path)
+    damaged = message("engine.damaged", "{path} is damaged and cannot be resumed from", path=path)
     try:
         with zipfile.ZipFile(path) as file:
             intact = file.testzip() is None
@@ -249,7 +248,8 @@ def read_state(path: Path) -> dict[str, Any]:
             "engine.why.holds_more_tensors_plain",
             "it holds more than tensors and plain values, which could run code and is not read",
         )
-        raise Refusal(f"{damaged}: {why}; {back}") from None
+        text = "{damaged}: {why}; {back}"
+        raise Refusal(message("engine.refuse.unsafe_state", text, damaged=damaged, why=why, back=back)) from None
     except Exception:  # zipfile and torch raise a dozen kinds for a damaged file
         raise Refusal(
             message(

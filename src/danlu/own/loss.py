@@ -62,7 +62,9 @@ class OwnLoss:
             value = self._on(outputs.device)(outputs, targets)
         except Exception as error:
             why = shortened(error)
-            shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}"
+            text = "outputs of shape {outputs} and targets of shape {targets}"
+            both = {"outputs": str(tuple(outputs.shape)), "targets": str(tuple(targets.shape))}
+            shapes = message("own.two_shapes", text, **both)
             raise Refusal(
                 message(
                     "own.refuse.loss_fails",

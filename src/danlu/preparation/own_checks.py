@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from danlu.message import message
+from danlu.message import Message, message
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import initial_network
 from danlu.preparation.prepared import Prepared
@@ -36,8 +36,10 @@ def check_own(prepared: Prepared) -> None:
     got = outputs.shape[1] if outputs.ndim == 2 else tuple(outputs.shape[1:])
     if got != wanted and not (classify and wanted == 2 and got == 1):
         name = _shown(config.model.name)
-        what = f"{wanted} classes" if classify else f"{wanted} numbers to predict"
-        hint = f"; {_near_miss(model, wanted)}" if isinstance(got, int) else ""
+        what = message("preparation.number_of_targets", "{count} numbers to predict", count=wanted)
+        if classify:
+            what = message("preparation.number_of_classes", "{count} classes", count=wanted)
+        hint = message("preparation.hint", "; {hint}", hint=_near_miss(model, wanted)) if isinstance(got, int) else ""
         raise Refusal(
             message(
                 "preparation.refuse.model_gives_outputs_per",
@@ -91,12 +93,13 @@ def _outputs(model: nn.Module, inputs: Tensor, name: str) -> Tensor:
         ) from error
 
 
-def _near_miss(model: nn.Module, wanted: int) -> str:
+def _near_miss(model: nn.Module, wanted: int) -> Message:
     """Name the change of the last dense layer."""
-    layers = [(name, one) for name, one in model.named_modules() if isinstance(one, nn.Linear)]
-    return (
-        f"its last layer {layers[-1][0]!r} should have {wanted}" if layers else f"its last layer should have {wanted}"
-    )
+    layers = [name for name, one in model.named_modules() if isinstance(one, nn.Linear)]
+    if not layers:
+        return message("preparation.last_layer", "its last layer should have {count}", count=wanted)
+    text = "its last layer {name!r} should have {count}"
+    return message("preparation.named_layer", text, name=layers[-1], count=wanted)
 
 
 def _shown(name: str | None) -> str:

@@ -131,7 +131,9 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
     rows = sum(own[name][0].numel() for name in found.outputs) * len(found.pairs)
     found.copied = rows + sum(own[name].numel() for name in (*found.whole, *found.colours) if name in parameters)
     if not (found.outputs or found.colours or any(own[name].ndim > 1 for name in found.whole)):
-        whose = f"weights of {source.signature.model}" if source.signature else "weights of another network"
+        whose = message("preparation.weights_of_another", "weights of another network")
+        if source.signature:
+            whose = message("preparation.weights_of", "weights of {model}", model=source.signature.model)
         do = (
             message("preparation.do.leave_model_out", "leave --model out to use the network of the source")
             if source.signature

@@ -288,8 +288,10 @@ class Run:
                 )
             ) from None
         if not isinstance(value, type(default)):
-            kind = "an object" if isinstance(default, dict) else "a list"
-            raise refusal(str(path), message("run.wanted.json", "JSON with {kind}", kind=kind), type(value).__name__)
+            wanted = message("run.wanted.json_list", "JSON with a list")
+            if isinstance(default, dict):
+                wanted = message("run.wanted.json_object", "JSON with an object")
+            raise refusal(str(path), wanted, type(value).__name__)
         messages = value.pop("messages", None) if isinstance(value, dict) else None
         return with_messages(value, messages) if isinstance(messages, dict) else value
 

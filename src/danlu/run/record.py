@@ -16,7 +16,7 @@ from danlu.run.checksums import check, expect
 from danlu.run.quantities import VOCABULARY
 from danlu.user_objects import current
 
-PUT_BACK = "put the file back as it was, or train it again"
+PUT_BACK = message("run.do.put_back", "put the file back as it was, or train it again")
 
 
 class Record:

@@ -164,7 +164,7 @@ def train(
 def _too_many(data: Any, more: tuple[Any, ...]) -> Refusal:
     """Create the refusal of several positional arguments."""
     pair = len(more) == 1 and is_pair((data, more[0]))
-    spelling = "danlu.train((inputs, targets), ...)" if pair else "danlu.train(DATA, val=..., model=...)"
+    spelling = f"danlu.train({'(inputs, targets), ...' if pair else 'DATA, val=..., model=...'})"
     return Refusal(
         message(
             "training.refuse.danlu_train_takes_argument",

@@ -206,11 +206,11 @@ def _augment(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimensi
 def _network(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
     centre, size = str(chosen.model.name), chosen.data.side or 0
     if TASKS[prepared.dataset.task].finds_objects or chosen.transfer.start or centre not in MODELS:
-        text = "--search model works for danlu's own classifiers from random initialisation"
-        raise Refusal(
-            message("tuning.refuse.give_list_space_file", "{text}; give a list with --space FILE.yaml", text=text),
-            "--search",
+        text = (
+            "--search model works for danlu's own classifiers from random initialisation; give a list with --space "
+            "FILE.yaml"
         )
+        raise Refusal(message("tuning.refuse.search_model", text), "--search")
     kind = "table" if prepared.images is None else "small" if size <= SMALL_IMAGES else "large"
     fitting = [name for name in NETWORKS[kind] if name in MODELS and MODELS[name].min_size <= max(size, 1)]
     return Dimension("model.name", centre, choices=tuple(dict.fromkeys([centre, *fitting])))

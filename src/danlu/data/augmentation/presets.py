@@ -15,6 +15,7 @@ from danlu.refuse import Refusal, one_of, refusal
 A = TypeVar("A", bound=AugmentConfig)  # the same type of section is returned
 WHOLE_AREA = (1.0, 1.0)  # augment.area without cropping
 OBJECT_CROP_AREA = (0.3, 1.0)  # augment.area when only augment.iou_crop is given
+BOUNDS = {True: "0 < low <= high <= 1", False: "0 < low <= high"}  # of a pair; True: both are fractions
 STRIDE = 32  # pixels; sizes of multi-scale training are multiples of the largest stride of the detectors
 PAD_DIVISOR = 8  # small images are padded by 1/8 of their side: 4 pixels for CIFAR's 32 (He et al. 2015)
 OFF_WITHOUT_OBJECTS = {"zoom_out": 1, "iou_crop": 0, "mosaic": 0, "multi_scale": 0}  # setting -> value that is off
@@ -287,9 +288,8 @@ def _check_ranges(config: Any, channels: int) -> None:
     for name, top in (("area", 1.0), ("ratio", math.inf)):
         low, high = getattr(config, name)
         if not 0 < low <= high <= top:
-            bound = "0 < low <= high <= 1" if top == 1 else "0 < low <= high"
             raise refusal(
                 f"augment.{name}",
-                message("data.wanted.two_numbers", "two numbers with {bound}", bound=bound),
+                message("data.wanted.two_numbers", "two numbers with {bound}", bound=BOUNDS[top == 1]),
                 f"{low:g},{high:g}",
             )

@@ -66,7 +66,7 @@ def _in_folder(folder: Path) -> tuple[Reader, Path] | None:
         logs = _of_one_training(found.get(reader.name, []))
         if len(logs) > 1:
             names = sorted(str(path.relative_to(folder)) for _, path in logs)
-            listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            listed = ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
             raise refusal(
                 "LOG",
                 message(

@@ -65,7 +65,9 @@ def look(survey: Survey) -> Evidence | None:
         return None  # as of kinds within a kind: animals/cat/, animals/dog/
     if masks_not_classes(survey) is not None or not _frames_alike(found):
         return None
-    frames = f"{min(lengths)} to {max(lengths)}" if min(lengths) < max(lengths) else str(lengths[0])
+    frames = str(lengths[0])
+    if min(lengths) < max(lengths):
+        frames = message("data.seen.numbers", "{low} to {high}", low=min(lengths), high=max(lengths))
     return Evidence(
         Fit.LAYOUT,
         message(

@@ -59,7 +59,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     frame, header, lines = _table(file, notes)
     target = _target(file, header, config.target, notes)
     values, keep, problems = _values(file, frame[target], lines)
-    where = f"column {target!r} of {file.name}"
+    where = message("data.column_of", "column {name!r} of {file}", name=target, file=file.name)
     decided, why = decide(values, task, where, target)
     notes.append(
         message("data.note.task", "task {task}: {reason} in {where}", task=decided, reason=why, where=where)

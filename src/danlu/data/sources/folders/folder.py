@@ -92,8 +92,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     found = of_one_depth(check_images(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers))
     for i, other in _of_two_classes(listing).items():
         where = _relative(listing.paths[other], path)
-        both = f"{listing.classes[i]!r} and {listing.classes[other]!r}"
-        found[i] = f"the same file as {where}, so that it has the classes {both}"
+        text = "the same file as {file}, so that it has the classes {first!r} and {second!r}"
+        names = {"first": listing.classes[i], "second": listing.classes[other]}
+        found[i] = message("data.problem.two_classes", text, file=where, **names)
     problems, strays = [], 0
     for file, info in zip(listing.paths, found, strict=True):
         if isinstance(info, str):
@@ -226,21 +227,23 @@ def _classes(path: Path, listing: _Listing, good: list[int], config: DataConfig)
     trained = {listing.classes[i] for i in good if listing.splits[i] == TRAIN}
     empty = sorted(listing.seen - trained)
     if empty and config.on_bad != "skip":
-        names = ", ".join(repr(name) for name in empty[:5])
-        which = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
+        names = [repr(name) for name in empty[:5]]
         alike = [name for name in sorted(trained) if normal(name) in set(map(normal, empty))]
-        spelt = f" (the training set has {', '.join(map(repr, alike[:5]))}: spell them alike)" if alike else ""
+        text = " (the training set has {alike}: spell them alike)"
+        spelt = message("data.spelt", text, alike=[*map(repr, alike[:5])]) if alike else ""
         raise Refusal(
             message(
                 "data.refuse.usable_training_image_add",
-                "{path}: {which} no usable training image{spelt}; add some, remove the folder, or use --on-bad skip",
+                "{path}: {count:class|classes} {names} {count:has|have} no usable training image{spelt}; "
+                "add some, remove the folder, or use --on-bad skip",
                 path=path,
-                which=which,
+                count=len(empty),
+                names=names,
                 spelt=spelt,
             )
         )
     classes = tuple(sorted(trained))
-    return classes, [f"class {name!r} is not used: it has no usable training image" for name in empty]
+    return classes, [_unused(name) for name in empty]
 
 
 def _remarks(
@@ -268,3 +271,7 @@ def _remarks(
 
 def _relative(file: Path, root: Path) -> str:
     return os.path.relpath(file, root)
+
+
+def _unused(name: str) -> Message:
+    return message("data.note.class_unused", "class {name!r} is not used: it has no usable training image", name=name)

@@ -29,13 +29,11 @@ def compared(
             said, real = f"{one.size[1]} x {one.size[0]}", f"{info.width} x {info.height}"
             turned = one.size == (info.width, info.height)
             skipped = turned or any(isinstance(thing.shape, MaskFile) for thing in one.things)
-            but = (
-                "it is turned (EXIF?)"
-                if turned
-                else "its mask does not fit"
-                if skipped
-                else "boxes are taken as pixels"
-            )
+            but = message("data.problem.boxes_are_pixels", "boxes are taken as pixels")
+            if skipped:
+                but = message("data.problem.mask_does_not_fit", "its mask does not fit")
+            if turned:
+                but = message("data.problem.turned", "it is turned (EXIF?)")
             reason = message(
                 "data.problem.annotated_size",
                 "size {annotated} as annotated, but {file} is {size}: {more}",

@@ -58,8 +58,10 @@ def of_one_depth(infos: Sequence[ImageInfo | str]) -> list[ImageInfo | str]:
     if len(count) < 2:
         return list(infos)
     usual = count.most_common(1)[0][0]
+    few = message("data.problem.few_channels", "up to 4")  # whose number is not kept
+    text = "has {channels} channels, most images {usual}"
     return [
-        f"has {info.channels or 'up to 4'} channels, most images {usual or 'up to 4'}"
+        message("data.problem.channels", text, channels=info.channels or few, usual=usual or few)
         if isinstance(info, ImageInfo) and info.channels != usual
         else info
         for info in infos
@@ -72,7 +74,9 @@ def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataC
     window = common_window([levels for _, levels in deep]) if config.window is None else config.window
     if deep and window is not None:
         low, high = window[0], window[1]
-        how = "--data.window" if config.window is not None else "their range; --data.window LOW,HIGH sets another"
+        how = "--data.window"
+        if config.window is None:
+            how = message("data.note.own_window", "their range; --data.window LOW,HIGH sets another")
         notes.append(
             message(
                 "data.note.images_bit_float_pixels",

@@ -173,7 +173,9 @@ class _File:
         self.name = file.relative
         self.content = read_json(file.path, str(file.path))
         if not isinstance(self.content, dict):
-            kind = "a list, as of results" if isinstance(self.content, list) else repr(self.content)[:40]
+            kind = repr(self.content)[:40]
+            if isinstance(self.content, list):
+                kind = message("data.got.list_of_results", "a list, as of results")
             raise Refusal(
                 message(
                     "data.refuse.coco_object_images_annotations",

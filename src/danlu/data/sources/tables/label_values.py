@@ -112,7 +112,8 @@ def _refuse_own_labels(words: Sequence[str], path: str, numeric: bool) -> None:
     distinct = len(set(words))
     if len(words) < MIN_IMAGES or distinct <= ALONE * len(words):
         return
-    others = f" or --task {next(name for name, spec in TASKS.items() if spec.targets == 'numbers')}" * numeric
+    number_task = next(name for name, spec in TASKS.items() if spec.targets == "numbers")
+    others = message("data.or_task", " or --task {task}", task=number_task) if numeric else ""
     text = (
         "{path}: {count} images have {distinct} different labels ({first}, ...), as texts or names of their own and "
         "not classes; --task {task}{others} takes them as labels"
