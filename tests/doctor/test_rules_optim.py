@@ -219,6 +219,14 @@ def test_a_loss_without_a_known_scale_needs_steps_longer_than_sound_ones():
     assert fired("optim.lr_too_high", short(signed, 0.3, "reward")) == []
 
 
+@pytest.mark.parametrize(("last", "severity"), [(0.3, "note"), (1.6, "warning")])
+def test_a_loss_that_rose_in_the_first_steps_is_a_note_where_the_run_ended_well(last: float, severity: str):
+    losses = [2.3, 2.9, 2.6] + [2.3 - (2.3 - last) * i / 60 for i in range(61)]
+    ledger = run(losses, update_ratio=[0.25] * 6)
+    ledger.add("run.finished", 200, "", 200)
+    assert fired("optim.lr_too_high", ledger) == [severity]
+
+
 def test_small_batch_is_not_blamed_for_few_samples():
     """Measured on a healthy ResNet-18 with Adam: after six steps of eight images the noise scale is above 100."""
     noisy = {"batch_size": [8], "gradient_signal": [0.001] * 8, "gradient_noise": [1.0] * 8}

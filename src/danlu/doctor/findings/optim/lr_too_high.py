@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from danlu.doctor.derived.curves import jumps, learning_rates, start_of, training_curve, turns
+from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.progress import chance_loss, steps_taken
 from danlu.doctor.derived.updates import (
     HEAVY_MOMENTUM,
@@ -23,6 +24,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.message import Message
 
+RECOVERED_SKILL = 0.7  # at the end, from which a loss that rose in the first steps did little harm
 MIN_STEPS = 20  # steps; a loss may rise and come back within fewer
 
 
@@ -91,7 +93,8 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
             "The loss rose during the first steps, to {growth} times its start",
             growth=growth,
         )
-        yield Finding("optim.lr_too_high", "warning", 0.7, "", facts)
+        recovered = ledger.has("run.finished") and (final_skill(ledger) or 0.0) >= RECOVERED_SKILL
+        yield Finding("optim.lr_too_high", "note" if recovered else "warning", 0.7, "", facts)
 
 
 def change_text(ratio: float) -> Message:
