@@ -64,7 +64,7 @@ def own_backward(calls: dict[type, tuple]) -> Iterator[Record]:
 
 def _difference(kind: Any, args: tuple) -> float | None:
     """Largest relative difference over the arguments; None where the function is no smooth function of them."""
-    args = tuple(a.detach().double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
+    args = tuple(_copy(a) if isinstance(a, Tensor) else a for a in args)
     places = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.is_floating_point()]
     with torch.enable_grad():
         leaves = [args[i].clone().requires_grad_() for i in places]
@@ -106,6 +106,12 @@ def _of_argument(kind: Any, args: tuple, place: int, weights: list[Tensor], grad
             return None
         found.append(float((numeric - told).abs()) / size)
     return min(found)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """Copy of an argument, in double precision where it is real: a forward may write to its arguments."""
+    copied = tensor.detach().clone()
+    return copied.double() if copied.is_floating_point() else copied
 
 
 def _is_straight(slope: Tensor, direction: Tensor) -> bool:
