@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from danlu.doctor.findings.activation.collapsed import collapsed
 from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.labels_shuffled import labels_shuffled
+from danlu.doctor.watch import watch
 
 
 def train(step: Callable[[Tensor, Tensor], Tensor], optimizer: torch.optim.Optimizer, epochs: int = 6) -> None:
@@ -171,3 +172,20 @@ def test_sigmoids_that_make_all_samples_alike_are_to_be_replaced(kind: str, name
     )
     (found,) = collapsed(ledger)
     assert ("sigmoid" in str(found.evidence["do"])) is named
+
+
+def test_a_layer_that_was_replaced_is_not_in_the_optimiser() -> None:
+    """The former layer, which the optimiser still holds, is no other model that no gradient reaches."""
+    torch.manual_seed(0)
+    x = torch.randn(128, 6)
+    y = x[:, :3].argmax(1)
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    model[2] = nn.Linear(16, 3)
+    with watch(model, optimizer, nn.CrossEntropyLoss(), quiet=True) as doctor:
+        for i in (*range(0, 128, 16), *range(0, 128, 16)):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[i : i + 16]), y[i : i + 16]).backward()
+            optimizer.step()
+    found = [one.code for one in doctor.findings if one.severity == "error"]
+    assert found == ["loop.params_not_in_optimizer"]

@@ -83,6 +83,9 @@ def _cut_off_beside(ledger: Ledger) -> Iterable[Finding]:
     """Another model, held by the same optimiser, that no gradient reaches: called under no_grad(), or not at all."""
     if any(held == 0 for held in ledger.facts("parameter.held").values()):
         return  # a layer was replaced after the optimiser was made, which holds the old one
+    held = ledger.facts("parameter.held")
+    if any(not count and ledger.last("parameter.reached", name) for name, count in held.items()):
+        return  # a layer was replaced: what the optimiser holds is the former one (loop.params_not_in_optimizer)
     for name, (count, elements) in ledger.facts("optimizer.idle").items():
         trained = sum(ledger.facts("parameter.size").values())
         facts = {"parameters": [name] if name else [], "count": count, "fraction": elements / (elements + trained)}
