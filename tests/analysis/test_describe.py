@@ -48,6 +48,16 @@ def test_reason_of_a_stop_is_shown(coloured, tmp_path):
         danlu.train(tmp_path / "data", epochs=1, out=tmp_path / "run")
 
 
+def test_a_stop_and_its_note_are_in_the_language_of_the_command(coloured, tmp_path, monkeypatch, capsys):
+    shutil.copytree(coloured, tmp_path / "data")
+    (tmp_path / "data" / "violet").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["data", "data", "--lang", "zh"]) == 0
+    said = capsys.readouterr().out
+    assert "注意：类别 'violet' 没有使用：没有可用的训练图像" in said
+    assert "训练会停在 data：类别 'violet' 没有可用的训练图像" in said
+
+
 def test_undescribable_data_are_refused_as_for_training(coloured, tmp_path):
     shutil.copytree(coloured / "red", tmp_path / "data" / "red")
     (tmp_path / "data" / "violet").mkdir()

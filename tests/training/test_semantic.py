@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import filecmp
 import shutil
 
@@ -62,6 +63,32 @@ def test_it_trains_and_reports(run):
     page = run.report.read_text(encoding="utf-8")
     assert "Boundary IoU" in page
     assert 'class="layer"' in page
+
+
+def test_the_service_answers_with_the_pixels_of_each_class(run, data):
+    httpx, fastapi = pytest.importorskip("httpx"), pytest.importorskip("fastapi")
+    from hotcoco.mask import decode
+
+    from danlu.inference.image_predictor import ImagePredictor
+    from danlu.serving.app import make_app
+
+    file = data / "images" / "0.png"
+
+    async def ask():
+        app: fastapi.FastAPI = make_app(ImagePredictor(run, "cpu"))
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here")
+        async with app.router.lifespan_context(app), client:
+            return (await client.post("/predict", content=file.read_bytes())).json()["predictions"][0]
+
+    answer, (own,) = asyncio.run(ask()), run.predict(file)
+    assert answer["areas"] == own["areas"]
+    assert answer["masks"].keys() == own["areas"].keys()
+    for number, name in enumerate(run.classes):
+        if name in answer["masks"]:
+            kept = answer["masks"][name]
+            assert (
+                decode({"size": kept["size"], "counts": kept["counts"].encode()}) == (own.label_map == number)
+            ).all()
 
 
 def test_the_metric_is_that_of_the_written_label_maps(run, data, tmp_path):

@@ -116,7 +116,8 @@ def _read_with_faults(config: Config) -> tuple[Config, Dataset]:
             config, dataset, _ = read(with_values(config, {"data.on_bad": "skip"}))
         except Refusal:
             raise refused from None
-        stops = Problem(dataset.path, str(refused).removeprefix(f"{dataset.path}: "), "training stops at")
+        reason = str(refused).removeprefix(dataset.path).lstrip(":： ")  # the line begins with the path
+        stops = Problem(dataset.path, reason, "training stops at")
         dataset = replace(dataset, problems=[stops, *dataset.problems])
     return config, dataset
 

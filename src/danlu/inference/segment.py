@@ -19,8 +19,10 @@ from danlu.inference.inputs import output_folder, output_name, read_images
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork
 from danlu.message import translated
+from danlu.metrics.detection import run_lengths
 from danlu.progress.stages import stage
 from danlu.report.images import MASK_ALPHA
+from danlu.tasks.detect import run_lengths_to_json
 from danlu.tasks.semantic import probabilities, to_labels
 
 CHUNK = 16  # images on the device at once
@@ -98,6 +100,13 @@ def to_prediction(name: str, labels: np.ndarray, classes: Sequence[str]) -> Pred
     order = np.argsort(-counts, kind="stable").tolist()
     areas = {str(classes[k]): round(float(counts[k]), 6) for k in order if counts[k] > 0}
     return Prediction(name, areas=areas, label_map=labels)
+
+
+def class_masks(labels: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """COCO run lengths of the pixels of each class that occurs, by its name. labels: of each pixel, uint8 (H, W)."""
+    present = [k for k in range(len(classes)) if (labels == k).any()]
+    masks = torch.from_numpy(np.stack([labels == k for k in present]).astype(np.uint8))
+    return {str(classes[k]): run_lengths_to_json(one) for k, one in zip(present, run_lengths(masks))}
 
 
 def overlay(image: Any, labels: np.ndarray, classes: int) -> Any:

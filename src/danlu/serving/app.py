@@ -20,6 +20,7 @@ from danlu import __version__
 from danlu.data.files.image_file import UNREADABLE, reason_of
 from danlu.data.images import image_size
 from danlu.inference.image_predictor import ImagePredictor
+from danlu.inference.segment import class_masks
 from danlu.message import translated
 from danlu.serving.batching import Batcher, Overloaded
 from danlu.serving.counters import Counters
@@ -60,7 +61,11 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
     async def answer(name: str, content: bytes) -> dict[str, Any]:
         async with reading:
             image = await asyncio.to_thread(_read, predictor, name, content)
-        return (await batcher.result_of((name, image))).to_json()
+        found = await batcher.result_of((name, image))
+        row = found.to_json()
+        if found.label_map is not None:
+            row["masks"] = await asyncio.to_thread(class_masks, found.label_map, signature.classes)
+        return row
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def show_page() -> str:
