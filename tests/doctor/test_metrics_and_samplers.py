@@ -11,6 +11,7 @@ from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.split_shift import unforeseen_targets
 from danlu.doctor.findings.fit.one_class import inverted_weights
 from danlu.doctor.findings.numerics.half_range import half_range
+from danlu.doctor.instruments.comparisons import taken_at_half
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.watch import Doctor, watch
@@ -43,6 +44,13 @@ def test_scores_that_are_compared_with_one_half(how: str, found: bool) -> None:
                 print((taken(model(x[200:])) == y[200:]).float().mean().item())
             doctor.epoch()
     assert ("loop.metric_wrong" in codes(doctor)) is found
+
+
+def test_labels_that_scores_above_one_half_equal_are_no_predictions() -> None:
+    scores = torch.tensor([-2.0, 0.2, 0.9, 3.0])
+    labels = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    assert taken_at_half(scores, (scores > 0).float(), labels) == 0
+    assert taken_at_half(scores, (scores > 0.5).float(), labels) == 1
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -95,17 +103,19 @@ def test_the_weights_of_a_sampler_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "found"),
+    ("weights", "recall", "found"),
     [
-        ([2.2, 0.5, 0.2], True),
-        ([0.4, 2.0, 4.2], False),
-        ([1.0, 1.0, 1.0], False),
-        ([1.0, 0.9, 0.8], False),
-        ([0.0, 1.0, 2.0], False),
+        ([2.2, 0.5, 0.2], 0.1, True),
+        ([2.2, 0.5, 0.2], 0.9, False),
+        ([0.4, 2.0, 4.2], 0.1, False),
+        ([1.0, 1.0, 1.0], 0.1, False),
+        ([1.0, 0.9, 0.8], 0.1, False),
+        ([0.0, 1.0, 2.0], 0.1, False),
     ],
 )
-def test_weights_that_grow_with_the_frequency_of_the_classes(weights: list[float], found: bool) -> None:
-    ledger = written(("loss.class_weights", weights), ("class.actual", [0.75, 0.17, 0.08], "train", 1))
+def test_weights_that_grow_with_the_frequency_of_the_classes(weights: list[float], recall: float, found: bool) -> None:
+    frequencies = ("class.actual", [0.75, 0.17, 0.08], "train", 1)
+    ledger = written(("loss.class_weights", weights), frequencies, ("class.correct", [0.99, 0.5, recall], "val", 1))
     assert (inverted_weights(ledger) == (0, 2)) is found
 
 

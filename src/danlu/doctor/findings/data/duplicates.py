@@ -235,7 +235,7 @@ SPEC = FindingSpec(
             percent=True,
         ),
     ),
-    explains=("data.labels_missing", "fit.*", "data.labels_shuffled"),
+    explains=("data.labels_missing", "fit.*"),
     needs=("input.repeated[train]",),
     alone=True,
 )

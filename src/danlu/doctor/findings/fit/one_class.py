@@ -26,6 +26,7 @@ WEIGHTED = {
     ),
 }
 FREQUENT, HEAVIER = 1.3, 1.5  # times as frequent, and times the weight, of a class and a rarer one
+MIN_HARM = 0.3  # recall of the most frequent class above that of the rarest
 MIN_SAMPLES = 20  # validation samples; fewer may be of one predicted class by chance
 
 
@@ -149,7 +150,10 @@ def heaviest_class(ledger: Ledger) -> tuple[int, float]:
 
 
 def inverted_weights(ledger: Ledger) -> tuple[int, int] | None:
-    """Most and least frequent class, if weights of the loss grow with the frequencies; classes of weight 0 are left out."""
+    """Most and least frequent class, if weights of the loss grow with the frequencies and rare classes are not found.
+
+    Classes of weight 0 are left out.
+    """
     weights, frequencies = ledger.last("loss.class_weights"), ledger.last("class.actual", "train")
     if not weights or not frequencies or len(weights) != len(frequencies):
         return None
@@ -158,7 +162,9 @@ def inverted_weights(ledger: Ledger) -> tuple[int, int] | None:
     if not pairs or any(a[1] < b[1] for a, b in pairs):
         return None
     most, least = max(known), min(known)
-    return (most[2], least[2]) if most[1] > HEAVIER * least[1] else None
+    recalls = ledger.last("class.correct", "val") or []
+    harmed = len(recalls) == len(weights) and 0 <= recalls[least[2]] < recalls[most[2]] - MIN_HARM
+    return (most[2], least[2]) if harmed and most[1] > HEAVIER * least[1] else None
 
 
 def positive_weight(ledger: Ledger) -> float | None:
