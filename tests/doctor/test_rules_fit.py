@@ -273,3 +273,20 @@ def test_a_binary_loss_for_exclusive_classes_is_a_note_where_they_are_learnt(rig
     for epoch in range(1, 4):
         ledger.add("accuracy.mean", right, "val", epoch)
     assert [one.severity for one in loss_mismatch(ledger)] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("kind", "last", "severity"),
+    [("one_hot", 0.01, "note"), ("one_hot", 0.05, "warning"), ("classes", 0.01, "warning")],
+)
+def test_a_squared_error_for_zeros_and_ones_is_a_note_where_it_ends_small(
+    kind: str, last: float, severity: str
+) -> None:
+    ledger = Ledger()
+    facts = {"loss.kind": "mse", "output.count": 10, "target.kind": kind, "target.distinct": 2, "batch.size": 32}
+    for name, value in facts.items():
+        ledger.add(name, value, "", 1)
+    ledger.add("target.std", 0.3, "train", 1)
+    for step in range(100):
+        ledger.add("loss.step", last, "", step)
+    assert [one.severity for one in loss_mismatch(ledger)] == [severity]

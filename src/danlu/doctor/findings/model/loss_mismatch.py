@@ -22,6 +22,7 @@ KINDS = {
     "none": message("finding.model.loss_mismatch.none", "not known"),
 }
 MIN_LEARNT = 0.5  # of the way from chance level to no error, from which on a binary loss does little harm
+MIN_FITTED = 0.8  # skill of a squared error for zeros and ones, from which on it does little harm
 SEVERAL = message("finding.model.loss_mismatch.several", "vectors with any number of ones")
 
 
@@ -40,9 +41,11 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("model.loss_mismatch", "error", 0.96, LOSS, facts | {"better": "MSELoss"})
     elif kind in SQUARED and ledger.last("loss.terms", default=1) > 1:
         return  # as the loss of a critic beside that of a policy: outputs of the same model are for different targets
-    elif kind in SQUARED and targets == "one_hot":
-        yield Finding("model.loss_mismatch", "warning", 0.85, LOSS, facts | {"better": "CrossEntropyLoss"})
-    elif kind in SQUARED and targets in ("binary", "classes"):
+    elif kind in SQUARED and targets in ("one_hot", "binary"):
+        learns = (final_skill(ledger) or 0.0) > MIN_FITTED
+        facts |= {"better": "BCEWithLogitsLoss" if targets == "binary" and distinct <= 2 else "CrossEntropyLoss"}
+        yield Finding("model.loss_mismatch", "note" if learns else "warning", 0.85, LOSS, facts)
+    elif kind in SQUARED and targets == "classes":
         better = "BCEWithLogitsLoss" if distinct <= 2 else "CrossEntropyLoss"
         yield Finding("model.loss_mismatch", "warning", 0.85, LOSS, facts | {"better": better})
     elif kind in SQUARED and are_class_numbers(ledger) and distinct <= 20 and batch >= 2 * distinct:
@@ -119,5 +122,5 @@ SPEC = FindingSpec(
         "loss.kind",
         "target.kind",
     ),
-    overcome_at=0.8,
+    overcome_at=0.95,
 )
