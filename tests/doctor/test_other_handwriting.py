@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from test_forum_questions import CLASSES, samples
+from test_forum_questions import CLASSES, ledger_of, samples
 from test_handwriting import found_in
 from test_rules import written
 from torch import Tensor, nn
@@ -189,3 +189,22 @@ def test_a_layer_that_was_replaced_is_not_in_the_optimiser() -> None:
             optimizer.step()
     found = [one.code for one in doctor.findings if one.severity == "error"]
     assert found == ["loop.params_not_in_optimizer"]
+
+
+def test_the_accuracy_of_rounded_probabilities_is_that_of_the_loop() -> None:
+    x, y = samples()
+    targets = (y < 2).float()[:, None]
+    right = []
+
+    def program() -> None:
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+        for k in torch.randperm(len(x)).split(32):
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(model(x[k]), targets[k]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            right.append((torch.round(torch.sigmoid(model(x))) == targets).float().mean().item())
+
+    assert ledger_of(program).values("accuracy.compared", "val") == pytest.approx(right)
+    assert right[0] < 1

@@ -30,6 +30,7 @@ class Comparisons(Instrument):
         self._outputs: Tensor | None = None  # of that pass
         self._right: Tensor | None = None
         self._count = 0
+        self._inside = False  # of the doctor's own comparisons, which are heard as well
         self._taken = {"accuracy.at_half": 0, "accuracy.across": 0}  # predictions wrongly taken from the outputs
         listen(self._compared)
 
@@ -58,13 +59,15 @@ class Comparisons(Instrument):
 
     def _compared(self, equal: Tensor, one: Tensor, other: Tensor) -> None:
         watched = self._watched
-        if watched is None or watched.paused:
+        if watched is None or watched.paused or self._inside:
             return
         outputs, self._outputs = self._outputs, None
         if outputs is not None and equal.device == outputs.device:
+            self._inside = True
             with torch.no_grad():
                 self._taken["accuracy.at_half"] += taken_at_half(outputs, one, other)
                 self._taken["accuracy.across"] += taken_across(outputs, one, other)
+            self._inside = False
         if not self._waits or one.numel() != self._waits:
             return
         if any(side.is_floating_point() and not torch.equal(side, side.round()) for side in (one, other)):
