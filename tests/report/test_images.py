@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
 
-from danlu.report.images import annotate, to_data_uri
+from danlu.report.images import annotate, fitted, font_of, to_data_uri
 
 
 def decoded(uri: str) -> Image.Image:
@@ -69,3 +69,13 @@ def test_annotate_keeps_the_image_and_writes_beneath(photo: torch.Tensor) -> Non
     height, width = photo.shape[1:]
     assert np.array_equal(out[:height, :width], photo.permute(1, 2, 0).numpy())
     assert (out[height:] < 128).any()
+
+
+def test_a_path_that_is_too_long_keeps_the_name_of_its_file():
+    font = font_of(12)
+    path = "one folder/another folder/a third folder/IMG 005.PNG"
+    kept = fitted(path, font, 150, keep_end=True)
+    assert kept.startswith("...")
+    assert kept.endswith("/IMG 005.PNG")
+    assert font.getlength(kept) <= 150
+    assert fitted(path, font, 150).startswith("one folder")

@@ -15,7 +15,7 @@ from danlu.data.clips import filmstrip
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.images import decode
 from danlu.data.label_maps import BACKGROUND, LabelMap
-from danlu.message import message
+from danlu.message import message, translated
 from danlu.objects import IGNORE
 from danlu.pose.cameras import project_model
 from danlu.pose.drawing import landmarks
@@ -41,8 +41,12 @@ def write_contact_sheet(out: Path, dataset: Dataset, shuffled: Tensor) -> None:
     tiny = max(_sizes(dataset)[0]) <= TINY_SIDE
     side, columns, count = SMALL if tiny else LARGE
     tiles = [_tile(dataset, i, side) for i in _examples(dataset, shuffled, count)]
-    plural = f"{len(dataset.classes)} class{'es' * (len(dataset.classes) > 1)}" if dataset.classes else "numbers"
-    heading = f"{Path(dataset.path).name}: {len(dataset):,} images, {plural} ({dataset.format}, {dataset.task})"
+    labels = message("analysis.sheet.numbers", "numbers")
+    if count_of_classes := len(dataset.classes):
+        labels = message("analysis.sheet.classes", "{count} {count:class|classes}", count=count_of_classes)
+    text = "{name}: {images:,} images, {labels} ({format}, {task})"
+    facts = {"name": Path(dataset.path).name, "images": len(dataset), "labels": labels}
+    heading = translated("analysis.sheet.heading", text, **facts, format=dataset.format, task=dataset.task)
     legend = dataset.classes if dataset.task_spec.on_canvas and len(dataset.classes) > 1 else ()
     sheet = contact_sheet(tiles, heading, legend, columns, side)
     try:
@@ -126,13 +130,12 @@ def _caption(dataset: Dataset, i: int) -> str:
         return ", ".join(f"{value:.4g}" for value in target.tolist())
     if isinstance(target, Annotation):
         counts = {k: int((target.labels == k).sum()) for k in _labels(dataset, i)}
-        return (
-            ", ".join(
-                f"{count} x {dataset.classes[k]}" if count > 1 else dataset.classes[k] for k, count in counts.items()
-            )
-            or "no object"
-        )
-    return ", ".join(dataset.classes[k] for k in _labels(dataset, i)) or "no label"
+        return ", ".join(
+            f"{count} x {dataset.classes[k]}" if count > 1 else dataset.classes[k] for k, count in counts.items()
+        ) or translated("analysis.sheet.no_object", "no object")
+    return ", ".join(dataset.classes[k] for k in _labels(dataset, i)) or translated(
+        "analysis.sheet.no_label", "no label"
+    )
 
 
 def _tile(dataset: Dataset, i: int, side: int) -> Tile:

@@ -324,7 +324,8 @@ def find_verb(word: str) -> str:
     name = ALIASES.get(word, word)
     if name not in VERBS:
         otherwise = message("console.choose_verb", "choose from {verbs}", verbs=list(VERBS))
-        close = hint(nearest(word, [*VERBS, *ALIASES]), otherwise)
+        flags = [] if word.startswith("-") else ["--help", "--version"]  # typed as verbs
+        close = hint(nearest(word, [*VERBS, *ALIASES, *flags]), otherwise)
         if word.startswith("-"):
             raise Refusal(
                 message("console.verb_first", "a verb must come before {word!r}; {hint}", word=word, hint=close)

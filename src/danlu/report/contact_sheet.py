@@ -106,7 +106,9 @@ def contact_sheet(tiles: Sequence[Tile], heading: str, legend: Sequence[str], co
         sheet.paste(image, (left + (side - image.width) // 2, upper + (side - image.height) // 2))
         draw.text((left, upper + side + 4), fitted(tile.caption, font_of(TEXT_SIZE), side), INK, font_of(TEXT_SIZE))
         below = upper + side + 4 + round(1.4 * TEXT_SIZE)
-        draw.text((left, below), fitted(tile.name, font_of(SMALL_SIZE), side), MUTED, font_of(SMALL_SIZE))
+        draw.text(
+            (left, below), fitted(tile.name, font_of(SMALL_SIZE), side, keep_end=True), MUTED, font_of(SMALL_SIZE)
+        )
     return sheet
 
 

@@ -213,8 +213,13 @@ def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """Truncate text to one line of `width` pixels; characters that a bitmap font lacks become "?"."""
+def fitted(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float, *, keep_end: bool = False
+) -> str:
+    """Truncate text to one line of `width` pixels; characters that a bitmap font lacks become "?".
+
+    keep_end: cut the beginning, as of paths, whose names are at the end.
+    """
     line = " ".join(str(text).encode("utf-8", "replace").decode("utf-8").split())[:500]
     try:
         font.getlength(line)
@@ -224,5 +229,5 @@ def fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width:
         return line
     dots = "..."
     while line and font.getlength(line + dots) > width:
-        line = line[:-1]
-    return line + dots
+        line = line[1:] if keep_end else line[:-1]
+    return dots + line if keep_end else line + dots
