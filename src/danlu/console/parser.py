@@ -324,7 +324,7 @@ def find_verb(word: str) -> str:
     name = ALIASES.get(word, word)
     if name not in VERBS:
         otherwise = message("console.choose_verb", "choose from {verbs}", verbs=list(VERBS))
-        flags = [] if word.startswith("-") else ["--help", "--version"]  # typed as verbs
+        flags = ["--version"] if word.startswith("-") else ["--help", "--version"]
         close = hint(nearest(word, [*VERBS, *ALIASES, *flags]), otherwise)
         if word.startswith("-"):
             raise Refusal(
