@@ -81,7 +81,7 @@ def test_imports_run_downward(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("doctor/budget.py", "from danlu.config import Config"),
+        ("doctor/observation/budget.py", "from danlu.config import Config"),
         ("doctor/findings/optim/lr_too_high.py", "from danlu.run.folder import Run"),
         ("metrics/classification.py", "import danlu.config"),
         ("data/split.py", "from danlu.training.train import train"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from danlu.data import format_document
 from danlu.detection.build import DETECTORS
-from danlu.doctor import document
+from danlu.doctor.presentation import document
 from danlu.models.build import MODELS
 from danlu.segmentation.build import SEGMENTERS
 

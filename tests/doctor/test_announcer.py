@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import danlu
-from danlu.doctor.announcer import Announcer
 from danlu.doctor.finding import Finding
+from danlu.doctor.presentation.announcer import Announcer
 
 
 class Net(nn.Module):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from danlu.doctor import budget, instruments
+from danlu.doctor import instruments
+from danlu.doctor.observation import budget
 
 
 def test_parts_make_up_the_whole() -> None:

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.doctor.by_hand import (
+from danlu.doctor.findings.data.label_range import label_range
+from danlu.doctor.findings.loop.wrong_sign import wrong_sign
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.loss.by_hand import (
     binary_labels,
     cosine_sign,
     is_overlap,
@@ -17,10 +20,7 @@ from danlu.doctor.by_hand import (
     overlap_sign,
     picks_of_all_labels,
 )
-from danlu.doctor.findings.data.label_range import label_range
-from danlu.doctor.findings.loop.wrong_sign import wrong_sign
-from danlu.doctor.graph import last_activation
-from danlu.doctor.ledger import Ledger
+from danlu.doctor.loss.graph import last_activation
 from danlu.doctor.watch import watch
 
 MASK = (torch.arange(4 * 36).reshape(4, 1, 6, 6) % 3 == 0).float()

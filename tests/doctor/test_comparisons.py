@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.comparisons import listen, stop_listening
+from danlu.doctor.observation.comparisons import listen, stop_listening
 from danlu.doctor.watch import Doctor, watch
 
 

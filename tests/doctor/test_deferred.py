@@ -2,7 +2,7 @@
 
 import torch
 
-from danlu.doctor.deferred import Deferred
+from danlu.doctor.observation.deferred import Deferred
 
 
 def test_values_on_the_cpu_are_those_of_the_moment_and_hold_no_tensor():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from danlu.doctor.document import document
 from danlu.doctor.findings.table import FINDINGS
+from danlu.doctor.presentation.document import document
 
 
 def test_every_finding_has_a_section_without_formats() -> None:

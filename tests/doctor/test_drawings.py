@@ -10,12 +10,12 @@ import torch
 from test_rules import CASES, layers, written
 from torch.nn import functional
 
-from danlu.doctor.cards import cards, draw
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.names import NAMES
-from danlu.doctor.plot import Chain, Curves, Rows, render
+from danlu.doctor.presentation.cards import cards, draw
+from danlu.doctor.presentation.plot import Chain, Curves, Rows, render
 from danlu.message import Message, speaking, table
 
 

@@ -12,7 +12,6 @@ from test_rules import written
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from danlu.doctor.by_hand import residual_targets
 from danlu.doctor.derived.rate_growth import lost_as_rate_grew
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding
@@ -25,9 +24,10 @@ from danlu.doctor.findings.model.bad_init import bad_init
 from danlu.doctor.findings.model.output_mismatch import output_mismatch
 from danlu.doctor.findings.model.too_small import too_small
 from danlu.doctor.findings.optim.weight_decay_too_strong import weight_decay_too_strong
-from danlu.doctor.graph import dropout_after_layer, last_activation
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.predictions import measured
+from danlu.doctor.loss.by_hand import residual_targets
+from danlu.doctor.loss.graph import dropout_after_layer, last_activation
+from danlu.doctor.observation.predictions import measured
 from danlu.doctor.script.program import ProgramDoctor
 
 CLASSES = 4

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import danlu
-from danlu.doctor.budget import Budget
 from danlu.doctor.derived.noise import noise_scale
 from danlu.doctor.instruments.activations import some_values
+from danlu.doctor.observation.budget import Budget
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:

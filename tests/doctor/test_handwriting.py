@@ -19,9 +19,9 @@ from danlu.doctor.findings.loop.scheduler_misuse import scheduler_misuse
 from danlu.doctor.findings.loop.wrong_sign import wrong_sign
 from danlu.doctor.findings.model.bad_init import bad_init
 from danlu.doctor.findings.model.loss_mismatch import loss_mismatch
-from danlu.doctor.graph import last_activation
 from danlu.doctor.instruments.input_derivatives import is_differentiated
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.loss.graph import last_activation
 from danlu.doctor.script.program import ProgramDoctor
 
 

@@ -17,7 +17,7 @@ from danlu.doctor.findings.gradient.vanishing import vanishing
 from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.instruments.labels import holds, kinship
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.predictions import top_third_correct
+from danlu.doctor.observation.predictions import top_third_correct
 from danlu.doctor.watch import watch
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import danlu
-from danlu.doctor.own_attributes import kept_attributes
+from danlu.doctor.observation.own_attributes import kept_attributes
 
 
 class Remembering(nn.Module):

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from danlu.doctor.axis import Axis, format_number, smooth, thinned
-from danlu.doctor.plot import Chain, Curves, Line, Row, Rows, render
+from danlu.doctor.presentation.axis import Axis, format_number, smooth, thinned
+from danlu.doctor.presentation.plot import Chain, Curves, Line, Row, Rows, render
 
 
 @pytest.mark.parametrize(

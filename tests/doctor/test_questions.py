@@ -18,9 +18,9 @@ from danlu.doctor.findings.data.leak import leak
 from danlu.doctor.findings.data.not_normalised import not_normalised
 from danlu.doctor.findings.fit.not_learning import not_learning
 from danlu.doctor.findings.loop.graph_kept import graph_kept
-from danlu.doctor.graph import is_cosine, softmax_in_loss, takes_log_of
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.losses import terms_of
+from danlu.doctor.loss.graph import is_cosine, softmax_in_loss, takes_log_of
+from danlu.doctor.loss.losses import terms_of
 from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.watch import watch
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from danlu.doctor.cards import draw
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.plot import Rows
+from danlu.doctor.presentation.cards import draw
+from danlu.doctor.presentation.plot import Rows
 
 
 def sizes(longer: list[float], shorter: list[float], field: float, stride: float, canvas: float = 320) -> Ledger:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from danlu.doctor.cards import draw
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.plot import Curves, Rows
+from danlu.doctor.presentation.cards import draw
+from danlu.doctor.presentation.plot import Curves, Rows
 
 
 def audited(*records: tuple[str, Any, str]) -> Ledger:

@@ -20,8 +20,8 @@ from danlu.doctor.findings.loop.graph_kept import graph_kept
 from danlu.doctor.findings.loop.wrong_mode import wrong_mode
 from danlu.doctor.findings.model.output_mismatch import output_mismatch
 from danlu.doctor.findings.optim.clipping_always import clipping_always
-from danlu.doctor.graph import behind, is_constant_product
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.loss.graph import behind, is_constant_product
 from danlu.doctor.script.loader_key import LoaderKey
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.targets_by_hand import TargetsByHand
-from danlu.doctor.watched_model import Pass
+from danlu.doctor.loss.targets_by_hand import TargetsByHand
+from danlu.doctor.observation.watched_model import Pass
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 ROWS = torch.arange(12)

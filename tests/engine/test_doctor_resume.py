@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 import danlu
-from danlu.doctor import budget
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.observation import budget
 from danlu.engine.saving import Interrupted
 
 QUIET = Console(quiet=True)

@@ -14,15 +14,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from danlu.doctor.cards import draw
-from danlu.doctor.document import template_text
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.names import NAMES
-from danlu.doctor.plot import render
-from danlu.doctor.terms import severity_term
+from danlu.doctor.presentation.cards import draw
+from danlu.doctor.presentation.document import template_text
+from danlu.doctor.presentation.plot import render
+from danlu.doctor.presentation.terms import severity_term
 from danlu.doctor.wording import worded
 from danlu.message import translated
 

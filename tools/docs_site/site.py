@@ -15,7 +15,7 @@ import yaml
 from danlu.console.parser import VERBS
 from danlu.data.format_table import readable_formats
 from danlu.detection.build import DETECTORS
-from danlu.doctor.cards import style
+from danlu.doctor.presentation.cards import style
 from danlu.message import speaking
 from danlu.models.build import MODELS
 from danlu.pretraining.methods import METHODS

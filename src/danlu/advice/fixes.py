@@ -13,7 +13,7 @@ from danlu.advice.remedies import proposed
 from danlu.advice.run_defaults import RunDefaults
 from danlu.config import SHORT_FLAGS, Config, get
 from danlu.doctor.finding import Finding
-from danlu.doctor.terms import term
+from danlu.doctor.presentation.terms import term
 from danlu.message import speaking
 from danlu.run.folder import Run
 from danlu.run.summary import Summary

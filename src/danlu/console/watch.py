@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from danlu.console.flags import Parser
-from danlu.doctor.budget import DEFAULT_FRACTION, check_fraction
+from danlu.doctor.observation.budget import DEFAULT_FRACTION, check_fraction
 from danlu.doctor.script.import_hook import after_import
 from danlu.doctor.script.launch import run_program
 from danlu.doctor.script.launcher import is_launcher, through_launcher

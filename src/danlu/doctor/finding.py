@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from danlu.doctor.terms import severity_term, term
+from danlu.doctor.presentation.terms import severity_term, term
 from danlu.message import Message, language, printable_line, speaking
 
 SEVERITIES = ("error", "warning", "note")

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
-from danlu.doctor.budget import FREE_STEPS
-from danlu.doctor.calls import Observer, kwargs_of_call, observe
-from danlu.doctor.losses import FUNCTIONS, PAIRS, SQUARED, kind_of
-from danlu.doctor.optimizer_closures import run_when_gradient_is_ready
-from danlu.doctor.step_hooks import StepHooks
+from danlu.doctor.loss.losses import FUNCTIONS, PAIRS, SQUARED, kind_of
+from danlu.doctor.observation.budget import FREE_STEPS
+from danlu.doctor.observation.calls import Observer, kwargs_of_call, observe
+from danlu.doctor.observation.optimizer_closures import run_when_gradient_is_ready
+from danlu.doctor.observation.step_hooks import StepHooks
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 from danlu.doctor.training_events import TrainingEvents
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 # Modules with fused kernels for passes without gradients.
 FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)

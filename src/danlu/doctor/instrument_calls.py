@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import WatchedModel
+from danlu.doctor.observation.watched_model import WatchedModel
 
 EVENTS = (
     "before_forward",

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.budget import FREE_STEPS, is_scheduled
 from danlu.doctor.instrument_calls import InstrumentCalls
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.losses import terms_of
-from danlu.doctor.targets_by_hand import TargetsByHand
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+from danlu.doctor.loss.losses import terms_of
+from danlu.doctor.loss.targets_by_hand import TargetsByHand
+from danlu.doctor.observation.budget import FREE_STEPS, is_scheduled
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 KEPT = (  # attributes in a saved state
     "backwards", "optimizer_steps", "forwards", "epochs_by", "_passes", "_stepped", "_since_step", "_trained",

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.announcer import Announcer, summary_line, withdrawn
-from danlu.doctor.budget import DEFAULT_FRACTION, Budget, check_fraction
 from danlu.doctor.contradictions import contradict
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding, findings_table, in_lines
 from danlu.doctor.hooks import Hooks
 from danlu.doctor.instruments import INSTRUMENTS
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.observation.budget import DEFAULT_FRACTION, Budget, check_fraction
+from danlu.doctor.observation.watched_model import WatchedModel
+from danlu.doctor.presentation.announcer import Announcer, summary_line, withdrawn
 from danlu.doctor.training_events import TrainingEvents
-from danlu.doctor.watched_model import WatchedModel
 from danlu.message import message, speaking
 from danlu.refuse import one_of, refusal
 
@@ -334,7 +334,9 @@ class Doctor:
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the findings and their charts to an HTML file and return its path."""
-        from danlu.doctor.page import write_page  # imported on use: the page code is not needed while training
+        from danlu.doctor.presentation.page import (
+            write_page,  # imported on use: the page code is not needed while training
+        )
 
         return write_page(path, self.ledger, self.findings, language=self.language)
 

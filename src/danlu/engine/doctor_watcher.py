@@ -14,7 +14,7 @@ from danlu.data.dataset import Dataset
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.predictions import contradicted
+from danlu.doctor.observation.predictions import contradicted
 from danlu.doctor.static_checks import MAX_NAMED
 from danlu.doctor.watch import Doctor, watch
 from danlu.engine.loop import Plan, Progress, Watcher

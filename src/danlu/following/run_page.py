@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from danlu.doctor.cards import cards
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.presentation.cards import cards
 from danlu.following.board import Board
 from danlu.following.layers import layer_charts
 from danlu.following.measurements import measurements_of, stamp

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import torch
 
-from danlu.doctor.cards import style
+from danlu.doctor.presentation.cards import style
 from danlu.following.run_page import RunPage
 from danlu.following.runs_page import RunsPage, has_folds, runs_in
 from danlu.message import speaking, translated

@@ -12,8 +12,8 @@ from danlu.data.dataset import SPLITS
 from danlu.doctor.diagnose import Checked, judged, shown
 from danlu.doctor.finding import Finding, in_one_line, indented
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.printed import finding_line
-from danlu.doctor.terms import severity_term, term
+from danlu.doctor.presentation.printed import finding_line
+from danlu.doctor.presentation.terms import severity_term, term
 from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepared import Prepared
 from danlu.printing.lines import print_and_log, print_line

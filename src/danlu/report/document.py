@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from danlu.doctor.cards import style
+from danlu.doctor.presentation.cards import style
 from danlu.message import language
 from danlu.report.markup import Figures, clip, escape
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from danlu.config import Config
-from danlu.doctor.cards import cards
 from danlu.doctor.diagnose import judged
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.presentation.cards import cards
 from danlu.message import language, message, speaking, translated
 from danlu.report import charts
 from danlu.report.document import Section, sectioned

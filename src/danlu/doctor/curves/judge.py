@@ -12,8 +12,8 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.judged import Checked, NotJudged
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.page import Section, write_sections
 from danlu.doctor.phrase import message
+from danlu.doctor.presentation.page import Section, write_sections
 from danlu.doctor.wording import worded_from_curves
 from danlu.message import Message, speaking
 from danlu.message import language as current_language

@@ -10,7 +10,7 @@ from danlu.doctor.drawings.over_time import Fact
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import class_label, column_name
-from danlu.doctor.plot import MAX_ROWS, Row, Rows
+from danlu.doctor.presentation.plot import MAX_ROWS, Row, Rows
 from danlu.message import Message
 
 HARMLESS = ("clipped", "repeated", "nearly repeated")  # boxes that are used nevertheless

@@ -8,7 +8,7 @@ from danlu.doctor.derived.progress import accuracies, chance_loss
 from danlu.doctor.drawings.over_time import CHANCE_LEVEL, Fact, loss_and_chance, points_of, series
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.plot import Curves, Line
+from danlu.doctor.presentation.plot import Curves, Line
 
 
 def epoch_losses(ledger: Ledger, finding: Fact) -> Curves | None:

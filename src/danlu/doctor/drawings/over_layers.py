@@ -11,7 +11,7 @@ from danlu.doctor.derived.progress import finite_median
 from danlu.doctor.drawings.over_time import Fact, series
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.plot import MAX_ROWS, Chain, Curves, Line, Row, Rows
+from danlu.doctor.presentation.plot import MAX_ROWS, Chain, Curves, Line, Row, Rows
 from danlu.message import Message
 
 GOOD_UPDATES = (5e-4, 1e-2)  # update over weight: about a thousandth a step is right (Karpathy 2015)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from danlu.doctor.axis import Point, smooth
 from danlu.doctor.derived.progress import chance_loss, steps_taken
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.plot import Curves, Line, Text
+from danlu.doctor.presentation.axis import Point, smooth
+from danlu.doctor.presentation.plot import Curves, Line, Text
 from danlu.message import Message
 
 Fact = Mapping[str, Any]  # a finding, as in findings.json

@@ -7,7 +7,7 @@ import math
 from danlu.doctor.drawings.over_time import Fact, points_of
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.plot import MAX_ROWS, Curves, Line, Row, Rows
+from danlu.doctor.presentation.plot import MAX_ROWS, Curves, Line, Row, Rows
 
 POSES = message("doctor.chart.poses", "poses")
 KINDS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from danlu.doctor.drawings.over_time import Fact, points_of
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.plot import Curves, Line
+from danlu.doctor.presentation.plot import Curves, Line
 
 EPOCH = message("doctor.chart.epoch", "epoch")
 

@@ -9,7 +9,7 @@ from typing import Any
 from danlu.doctor.derived.several_models import is_one_of_several
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.plot import Figure
+from danlu.doctor.presentation.plot import Figure
 
 Rule = Callable[[Ledger], Iterable[Finding]]
 Drawing = Callable[[Ledger, Mapping[str, Any]], Figure | None]

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.calls import observe
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.structure import LINEAR_LAYERS, NORMS, activation_kind
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.observation.calls import observe
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 MAX_SAMPLES, MAX_UNITS, MAX_POSITIONS = 32, 64, 4  # of each layer output
 GRADIENT_POSITIONS = 8  # along each axis of an image or a sequence, at least

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.budget import is_scheduled
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+from danlu.doctor.observation.budget import is_scheduled
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_FEATURES = 4096  # of a sample that are compared
 MIN_AGREEMENT = 0.8  # of the signs of the gradients of a batch

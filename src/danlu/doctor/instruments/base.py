@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 
 class Instrument:

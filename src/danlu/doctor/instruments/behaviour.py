@@ -16,6 +16,7 @@ from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import may_replay, undisturbed
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 from danlu.doctor.probes.future import future_effect
 from danlu.doctor.probes.mixing import mixing, rounding, size_of
 from danlu.doctor.probes.order import order_effect
@@ -26,7 +27,6 @@ from danlu.doctor.probes.reconstruction import reconstruction
 from danlu.doctor.probes.sample import Sample, first_tensor
 from danlu.doctor.probes.unused_inputs import unused_inputs
 from danlu.doctor.probes.unused_items import unused_items
-from danlu.doctor.watched_model import Pass, WatchedModel
 
 AT_STEP = 6  # early enough for short runs, late enough for biases and running statistics to have moved
 MAX_ELEMENTS = 4_000_000  # input values of the samples that are run again

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.loss_options import loss_options, summands
-from danlu.doctor.losses import kind_of
-from danlu.doctor.predictions import IGNORED
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.loss.loss_options import loss_options, summands
+from danlu.doctor.loss.losses import kind_of
+from danlu.doctor.observation.predictions import IGNORED
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 FIRST_CALLS = 4  # measured at each of these, then at the powers of two
 # Options of a loss that the formula of progress.py does not cover.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 
 class Closures(Instrument):

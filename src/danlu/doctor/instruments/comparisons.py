@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.comparisons import listen, stop_listening
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.observation.comparisons import listen, stop_listening
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 from danlu.doctor.probes.sample import first_tensor
-from danlu.doctor.watched_model import Pass, WatchedModel
 
 MAX_OUTPUTS = 1_000_000  # numbers of a pass whose predictions are looked at
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.watched_model import WatchedModel
+from danlu.doctor.observation.watched_model import WatchedModel
 
 # Counts of a batch that are added up over an epoch.
 COUNTED = (

@@ -16,7 +16,7 @@ from torch import Tensor
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.lost_updates import in_short_numbers, lost_fraction
 from danlu.doctor.instruments.noise import MICRO, MicroBatches, of_micro_batches, of_successive
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 MAX_ELEMENTS = 512  # sampled elements per parameter
 MAX_RAW_PARAMETERS = 4  # parameters whose gradient is also measured before clipping

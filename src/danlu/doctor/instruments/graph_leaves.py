@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.graph import softmax_axis
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.variables import names_in_frames
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+from danlu.doctor.loss.graph import softmax_axis
+from danlu.doctor.observation.variables import names_in_frames
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 MEASURED_PASSES = (2, 4)  # training passes; two, to distinguish tensors created in each pass from lasting ones
 FREED_WITHIN = 3  # passes, for a parameter that was created in one

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from danlu.doctor.budget import is_scheduled
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.observation.budget import is_scheduled
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 MAX_PARAMETERS, MAX_VALUES = 8, 4096  # parameters that are compared, and values of each
 

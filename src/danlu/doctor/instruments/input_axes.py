@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 CHANNELS = (2, 3, 4)
 MAX_SAMPLES = 32

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.budget import is_scheduled
-from danlu.doctor.graph import between
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.losses import SUMS
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+from danlu.doctor.loss.graph import between
+from danlu.doctor.loss.losses import SUMS
+from danlu.doctor.observation.budget import is_scheduled
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_OPERATIONS = 16  # on a tensor before it is given to the model, as t * 2
 MAX_NODES = 2000  # of the graph of a term

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.budget import is_scheduled
-from danlu.doctor.graph import SELECTING, behind
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.evaluated import WHOLE_EPOCH_FRACTION, Batch, held_out
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+from danlu.doctor.loss.graph import SELECTING, behind
+from danlu.doctor.observation.budget import is_scheduled
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_FEATURES = 256
 UNLABELLED = -1

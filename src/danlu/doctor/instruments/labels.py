@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_SAMPLES = 64  # per batch
 FEATURES, SIDE = 512, 16  # values per sample and rows per image after striding; less than twice as many are kept

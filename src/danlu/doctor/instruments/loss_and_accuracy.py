@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.by_hand import (
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.epoch_sums import MIN_BATCHES, EpochSums
+from danlu.doctor.loss.by_hand import (
     binary_labels,
     cosine_sign,
     is_overlap,
@@ -17,7 +19,7 @@ from danlu.doctor.by_hand import (
     picks_of_all_labels,
     residual_targets,
 )
-from danlu.doctor.graph import (
+from danlu.doctor.loss.graph import (
     ACTIVATIONS,
     broadcast_pairs,
     dropout_after_layer,
@@ -30,12 +32,10 @@ from danlu.doctor.graph import (
     takes_log_of,
     takes_log_of_complement,
 )
-from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.instruments.epoch_sums import MIN_BATCHES, EpochSums
-from danlu.doctor.loss_options import loss_options, summands
-from danlu.doctor.losses import CROSS_ENTROPIES, SIGNED, kind_and_node, kind_by_graph, kind_of
-from danlu.doctor.predictions import measured, target_kind
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.loss.loss_options import loss_options, summands
+from danlu.doctor.loss.losses import CROSS_ENTROPIES, SIGNED, kind_and_node, kind_by_graph, kind_of
+from danlu.doctor.observation.predictions import measured, target_kind
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 MAX_EARLY = 2048  # passes of the first evaluation that are kept apart
 

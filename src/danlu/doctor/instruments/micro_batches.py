@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.budget import is_scheduled
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.gradients import sampled
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+from danlu.doctor.observation.budget import is_scheduled
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 MIN_ELEMENTS, MAX_ELEMENTS = 16, 256  # of the parameter that is looked at
 MIN_COSINE = 0.999  # between the gradient of the step and that of the last micro-batch

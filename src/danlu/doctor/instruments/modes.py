@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.calls import observe
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.structure import BATCH_NORMS
-from danlu.doctor.loss_options import loss_options
-from danlu.doctor.own_attributes import kept_attributes
-from danlu.doctor.predictions import IGNORED, measured
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.loss.loss_options import loss_options
+from danlu.doctor.observation.calls import observe
+from danlu.doctor.observation.own_attributes import kept_attributes
+from danlu.doctor.observation.predictions import IGNORED, measured
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 
 class Modes(Instrument):

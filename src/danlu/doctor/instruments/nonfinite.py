@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.calls import observe
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import undisturbed
-from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+from danlu.doctor.observation.calls import observe
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 # Operations in the graph of the loss whose value or derivative is not finite somewhere.
 NONFINITE_OPERATIONS = {

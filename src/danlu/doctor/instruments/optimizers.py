@@ -9,8 +9,8 @@ import torch
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.plateau_schedulers import Waiting, state_of, waiting_schedulers
-from danlu.doctor.variables import holder_in_frames
-from danlu.doctor.watched_model import WatchedModel
+from danlu.doctor.observation.variables import holder_in_frames
+from danlu.doctor.observation.watched_model import WatchedModel
 
 SEARCHED_AT = 3  # epoch at whose end schedulers that wait for a metric are searched, once
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.budget import is_scheduled
-from danlu.doctor.graph import between, shape_of
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.loss.graph import between, shape_of
+from danlu.doctor.observation.budget import is_scheduled
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 MAX_NODES = 96  # of the graph of a loss
 NORMS = ("NormBackward1", "LinalgVectorNormBackward0")

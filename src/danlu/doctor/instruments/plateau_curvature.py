@@ -16,7 +16,7 @@ from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import may_replay, undisturbed
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 MAX_PLATEAU_CHANGE = 0.005  # relative change of the loss between epochs
 MAX_SAMPLES = 256

@@ -10,11 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.budget import FREE_STEPS
-from danlu.doctor.graph import BATCH_NORM, LINEAR, REARRANGING, behind, consumers, is_constant_product, last_activation
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.initial_weights import is_initial
-from danlu.doctor.watched_model import Pass, WatchedModel
+from danlu.doctor.loss.graph import (
+    BATCH_NORM,
+    LINEAR,
+    REARRANGING,
+    behind,
+    consumers,
+    is_constant_product,
+    last_activation,
+)
+from danlu.doctor.observation.budget import FREE_STEPS
+from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 LINEAR_LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)

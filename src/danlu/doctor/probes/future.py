@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from danlu.doctor.observation.watched_model import tensors_in
 from danlu.doctor.probes.mixing import Record
 from danlu.doctor.probes.sample import Sample, first_tensor
-from danlu.doctor.watched_model import tensors_in
 
 MIN_LENGTH = 4  # items of a sequence
 MIN_EFFECT = 0.01  # of a sequence on the outputs at its own positions, relative to their deviation

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.calls import observe
+from danlu.doctor.observation.calls import observe
 from danlu.doctor.probes.sample import Sample, first_tensor
 
 MIN_DIFFERENCE = 0.01  # mean difference relative to the deviation of the outputs

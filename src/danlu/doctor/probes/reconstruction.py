@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from danlu.doctor.observation.watched_model import tensors_in
 from danlu.doctor.probes.mixing import Record
 from danlu.doctor.probes.sample import Sample
-from danlu.doctor.watched_model import tensors_in
 
 
 def reconstruction(sample: Sample) -> Iterator[Record]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from danlu.doctor.watched_model import Pass, tensors_in
+from danlu.doctor.observation.watched_model import Pass, tensors_in
 
 MAX_SAMPLES = 8
 

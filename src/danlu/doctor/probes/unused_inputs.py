@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from danlu.doctor.observation.watched_model import tensors_in
 from danlu.doctor.probes.mixing import Record
 from danlu.doctor.probes.sample import Sample, first_tensor
-from danlu.doctor.watched_model import tensors_in
 
 FAINT = 1e-6  # of the largest gradient of any input; below it an input hardly moves the outputs
 MAX_ELEMENTS = 1_000_000  # input values, for the memory of the backward pass

@@ -8,11 +8,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from danlu.doctor.observation.watched_model import tensors_in
 from danlu.doctor.probes.mixing import Record
 from danlu.doctor.probes.padding import true_lengths
 from danlu.doctor.probes.sample import Sample
 from danlu.doctor.probes.unused_inputs import weighted
-from danlu.doctor.watched_model import tensors_in
 
 FAINT = 1e-6  # of the largest gradient of any item
 MIN_LENGTH = 4  # items of a sequence

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.doctor.calls import observe
-from danlu.doctor.losses import FUNCTIONS, kind_of
+from danlu.doctor.loss.losses import FUNCTIONS, kind_of
+from danlu.doctor.observation.calls import observe
 from danlu.doctor.script.patches import Patches
 
 OnLoss = Callable[[Any, tuple, dict, Tensor, str], None]

@@ -12,11 +12,11 @@ from typing import Any
 
 from danlu.doctor.finding import SEVERITIES, Finding
 from danlu.doctor.judged import judged
-from danlu.doctor.page import Section, write_sections
-from danlu.doctor.printed import finding_line, finding_lines
+from danlu.doctor.presentation.page import Section, write_sections
+from danlu.doctor.presentation.printed import finding_line, finding_lines
+from danlu.doctor.presentation.terms import term
 from danlu.doctor.script.search import Search
 from danlu.doctor.script.training import Training
-from danlu.doctor.terms import term
 from danlu.message import Message, printable_line, speaking
 
 # Findings that take a falling loss as the aim: models that are trained against each other have none.

@@ -22,17 +22,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from danlu.doctor.calls import kwargs_of_call
-from danlu.doctor.graph import between, shape_of
 from danlu.doctor.instruments.graph_leaves import leaves
-from danlu.doctor.losses import kind_of
+from danlu.doctor.loss.graph import between, shape_of
+from danlu.doctor.loss.losses import kind_of
+from danlu.doctor.observation.calls import kwargs_of_call
+from danlu.doctor.observation.step_hooks import StepHooks
+from danlu.doctor.observation.variables import name_in_frames, names_in_frames
+from danlu.doctor.observation.watched_model import Pass, is_compiled
 from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.script.loss_search import LossSearch
 from danlu.doctor.script.patches import Patches
 from danlu.doctor.script.training import TAG, Parts, Tensors, Training
-from danlu.doctor.step_hooks import StepHooks
-from danlu.doctor.variables import name_in_frames, names_in_frames
-from danlu.doctor.watched_model import Pass, is_compiled
 
 MAX_NODES = 20_000  # autograd nodes searched for the passes of a loss, with several trainings
 MAX_NODES_SINGLE = 64  # the same with one training: other losses belong to its last pass

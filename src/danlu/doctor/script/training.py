@@ -10,12 +10,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.calls import is_compiled_in_place, observe
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding
+from danlu.doctor.observation.calls import is_compiled_in_place, observe
+from danlu.doctor.observation.watched_model import Pass, tensors_in
 from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.watch import Doctor
-from danlu.doctor.watched_model import Pass, tensors_in
 
 TAG = "danlu.pass"  # key in the metadata of autograd nodes
 MAX_TAGGED = 8  # outputs of one call

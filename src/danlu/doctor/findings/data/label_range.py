@@ -13,7 +13,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.model.loss_mismatch import is_regression
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.losses import SIGNED, loss_name
+from danlu.doctor.loss.losses import SIGNED, loss_name
 from danlu.doctor.phrase import message
 
 VOID = 255  # label of pixels without a class in the masks of most data sets

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from danlu.doctor.graph import PAIRWISE, PRODUCTS, REARRANGING, between, is_normalised, shape_of
+from danlu.doctor.loss.graph import PAIRWISE, PRODUCTS, REARRANGING, between, is_normalised, shape_of
 
 SUMS = {"SumBackward0", "SumBackward1", "MeanBackward0", "MeanBackward1", "DotBackward0", "EinsumBackward0"}
 ELEMENTWISE = {*PAIRWISE, "NegBackward0", "RsubBackward0", "PowBackward0"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from danlu.doctor.diagnose import shown
 from danlu.doctor.finding import Finding, indented
 from danlu.doctor.judged import Checked
-from danlu.doctor.terms import severity_term, term
+from danlu.doctor.presentation.terms import severity_term, term
 from danlu.message import language, speaking
 
 

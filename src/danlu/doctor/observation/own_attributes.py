@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.calls import ATTRIBUTE
+from danlu.doctor.observation.calls import ATTRIBUTE
 
 OF_TORCH = frozenset({*vars(nn.Module()), ATTRIBUTE}) - {"training"}  # parameters, buffers, children, hooks
 CONTAINERS = (list, dict, set, deque)

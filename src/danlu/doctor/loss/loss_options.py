@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from danlu.doctor.predictions import IGNORED
+from danlu.doctor.observation.predictions import IGNORED
 
 # Option -> its default, at which it changes nothing.
 DEFAULTS: dict[str, Any] = {

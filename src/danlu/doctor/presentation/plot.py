@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from danlu.doctor.axis import Axis, Point, format_number, thinned
+from danlu.doctor.presentation.axis import Axis, Point, format_number, thinned
 from danlu.message import Message, message, printable
 
 MAX_ROWS = 14  # of a chart

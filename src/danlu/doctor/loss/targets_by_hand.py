@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from danlu.doctor.by_hand import MAX_NODES, factor, residual_targets
-from danlu.doctor.graph import between
-from danlu.doctor.watched_model import Pass
+from danlu.doctor.loss.by_hand import MAX_NODES, factor, residual_targets
+from danlu.doctor.loss.graph import between
+from danlu.doctor.observation.watched_model import Pass
 
 TOLERANCE = 1e-3  # relative difference of two losses that count as equal
 ROUNDING = 1e-4  # distance of a target from an integer that comes from subtracting it from the outputs

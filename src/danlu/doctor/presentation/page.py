@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from danlu.doctor.cards import cards, style
 from danlu.doctor.derived.learning import MIN_SKILL, final_skill
 from danlu.doctor.drawings.over_epochs import epoch_accuracies, reported_metrics
 from danlu.doctor.drawings.over_time import pair, rate, series
@@ -15,8 +14,9 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.judged import Checked, judged
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message, recorded
-from danlu.doctor.plot import render, text
-from danlu.doctor.terms import term
+from danlu.doctor.presentation.cards import cards, style
+from danlu.doctor.presentation.plot import render, text
+from danlu.doctor.presentation.terms import term
 from danlu.message import Message, speaking
 from danlu.message import language as current_language
 

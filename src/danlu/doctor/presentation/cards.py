@@ -11,8 +11,8 @@ from danlu.doctor.diagnose import shown
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import shown as short
-from danlu.doctor.plot import Figure, render, text
-from danlu.doctor.terms import severity_term, term
+from danlu.doctor.presentation.plot import Figure, render, text
+from danlu.doctor.presentation.terms import severity_term, term
 from danlu.message import language, speaking
 
 

@@ -13,12 +13,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._functorch import maybe_current_level
 
-from danlu.doctor.budget import Budget
-from danlu.doctor.calls import Observer, is_compiled_in_place, observe
-from danlu.doctor.deferred import Deferred
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.predictions import IGNORED
-from danlu.doctor.tensor_hooks import TensorHooks
+from danlu.doctor.observation.budget import Budget
+from danlu.doctor.observation.calls import Observer, is_compiled_in_place, observe
+from danlu.doctor.observation.deferred import Deferred
+from danlu.doctor.observation.predictions import IGNORED
+from danlu.doctor.observation.tensor_hooks import TensorHooks
 
 MAX_OPTIMIZERS = 32  # distinguished by number
 

@@ -1,0 +1,1 @@
+"""Findings as text and as HTML, with the charts of their evidence."""
