@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -35,6 +35,9 @@ MIN_SAMPLES = 20  # validation samples; fewer may all be of one class, or wrong 
 HASTY_UPDATE = 0.1  # of the weights, by each of the first steps: such steps need not generalise
 IMPROVING_EPOCHS, MIN_FALL = 4, 0.003  # epochs, each of which lowers the validation loss by a fraction
 MEMORISED = 0.5  # of the loss at chance level, which steps of a usual length explain of shuffled labels
+MIN_TRAIN_GAIN, MAX_VAL_GAIN = 0.08, 0.06  # of the accuracies of both splits over chance level
+MIN_FIT, MAX_HELD_EXPLAINED = 0.15, 0.03  # of the variance of the targets of training and validation
+MIN_EPOCHS = 5
 MIN_STEPS_VALIDATED = 60  # training steps, where validation accuracies are known
 
 
@@ -51,82 +54,94 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     if recall is not None and recall > 1 / classes + MIN_RECALL_GAIN:
         return  # the classes are distinguished, whatever the accuracy, as with a weighted loss
     unrelated = noise < 0.08 and kin < 2 * noise
-    fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
-    chance = chance_accuracy(ledger)
-    losses, held_losses = (ledger.values("loss.mean", phase) for phase in ("train", "val"))
+    held, held_losses = late_accuracy(ledger, "val"), ledger.values("loss.mean", "val")
+    fitted, losses = late_accuracy(ledger, "train"), ledger.values("loss.mean", "train")
+    skill, fit = final_skill(ledger), late_mean(ledger, "explained.mean", "train")
+    explained = ledger.values("explained.mean", "val")
+    facts = _kin(kin, noise)
     # Accuracies that the loop reports may be computed wrongly: without validation losses the labels must be unrelated.
     judged = len(held_losses) >= 2 or (unrelated and not held_losses)
     if fitted is not None and held is not None and len(losses) >= 2 and judged:
-        best = max(accuracies(ledger, "val").values())
-        learning = losses[-1] < 0.97 * losses[0]
-        worse = not held_losses or held_losses[-1] > min(held_losses) * 1.02
-        facts = _course({"train": fitted, "val": held, "best": best, "chance": chance} | _kin(kin, noise))
-        # On few validation samples an accuracy at chance level may be chance itself.
-        enough = ledger.last("epoch.samples", "val", MIN_SAMPLES) >= MIN_SAMPLES
-        apart = enough and fitted > max(chance + 0.08, highest_accuracy(ledger, best))
-        if apart and best < chance + 0.06 and learning and worse:
-            hasty = first_update(ledger) > HASTY_UPDATE and (skills(ledger, "train") or [0.0])[-1] < MEMORISED
-            severity, confidence = ("warning", 0.6) if hasty else ("error", 0.85)
-            yield Finding("data.labels_shuffled", severity, confidence, "", facts)
-        elif (
-            unrelated
-            and not steps_are_short(ledger)
-            and best < chance + 0.06
-            and len(losses) >= 5
-            and steps_taken(ledger) >= MIN_STEPS_VALIDATED
-            and not _improves(held_losses)
-        ):
-            yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
-        return
-    skill = final_skill(ledger)
-    if held is None and not held_losses and unrelated and skill is not None and fitted is not None:
-        compared = _compared_accuracy(ledger)
-        if skill > MAX_SKILL and compared is not None and compared < chance + MAX_GAIN:
-            facts = {"train": skill, "val": compared, "chance": chance} | _kin(kin, noise)
-            facts["course"] = message(
-                "finding.data.labels_shuffled.compared",
-                "The training loss fell {train:%} below chance level, but {val:%} of the predictions that the loop "
-                "compares with labels are right (chance level is {chance:%})",
-                train=skill,
-                val=compared,
-                chance=chance,
-            )
-            yield Finding("data.labels_shuffled", "error", 0.8, "", facts)
-        elif skill < MAX_SKILL and not steps_are_short(ledger) and steps_taken(ledger) >= _min_steps(ledger):
-            facts = {"train": skill, "steps": steps_taken(ledger)} | _kin(kin, noise)
-            facts["course"] = message(
-                "finding.data.labels_shuffled.no_validation",
-                "After {steps} steps the training loss is only {train:%} below the loss at chance level",
-                steps=steps_taken(ledger),
-                train=max(0.0, skill),
-            )
-            yield Finding("data.labels_shuffled", "warning", 0.6, "", facts)
-        return
-    explained = ledger.values("explained.mean", "val")
-    fit = late_mean(ledger, "explained.mean", "train")
-    if not held_losses and not explained and unrelated and skill is not None and fit is not None:
+        yield from _by_accuracy(ledger, fitted, held, unrelated, facts)
+    elif held is None and not held_losses and unrelated and skill is not None and fitted is not None:
+        yield from _without_validation(ledger, skill, facts)
+    elif not held_losses and not explained and unrelated and skill is not None and fit is not None:
         if max(skill, fit) < MAX_EXPLAINED and steps_taken(ledger) >= _min_steps(ledger):
-            facts = {"train": fit, "steps": steps_taken(ledger)} | _kin(kin, noise)
-            facts["course"] = message(
+            course = message(
                 "finding.data.labels_shuffled.unexplained",
                 "After {steps} steps the model explains {train:%} of the variance of the training targets",
                 steps=steps_taken(ledger),
                 train=max(0.0, fit),
             )
+            facts |= {"train": fit, "steps": steps_taken(ledger), "course": course}
             yield Finding("data.labels_shuffled", "warning", 0.6, "", facts)
+    elif explained and fit is not None and max(explained) < MAX_HELD_EXPLAINED:
+        yield from _by_variance(ledger, fit, explained, unrelated, facts)
+
+
+def _by_accuracy(
+    ledger: Ledger, fitted: float, held: float, unrelated: bool, kinship: dict[str, Any]
+) -> Iterator[Finding]:
+    """Classes whose accuracy in validation stays at chance level. fitted, held: late accuracies of both splits."""
+    losses, held_losses = (ledger.values("loss.mean", phase) for phase in ("train", "val"))
+    best, chance = max(accuracies(ledger, "val").values()), chance_accuracy(ledger)
+    if best >= chance + MAX_VAL_GAIN:
         return
-    if not explained or fit is None or max(explained) >= 0.03:
+    facts = _course({"train": fitted, "val": held, "best": best, "chance": chance} | kinship)
+    # On few validation samples an accuracy at chance level may be chance itself.
+    enough = ledger.last("epoch.samples", "val", MIN_SAMPLES) >= MIN_SAMPLES
+    apart = enough and fitted > max(chance + MIN_TRAIN_GAIN, highest_accuracy(ledger, best))
+    learning = losses[-1] < 0.97 * losses[0]
+    worse = not held_losses or held_losses[-1] > min(held_losses) * 1.02
+    if apart and learning and worse:
+        hasty = first_update(ledger) > HASTY_UPDATE and (skills(ledger, "train") or [0.0])[-1] < MEMORISED
+        severity, confidence = ("warning", 0.6) if hasty else ("error", 0.85)
+        yield Finding("data.labels_shuffled", severity, confidence, "", facts)
         return
-    facts = {"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0} | _kin(kin, noise)
-    facts["course"] = message(
+    late = len(losses) >= MIN_EPOCHS and steps_taken(ledger) >= MIN_STEPS_VALIDATED
+    if unrelated and late and not steps_are_short(ledger) and not _improves(held_losses):
+        yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
+
+
+def _without_validation(ledger: Ledger, skill: float, facts: dict[str, Any]) -> Iterator[Finding]:
+    """Classes of a loop that shows no validation, or only compares predictions with labels. skill: of training."""
+    chance, compared = chance_accuracy(ledger), _compared_accuracy(ledger)
+    if skill > MAX_SKILL and compared is not None and compared < chance + MAX_GAIN:
+        course = message(
+            "finding.data.labels_shuffled.compared",
+            "The training loss fell {train:%} below chance level, but {val:%} of the predictions that the loop "
+            "compares with labels are right (chance level is {chance:%})",
+            train=skill,
+            val=compared,
+            chance=chance,
+        )
+        facts |= {"train": skill, "val": compared, "chance": chance, "course": course}
+        yield Finding("data.labels_shuffled", "error", 0.8, "", facts)
+    elif skill < MAX_SKILL and not steps_are_short(ledger) and steps_taken(ledger) >= _min_steps(ledger):
+        course = message(
+            "finding.data.labels_shuffled.no_validation",
+            "After {steps} steps the training loss is only {train:%} below the loss at chance level",
+            steps=steps_taken(ledger),
+            train=max(0.0, skill),
+        )
+        facts |= {"train": skill, "steps": steps_taken(ledger), "course": course}
+        yield Finding("data.labels_shuffled", "warning", 0.6, "", facts)
+
+
+def _by_variance(
+    ledger: Ledger, fit: float, explained: Sequence[float], unrelated: bool, facts: dict[str, Any]
+) -> Iterator[Finding]:
+    """Numbers of which validation explains nothing. fit, explained: fraction of the variance, of both splits."""
+    course = message(
         "finding.data.labels_shuffled.regression",
         "The model explains {train:%} of the variance of the training targets, and at best {best:%} of those of validation",
         train=max(0.0, fit),
         best=max(0.0, *explained),
     )
-    if fit > 0.15:
+    facts |= {"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0, "course": course}
+    if fit > MIN_FIT:
         yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
-    elif unrelated and len(losses) >= 5 and not steps_are_short(ledger):
+    elif unrelated and len(ledger.values("loss.mean", "train")) >= MIN_EPOCHS and not steps_are_short(ledger):
         yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
@@ -25,6 +25,8 @@ WEIGHTED = {
         "Check the weights given to the loss; balanced ones are the number of samples over classes times the class count.",
     ),
 }
+MAX_EXCESS = 10  # times the weight of a class that its frequency justifies
+NEARLY_ALL, FREQUENT_CLASS = 0.98, 0.9  # fractions of the predictions, and of the labels, that are of one class
 FREQUENT, HEAVIER = 1.3, 1.5  # times as frequent, and times the weight, of a class and a rarer one
 MIN_HARM = 0.3  # recall of the most frequent class above that of the rarest
 MIN_SAMPLES = 20  # validation samples; fewer may be of one predicted class by chance
@@ -32,92 +34,131 @@ MIN_SAMPLES = 20  # validation samples; fewer may be of one predicted class by c
 
 def one_class(ledger: Ledger) -> Iterable[Finding]:
     """All predictions are of one class, or a weight in the loss favours one more than the class frequencies justify."""
+    if weighted := _weighted_too_much(ledger) or _inverted(ledger):
+        yield weighted
+        return
     said, real = ledger.last("class.predicted", "val"), ledger.last("class.actual", "val")
-    favoured, excess = heaviest_class(ledger)
-    if excess > 10:
-        problem = message(
-            "finding.fit.one_class.class_weight",
-            "in the loss class {number} weighs {excess:.3g} times as much as its frequency justifies",
-            number=class_label(ledger, favoured),
-            excess=excess,
-        )
-        details = message("finding.fit.one_class.others", "Errors on the other classes hardly change the loss.")
-        facts = {"problem": problem, "details": details, "class": favoured, "excess": excess, "threshold": 10}
-        facts |= WEIGHTED
-        alone = bool(said) and favoured < len(said) and said[favoured] > 0.98
-        yield Finding(
-            "fit.one_class", "error" if alone else "warning", 0.85, class_place(class_label(ledger, favoured)), facts
-        )
-        return
-    inverted = inverted_weights(ledger)
-    if inverted is not None:
-        common, rare = inverted
-        problem = message(
-            "finding.fit.one_class.inverted",
-            "the weights of the loss grow with the frequency of the classes",
-        )
-        details = message(
-            "finding.fit.one_class.heavier",
-            "Class {common} is more frequent than class {rare} and weighs more in the loss as well, so that rare classes hardly "
-            "count. Weights that balance classes are the inverse of their frequencies.",
-            common=class_label(ledger, common),
-            rare=class_label(ledger, rare),
-        )
-        facts = {"problem": problem, "details": details, "class": common, "threshold": 1.0} | WEIGHTED
-        yield Finding("fit.one_class", "warning", 0.9, class_place(class_label(ledger, common)), facts)
-        return
     epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
     if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
         return  # not measured late enough
     steps, samples = ledger.last("run.steps"), ledger.last("epoch.samples", "val")
     if (steps is not None and steps < MIN_STEPS) or (samples is not None and samples < MIN_SAMPLES):
         return
+    if (
+        found := _predicted(ledger, said, real)
+        or _positive_weighted(ledger, said, real)
+        or _uncounted(ledger, said, real)
+    ):
+        yield found
+
+
+def _finding(
+    ledger: Ledger,
+    severity: str,
+    confidence: float,
+    facts: dict[str, Any],
+    fractions: tuple[Any, Any] | None = None,
+) -> Finding:
+    """The finding on facts["class"]. fractions: of predictions and of samples by class, which are told with it."""
+    number = facts["class"]
+    if fractions is not None:
+        said, real = fractions
+        facts |= {"predicted": said[number], "actual": real[number]}
+        facts["details"] = class_fractions(ledger, facts)
+    return Finding("fit.one_class", severity, confidence, class_place(class_label(ledger, number)), facts)
+
+
+def _weighted_too_much(ledger: Ledger) -> Finding | None:
+    """A class whose weight in the loss is many times what its frequency justifies."""
+    favoured, excess = heaviest_class(ledger)
+    if excess <= MAX_EXCESS:
+        return None
+    problem = message(
+        "finding.fit.one_class.class_weight",
+        "in the loss class {number} weighs {excess:.3g} times as much as its frequency justifies",
+        number=class_label(ledger, favoured),
+        excess=excess,
+    )
+    details = message("finding.fit.one_class.others", "Errors on the other classes hardly change the loss.")
+    facts = {"problem": problem, "details": details, "class": favoured, "excess": excess, "threshold": MAX_EXCESS}
+    said = ledger.last("class.predicted", "val")
+    alone = bool(said) and favoured < len(said) and said[favoured] > NEARLY_ALL
+    return _finding(ledger, "error" if alone else "warning", 0.85, facts | WEIGHTED)
+
+
+def _inverted(ledger: Ledger) -> Finding | None:
+    """Weights of the loss that grow with the frequency of the classes."""
+    inverted = inverted_weights(ledger)
+    if inverted is None:
+        return None
+    common, rare = inverted
+    problem = message(
+        "finding.fit.one_class.inverted",
+        "the weights of the loss grow with the frequency of the classes",
+    )
+    details = message(
+        "finding.fit.one_class.heavier",
+        "Class {common} is more frequent than class {rare} and weighs more in the loss as well, so that rare classes hardly "
+        "count. Weights that balance classes are the inverse of their frequencies.",
+        common=class_label(ledger, common),
+        rare=class_label(ledger, rare),
+    )
+    facts = {"problem": problem, "details": details, "class": common, "threshold": 1.0}
+    return _finding(ledger, "warning", 0.9, facts | WEIGHTED)
+
+
+def _predicted(ledger: Ledger, said: Sequence[float], real: Sequence[float]) -> Finding | None:
+    """Nearly all predictions are of one class."""
     top = max(range(len(said)), key=said.__getitem__)
-    facts = {"class": top, "predicted": said[top], "actual": real[top], "threshold": 0.98}
-    facts["details"] = class_fractions(ledger, facts)
-    if said[top] > 0.98 and real[top] < 0.9:
-        facts["problem"] = message(
-            "finding.fit.one_class.predictions",
-            "{fraction:%} of the predictions are class {number}",
-            fraction=round(said[top], 2),
-            number=class_label(ledger, top),
-        )
-        facts["do"] = message(
-            "finding.fit.one_class.collapsed",
-            "Lower the learning rate, and check that the outputs differ from sample to sample; if class {number} is only more "
-            "frequent, weigh the classes in the loss.",
-            number=class_label(ledger, top),
-        )
-        yield Finding("fit.one_class", "error", 0.75, class_place(class_label(ledger, top)), facts)
-        return
+    if said[top] <= NEARLY_ALL or real[top] >= FREQUENT_CLASS:
+        return None
+    problem = message(
+        "finding.fit.one_class.predictions",
+        "{fraction:%} of the predictions are class {number}",
+        fraction=round(said[top], 2),
+        number=class_label(ledger, top),
+    )
+    do = message(
+        "finding.fit.one_class.collapsed",
+        "Lower the learning rate, and check that the outputs differ from sample to sample; if class {number} is only more "
+        "frequent, weigh the classes in the loss.",
+        number=class_label(ledger, top),
+    )
+    facts = {"class": top, "threshold": NEARLY_ALL, "problem": problem, "do": do}
+    return _finding(ledger, "error", 0.75, facts, (said, real))
+
+
+def _positive_weighted(ledger: Ledger, said: Sequence[float], real: Sequence[float]) -> Finding | None:
+    """A weight of the positive class, of two, that its frequency does not justify."""
     weight = positive_weight(ledger)
     balance = (1 - real[1]) / max(real[1], 1e-3) if len(real) == 2 else 0.0
-    if weight and balance and weight > 10 and weight > 5 * balance:
-        problem = message(
-            "finding.fit.one_class.positive_weight",
-            "class {number} has a weight of about {weight:.3g}, where the class frequencies justify {balance:.2g}",
-            weight=weight,
-            balance=balance,
-            number=class_label(ledger, 1),
-        )
-        facts |= {"problem": problem, "class": 1, "predicted": said[1], "actual": real[1], "weight": weight}
-        facts |= WEIGHTED | {"fix": "binary"}
-        facts["details"] = class_fractions(ledger, facts)
-        yield Finding("fit.one_class", "warning", 0.8, class_place(class_label(ledger, 1)), facts)
-        return
+    if not weight or not balance or weight <= max(MAX_EXCESS, 5 * balance):
+        return None
+    problem = message(
+        "finding.fit.one_class.positive_weight",
+        "class {number} has a weight of about {weight:.3g}, where the class frequencies justify {balance:.2g}",
+        weight=weight,
+        balance=balance,
+        number=class_label(ledger, 1),
+    )
+    facts = {"class": 1, "threshold": NEARLY_ALL, "problem": problem, "weight": weight} | WEIGHTED | {"fix": "binary"}
+    return _finding(ledger, "warning", 0.8, facts, (said, real))
+
+
+def _uncounted(ledger: Ledger, said: Sequence[float], real: Sequence[float]) -> Finding | None:
+    """A loss that hardly counts the wrong predictions."""
     loss, wrong = uncounted_errors(ledger)
-    if wrong:
-        favoured = max(range(len(said)), key=lambda k: said[k] - real[k])
-        problem = message(
-            "finding.fit.one_class.uncounted",
-            "the loss ({loss:.3g}) hardly counts the {wrong:%} of wrong predictions",
-            loss=loss,
-            wrong=wrong,
-        )
-        facts |= {"class": favoured, "predicted": said[favoured], "actual": real[favoured], "problem": problem}
-        facts |= WEIGHTED
-        facts["details"] = class_fractions(ledger, facts)
-        yield Finding("fit.one_class", "warning", 0.8, class_place(class_label(ledger, favoured)), facts)
+    if not wrong:
+        return None
+    favoured = max(range(len(said)), key=lambda k: said[k] - real[k])
+    problem = message(
+        "finding.fit.one_class.uncounted",
+        "the loss ({loss:.3g}) hardly counts the {wrong:%} of wrong predictions",
+        loss=loss,
+        wrong=wrong,
+    )
+    facts = {"class": favoured, "threshold": NEARLY_ALL, "problem": problem}
+    return _finding(ledger, "warning", 0.8, facts | WEIGHTED, (said, real))
 
 
 def class_fractions(ledger: Ledger, facts: dict[str, Any]) -> Message:
