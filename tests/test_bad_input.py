@@ -143,7 +143,7 @@ def restate(change: Callable[[dict], object]) -> None:
 
 case("verb misspelt", "trian digits", "unknown verb 'trian'", "'train'")
 case("verb version", "version", "unknown verb 'version'", "'--version'")
-case("flag misspelt", "--verion", "a verb must come before '--verion'", "'--version'")
+case("flag misspelt before a verb", "--verion", "a verb must come before '--verion'", "'--version'")
 case("verb unknown", "fly", "unknown verb 'fly'", "evaluate, predict, describe, convert, render, export, share, serve, diagnose, inspect, formats, networks, watch, report")
 case("verb missing before a flag", "--epochs 3", "a verb must come before '--epochs'",
     "evaluate, predict, describe, convert, render, export, share, serve, diagnose, inspect, formats, networks, watch, report")

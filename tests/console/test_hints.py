@@ -61,7 +61,7 @@ def test_a_verb_that_is_a_flag_names_its_verb(word: str, verb: str, capsys: pyte
 @pytest.mark.parametrize("verb", ["train", "tune", "describe", "diagnose"])
 def test_flags_that_sentences_on_data_name_exist_on_every_verb_that_reads_data(verb: str) -> None:
     flags = set(build_parsers()[1][verb].flags)
-    found = [(text, place) for place, text in sentences() if re.match("data/(?!presets)", place)]  # augmentation: train
+    found = [(text, place) for place, text in sentences() if re.match("data/(?!augmentation)", place)]  # of train alone
     named = {(flag, place) for text, place in found for flag in FLAG.findall(text)}
     assert {flag for flag, _ in named} >= {"--format", "--task", "--target"}
     assert not {(flag, place) for flag, place in named if flag not in flags | OF_OTHERS}

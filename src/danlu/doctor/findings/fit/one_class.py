@@ -59,7 +59,7 @@ def _finding(
     facts: dict[str, Any],
     fractions: tuple[Any, Any] | None = None,
 ) -> Finding:
-    """The finding on facts["class"]. fractions: of predictions and of samples by class, which are told with it."""
+    """The finding on facts["class"]. fractions: of predictions and of samples by class, to name with it."""
     number = facts["class"]
     if fractions is not None:
         said, real = fractions

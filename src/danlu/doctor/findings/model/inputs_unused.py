@@ -18,8 +18,8 @@ MIN_FRACTION = 0.5  # of the positions along an axis
 def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
     """No output depends on the inputs, or on most of the positions along an axis, or the first output is cut off from them."""
     used, shape = ledger.last("probe.used_inputs"), ledger.last("input.shape", default=[])
-    if used is None or are_tokens(ledger):
-        return
+    if used is None or (are_tokens(ledger) and "int" not in ledger.last("input.dtype", default="")):
+        return  # no gradient passes through the rounding of tokens that are stored as floats
     if used == 0:
         facts: dict[str, Any] = {"used": 0.0, "unused": 1.0}
         facts["problem"] = message(
