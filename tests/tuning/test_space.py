@@ -12,7 +12,9 @@ from danlu.engine.loop import Progress
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 from danlu.tuning.dimension import Dimension, short_name
+from danlu.tuning.finalists import ranked
 from danlu.tuning.methods import check_method, grid, pruner
+from danlu.tuning.result import Finalist
 from danlu.tuning.space import find_key, space_from_file
 from danlu.tuning.trial_run import TIE_WEIGHT, TrialWatcher, comparable
 
@@ -134,3 +136,12 @@ def test_an_error_of_the_doctor_ends_a_trial_unless_the_defaults_have_it(tmp_pat
     assert watched(tmp_path, [finding | {"severity": "warning"}]) is None
     assert watched(tmp_path, [finding | {"code": "data.leak"}]) is None  # no setting of a trial causes it
     assert watched(tmp_path, [finding | {"code": "fit.one_class"}]) is None  # a small lr learns late: the pruner judges
+
+
+def test_of_equal_means_danlus_own_settings_are_preferred() -> None:
+    def finalist(trial: int, mean: float | None, own: bool = False) -> Finalist:
+        return Finalist(trial, {}, [1, 2], [mean, mean], mean, 0.0, own=own)
+
+    found = [finalist(4, None), finalist(3, 0.9), finalist(0, 0.9, own=True), finalist(5, 0.95)]
+    assert [one.trial for one in ranked(found, "high")] == [5, 0, 3, 4]
+    assert [one.trial for one in ranked(found, "low")] == [0, 3, 5, 4]

@@ -66,9 +66,7 @@ def train_again(
     entries = chosen if same is not None else {**chosen, number: (defaults or {}, study.settings.config)}
     found = {key: _finalist(study, key, *entry, seeds, say) for key, entry in entries.items()}
     own = found[number] = replace(found[number], own=True)
-    finalists = list(found.values())
-    sign = -1 if study.settings.better == "high" else 1
-    finalists.sort(key=lambda one: (one.mean is None, sign * (one.mean or 0.0)))
+    finalists = ranked(list(found.values()), study.settings.better)
     if finalists[0].mean is None:
         raise Failure(
             message(
@@ -76,6 +74,12 @@ def train_again(
             )
         )
     return finalists, own
+
+
+def ranked(finalists: Sequence[Finalist], better: str) -> list[Finalist]:
+    """Finalists by their mean, best first; of equal ones danlu's own settings, since the others gain nothing."""
+    sign = -1 if better == "high" else 1
+    return sorted(finalists, key=lambda one: (one.mean is None, sign * (one.mean or 0.0), not one.own))
 
 
 def run_folder(study: StudyFolder, trial: int, seed: int) -> Path:
