@@ -90,7 +90,7 @@ def _pick_colour(chooser: Chooser, dataset: Dataset, start: Signature | None) ->
 
 
 def _pick_memory(chooser: Chooser, dataset: Dataset, device: torch.device) -> None:
-    """Whether the decoded images fit in memory, else the number of processes that decode them."""
+    """Keep the decoded images in memory where they fit; else choose the number of processes that decode them."""
     pick, grid = chooser.pick, grid_of(chooser.chosen())
     channels = channels_of(chooser["data.colour"], dataset.stored_channels, grid or "crop")
     side = chooser["data.size"] if grid is None else grid.canvas(sizes_of(dataset))

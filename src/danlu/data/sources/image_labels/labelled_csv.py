@@ -19,7 +19,7 @@ from danlu.data.sources.tables.class_lists import class_list
 from danlu.data.sources.tables.label_entries import open_entries
 from danlu.data.sources.tables.label_sets import are_lists, has_shared_words, separator_in, split_labels
 from danlu.data.sources.tables.label_values import Entry
-from danlu.data.sources.tables.sheet_reading import fold_notes, label_column, of_any_column
+from danlu.data.sources.tables.sheet_reading import RAGGED, fold_notes, label_column, of_any_column
 from danlu.data.sources.tables.sheets import (
     Sheet,
     is_hot,
@@ -56,14 +56,7 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     notes += fold_notes(sheets)
     notes += _rival_notes(sheets) if config.target is None else []
     several, entries = read(sheets, config.target, task, notes)
-    ragged = [
-        Problem(
-            f"{s.file.relative} line {n}",
-            message("data.problem.many_fields_header", "not as many fields as the header"),
-        )
-        for s in sheets
-        for n in s.ragged
-    ]
+    ragged = [Problem(f"{sheet.file.relative} line {line}", RAGGED) for sheet in sheets for line in sheet.ragged]
     unlabelled = [s for s in sheets_in(data) if s.kind == "unlabelled"]
     notes += [
         message(

@@ -17,12 +17,8 @@ from danlu.data.sources.labelled_images.reading import Reading, box_of
 from danlu.data.sources.tables.class_lists import class_list
 from danlu.data.sources.tables.outline_columns import outline_of
 from danlu.data.sources.tables.sheet_boxes import box_of_row, has_fractions, size_of
-from danlu.data.sources.tables.sheet_reading import fold_notes, label_column
-from danlu.data.sources.tables.sheets import (
-    Sheet,
-    sheets_of,
-    without_images,
-)
+from danlu.data.sources.tables.sheet_reading import RAGGED, fold_notes, label_column
+from danlu.data.sources.tables.sheets import Sheet, sheets_of, without_images
 from danlu.data.sources.tables.targets import Task
 from danlu.message import message
 
@@ -54,8 +50,7 @@ def _read(sheet: Sheet, reading: Reading, around: Survey) -> None:
     fractions = has_fractions(sheet)
     reading.notes += _notes(sheet, fractions)
     for line in sheet.ragged:
-        fault = message("data.problem.many_fields_header", "not as many fields as the header")
-        reading.skip(f"{sheet.file.relative} line {line}", fault)
+        reading.skip(f"{sheet.file.relative} line {line}", RAGGED)
     names = _class_names(sheet, around)
     for row, line in zip(sheet.rows, sheet.lines):
         where = f"{sheet.file.relative} line {line}"

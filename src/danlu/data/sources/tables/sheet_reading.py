@@ -10,6 +10,8 @@ from danlu.data.sources.tables.split_columns import fold_column, numbered_splits
 from danlu.message import message
 from danlu.refuse import NOTHING, refusal
 
+RAGGED = message("data.problem.many_fields_header", "not as many fields as the header")  # of a line that is no row
+
 
 def label_column(sheet: Sheet, target: str | None) -> int:
     """Number of the column of labels, or of the one that --target names. Raises Refusal where there is none."""

@@ -58,7 +58,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     fitted, losses = late_accuracy(ledger, "train"), ledger.values("loss.mean", "train")
     skill, fit = final_skill(ledger), late_mean(ledger, "explained.mean", "train")
     explained = ledger.values("explained.mean", "val")
-    facts = _kin(kin, noise)
+    facts = _kinship_facts(kin, noise)
     # Accuracies that the loop reports may be computed wrongly: without validation losses the labels must be unrelated.
     judged = len(held_losses) >= 2 or (unrelated and not held_losses)
     if fitted is not None and held is not None and len(losses) >= 2 and judged:
@@ -80,14 +80,14 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _by_accuracy(
-    ledger: Ledger, fitted: float, held: float, unrelated: bool, kinship: dict[str, Any]
+    ledger: Ledger, fitted: float, held: float, unrelated: bool, evidence: dict[str, Any]
 ) -> Iterator[Finding]:
     """Classes whose accuracy in validation stays at chance level. fitted, held: late accuracies of both splits."""
     losses, held_losses = (ledger.values("loss.mean", phase) for phase in ("train", "val"))
     best, chance = max(accuracies(ledger, "val").values()), chance_accuracy(ledger)
     if best >= chance + MAX_VAL_GAIN:
         return
-    facts = _course({"train": fitted, "val": held, "best": best, "chance": chance} | kinship)
+    facts = _course({"train": fitted, "val": held, "best": best, "chance": chance} | evidence)
     # On few validation samples an accuracy at chance level may be chance itself.
     enough = ledger.last("epoch.samples", "val", MIN_SAMPLES) >= MIN_SAMPLES
     apart = enough and fitted > max(chance + MIN_TRAIN_GAIN, highest_accuracy(ledger, best))
@@ -170,7 +170,7 @@ def _course(facts: dict[str, Any]) -> dict[str, Any]:
     return facts | {"course": message("finding.data.labels_shuffled.validation", text, **numbers)}
 
 
-def _kin(kin: float, noise: float) -> dict[str, Any]:
+def _kinship_facts(kin: float, noise: float) -> dict[str, Any]:
     """Evidence on the labels of neighbouring inputs; none where their agreement was not measured."""
     if not math.isfinite(noise):
         return {"neighbours": ""}
