@@ -123,7 +123,7 @@ def watched(tmp_path, findings, known=frozenset()) -> str | None:
         should_prune=lambda: False,
     )
     progress = Progress(epoch=2)
-    watcher = TrialWatcher(trial, run, "accuracy", known, prune=True)
+    watcher = TrialWatcher(trial, run, "accuracy", known, prune=True, better="high")
     watcher.on_epoch(SimpleNamespace(epochs=5), progress, {"val.accuracy": 0.5, "val.loss": 1.0}, True)
     assert reports == {2: pytest.approx(0.5, abs=TIE_WEIGHT)}
     return progress.stopped

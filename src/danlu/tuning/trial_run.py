@@ -46,9 +46,7 @@ class TrialWatcher(Watcher):
     settings.
     """
 
-    def __init__(
-        self, trial: Trial, run: Run, metric: str, known: frozenset[str], prune: bool, better: str = "high"
-    ) -> None:
+    def __init__(self, trial: Trial, run: Run, metric: str, known: frozenset[str], prune: bool, better: str) -> None:
         self.trial, self.run, self.metric, self.known, self.prune = trial, run, f"val.{metric}", known, prune
         self.better = better
 
