@@ -6,6 +6,7 @@ language in `translations/`. A missing translation falls back to English.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,18 +18,29 @@ from string import Formatter
 from typing import Any
 
 TRANSLATIONS = Path(__file__).parent / "translations"
+LANGUAGES = ("en", "zh")
+LANGUAGE_VARIABLE = "DANLU_LANG"
+LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set decides, as POSIX has it
 LIST_SEPARATOR = {"en": ", ", "zh": "、"}
 # Control characters but tab and newline, marks that reorder the text around them, and halves of surrogate pairs, by
 # which Python stands for the bytes of a file name that is not UTF-8.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 NOT_UNICODE = re.compile("[\ud800-\udfff]")
 
-_language: ContextVar[str] = ContextVar("language", default="en")
+_language: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 def language() -> str:
-    """Current language code: "en" or the name of a folder in `translations/`."""
-    return _language.get()
+    """Current language code: that of the innermost `speaking` block, else `environment_language`, else "en"."""
+    return _language.get() or environment_language() or "en"
+
+
+def environment_language(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Language that DANLU_LANG or the locale asks for; None where neither names one of `LANGUAGES`."""
+    if wanted := environment.get(LANGUAGE_VARIABLE):
+        return wanted if wanted in LANGUAGES else None
+    locale = next((value for name in LOCALE_VARIABLES if (value := environment.get(name))), "")
+    return next((code for code in LANGUAGES if code != "en" and locale.partition("_")[0].lower() == code), None)
 
 
 @contextmanager

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -144,3 +147,28 @@ def test_lists_of_entries_are_in_chinese(verb: str, kinds: tuple[str, ...], caps
             assert CHINESE.search(chinese)
             assert sorted(re.findall(r"\d+", chinese)) == sorted(re.findall(r"\d+", description))
             assert name + re.sub(r"\s", "", chinese) in printed
+
+
+def test_python_speaks_the_language_of_the_environment(tmp_path) -> None:
+    """Errors, findings and runs of the Python API are in the language of DANLU_LANG; an unknown one is English."""
+    script = """
+import danlu, torch
+from danlu.message import language
+try:
+    danlu.train("nowhere")
+except danlu.Refusal as error:
+    print(error)
+print(danlu.watch(torch.nn.Linear(2, 2)).language, language())
+print(danlu.train("iris", epochs=1, out="run").config.doctor.language)
+"""
+    for variable, told, code in (("zh", "要求", "zh"), ("de", "must be", "en")):
+        environment = {**os.environ, "DANLU_LANG": variable, "PYTHONIOENCODING": "utf-8"}
+        words = [sys.executable, "-c", script]
+        folder = tmp_path / variable
+        folder.mkdir()
+        done = subprocess.run(words, env=environment, cwd=folder, capture_output=True, encoding="utf-8", check=False)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert told in lines[0]
+        assert f"{code} {code}" in lines
+        assert lines[-1] == code

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from danlu.analysis.contact_sheet import write_contact_sheet
 from danlu.analysis.data_report import DataReport, ObjectsReport
-from danlu.config import Config, DataConfig, with_values
+from danlu.config import Config, DataConfig, new_config, with_values
 from danlu.data.annotations import Annotation
 from danlu.data.canvas import Fit
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Problem
@@ -49,7 +49,7 @@ def describe(
         Refusal: Data that cannot be read, in one sentence.
     """
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
-    config = with_values(Config(), {"data.path": str(data), "seed": seed, "device": "cpu", "task": task} | values)
+    config = with_values(new_config(), {"data.path": str(data), "seed": seed, "device": "cpu", "task": task} | values)
     config, dataset = _read_with_faults(config)
     dataset, split = _split_with_faults(config, dataset)
     report = DataReport(

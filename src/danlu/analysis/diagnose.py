@@ -17,7 +17,7 @@ from danlu.analysis.examined import (
     judges_first_loss,
     not_judged,
 )
-from danlu.config import Config, get, with_values
+from danlu.config import Config, get, new_config, with_values
 from danlu.data.dataset import ImageFiles
 from danlu.data.files.links import check_ordinary
 from danlu.data.known_sets import KNOWN
@@ -67,7 +67,7 @@ def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagno
     is_run = not is_data(target) and bool(str(target)) and (Path(target) / "config.yaml").exists()
     if not (is_run or is_data(target) or settings or not str(target)) and Path(target).exists():
         check_ordinary(Path(target), "RUN|LOG|DATA")
-        language = with_values(Config(), spoken).doctor.language
+        language = with_values(new_config(), spoken).doctor.language
         diagnosed = diagnose_log(Path(target), language)
         if diagnosed is not None:
             return _of_log(diagnosed, language)
@@ -84,7 +84,7 @@ def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagno
         return Diagnosis(run.name, language, [Finding.from_dict(one) for one in found])
     plain, objects = collect(settings)
     path = {} if is_data(target) else {"data.path": str(target)}
-    config = with_values(Config(), path | spoken | plain)
+    config = with_values(new_config(), path | spoken | plain)
     config, objects = with_data(config, target, None, None, objects)
     with using(objects):
         return _diagnose_data(config, target)

@@ -4,7 +4,7 @@
 section given one plain value takes it as its first field, so `--model lenet` is `--model.name lenet`.
 """
 
-from danlu.config.build import dump_yaml, from_dict, load_yaml, plain, to_dict, with_values
+from danlu.config.build import dump_yaml, from_dict, load_yaml, new_config, plain, to_dict, with_values
 from danlu.config.resolved import (
     ResolvedAugment,
     ResolvedConfig,
@@ -63,6 +63,7 @@ __all__ = [
     "is_open",
     "keys",
     "load_yaml",
+    "new_config",
     "plain",
     "resolve",
     "to_dict",

@@ -7,17 +7,23 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from danlu.config.refusals import sentence
 from danlu.config.settings import FORMER, SHORT, SHORT_FLAGS, SYNONYMS, keys, sections
-from danlu.config.tree import Config
+from danlu.config.tree import Config, DoctorConfig
+from danlu.config.values import Language
 from danlu.config.yaml_text import YamlTooLarge, read_yaml
-from danlu.message import message
+from danlu.message import language, message
 from danlu.refuse import Refusal, nearest_files, refusal, system_reason
+
+
+def new_config() -> Config:
+    """A config with nothing set; `doctor.language` is the current language."""
+    return Config(doctor=DoctorConfig(language=cast(Language, language())))
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:

@@ -387,7 +387,10 @@ class DoctorConfig(Strict):
     budget: Fraction = option(
         0.03, "max fraction of the first 30 s to spend, later a third of it; 0 turns the doctor off"
     )
-    language: Language = option("en", "language of the doctor, the report and the terminal: en | zh")
+    language: Language = option(
+        "en",
+        "language of the doctor, the report and the terminal: en | zh; by default that of DANLU_LANG or the locale",
+    )
 
 
 @dataclass(frozen=True)

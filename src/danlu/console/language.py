@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from danlu.message import message
+from danlu.message import LANGUAGE_VARIABLE, LANGUAGES, environment_language, message
 from danlu.refuse import one_of
 
-LANGUAGES = ("en", "zh")
 FLAG = "--lang"
-VARIABLE = "DANLU_LANG"
-LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set decides, as POSIX has it
 
 
 def split_language(argv: Sequence[str]) -> tuple[list[str], str | None]:
@@ -39,10 +36,9 @@ def split_language(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 def language_of(environment: Mapping[str, str] = os.environ) -> str | None:
     """Language that DANLU_LANG or the locale asks for; None where neither does. Raises Refusal for an unknown one."""
-    if wanted := environment.get(VARIABLE):
-        return _checked(VARIABLE, wanted)
-    locale = next((value for name in LOCALES if (value := environment.get(name))), "")
-    return next((code for code in LANGUAGES if code != "en" and locale.partition("_")[0].lower() == code), None)
+    if wanted := environment.get(LANGUAGE_VARIABLE):
+        _checked(LANGUAGE_VARIABLE, wanted)
+    return environment_language(environment)
 
 
 def _leading(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from danlu.config import Config, DataConfig, with_values
+from danlu.config import DataConfig, new_config, with_values
 from danlu.conversion.samples import Sample, samples_of, write_image
 from danlu.conversion.writers import TARGETS, Target
 from danlu.data.dataset import UNASSIGNED, Dataset
@@ -87,7 +87,7 @@ def convert(
     """
     target = TARGETS[one_of("--to", to, TARGETS, either([*TARGETS]))]
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
-    config = with_values(Config(), {"data.path": str(data), "task": task} | values)
+    config = with_values(new_config(), {"data.path": str(data), "task": task} | values)
     folder = new_folder(out, Path(f"{Path(data).expanduser().resolve().stem}-{to}"))
     dataset = _opened(config.data, config.task)
     _check_target(dataset, to, target)

@@ -14,7 +14,7 @@ from danlu.doctor.watch import watch as watch_model
 
 
 @overload
-def watch(*, budget: float = 0.03, language: str = "en", quiet: bool = False) -> ProgramDoctor: ...
+def watch(*, budget: float = 0.03, language: str | None = None, quiet: bool = False) -> ProgramDoctor: ...
 
 
 @overload
@@ -24,7 +24,7 @@ def watch(
     loss_fn: nn.Module | Callable | None = None,
     *,
     budget: float = 0.03,
-    language: str = "en",
+    language: str | None = None,
     quiet: bool = False,
     prefix: str = "",
     classes: Sequence[str] = (),
@@ -38,7 +38,7 @@ def watch(
     loss_fn: nn.Module | Callable | None = None,
     *,
     budget: float = 0.03,
-    language: str = "en",
+    language: str | None = None,
     quiet: bool = False,
     prefix: str = "",
     classes: Sequence[str] = (),
@@ -54,7 +54,7 @@ def watch(
         loss_fn: loss module or function; None for the first loss that is computed.
         budget: max fraction of the training time used by the doctor in its first 30 s (0.03 is 3 %); afterwards a third
             of it. Infinity measures every step.
-        language: "en" or "zh", for findings and report.
+        language: "en" or "zh", for findings and report; by default that of DANLU_LANG or the locale.
         quiet: print nothing; `findings` has everything.
         prefix: name of `model` inside a larger module; the names of layers begin with it.
         classes: names of the classes, in the order of the outputs, for findings; without them they have numbers.

@@ -21,7 +21,8 @@ from danlu.doctor.observation.budget import DEFAULT_FRACTION, Budget, check_frac
 from danlu.doctor.observation.watched_model import WatchedModel
 from danlu.doctor.presentation.announcer import Announcer, summary_line, withdrawn
 from danlu.doctor.training_events import TrainingEvents
-from danlu.message import message, speaking
+from danlu.message import LANGUAGES, message, speaking
+from danlu.message import language as current_language
 from danlu.refuse import one_of, refusal
 
 PUBLIC = (
@@ -35,7 +36,7 @@ def watch(
     loss_fn: nn.Module | Callable | None = None,
     *,
     budget: float = DEFAULT_FRACTION,
-    language: str = "en",
+    language: str | None = None,
     quiet: bool = False,
     prefix: str = "",
     classes: Sequence[str] = (),
@@ -51,7 +52,7 @@ def watch(
         loss_fn: loss module or function; None for the first loss that is computed.
         budget: max fraction of the training time used by the doctor in its first 30 s (0.03 is 3 %); afterwards a third
             of it. Infinity measures every step.
-        language: "en" or "zh", for findings and report.
+        language: "en" or "zh", for findings and report; by default that of DANLU_LANG or the locale.
         quiet: print nothing; `findings` has everything.
         prefix: name of `model` inside a larger module; the names of layers begin with it.
         classes: names of the classes, in the order of the outputs, for findings; without them they have numbers.
@@ -98,14 +99,15 @@ class Doctor:
         loss_fn: Any = None,
         *,
         budget: float = DEFAULT_FRACTION,
-        language: str = "en",
+        language: str | None = None,
         quiet: bool = True,
         prefix: str = "",
         searches: bool = True,
     ) -> None:
         """searches: see `Hooks`. Other arguments: see `watch`."""
         self.ledger = Ledger()
-        self.language = one_of("language", language, ("en", "zh"), message("doctor.wanted.en_zh", "en or zh"))
+        language = current_language() if language is None else language
+        self.language = one_of("language", language, LANGUAGES, message("doctor.wanted.en_zh", "en or zh"))
         self._watched = WatchedModel(model, loss_fn, self.ledger, Budget(check_fraction(budget)), prefix)
         self._events = TrainingEvents(self._watched, [make() for make in INSTRUMENTS.values()])
         self._watched.optimizers.extend(optimizers)

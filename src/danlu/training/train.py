@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from danlu.config import Config, load_yaml, with_values
+from danlu.config import Config, load_yaml, new_config, with_values
 from danlu.inference.loaded_run import LoadedRun
 from danlu.loggers.table import check_loggers
 from danlu.message import message, speaking, translated
@@ -137,7 +137,7 @@ def train(
         folder = resume.folder if isinstance(resume, Run) else resume
         with showing(StageLines(console)):
             return _resume(folder, plain, (data, val, test), objects, console)
-    base = Config() if config is None else load_yaml(config)
+    base = new_config() if config is None else load_yaml(config)
     in_memory = is_data(data)
     if not in_memory and not isinstance(data, str | Path):
         raise refusal("DATA", WANTED, data)

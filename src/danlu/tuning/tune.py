@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from danlu.config import Config, load_yaml, with_values
+from danlu.config import Config, load_yaml, new_config, with_values
 from danlu.engine.saving import Interrupted
 from danlu.healing.trials import compare
 from danlu.loggers.table import check_loggers
@@ -110,7 +110,7 @@ def tune(
         study = _resumed(resume, named | plain, limit)
         with speaking(spoken or study.settings.config.doctor.language), using(objects):
             return _run(study, minutes, counts, console)
-    base = load_yaml(config) if config else Config()
+    base = load_yaml(config) if config else new_config()
     in_memory = is_data(data)
     if not in_memory and not isinstance(data, str | Path):
         raise refusal("DATA", WANTED, data)

@@ -10,6 +10,7 @@ from torch import nn
 from danlu.doctor.finding import Finding
 from danlu.doctor.phrase import message
 from danlu.doctor.watch import Doctor, watch
+from danlu.message import language as current_language
 from danlu.message import speaking
 
 
@@ -21,7 +22,7 @@ class DoctorCallback:
         report: str | os.PathLike[str] | None = None,
         *,
         budget: float = 0.03,
-        language: str = "en",
+        language: str | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         """
@@ -31,7 +32,8 @@ class DoctorCallback:
             say: called with one line of text for each new error or warning.
         """
         super().__init__()
-        self.report, self.budget, self.language, self.say = report, budget, language, say
+        self.report, self.budget, self.say = report, budget, say
+        self.language = current_language() if language is None else language
         self.doctor: Doctor | None = None
 
     @property

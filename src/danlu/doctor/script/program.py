@@ -18,6 +18,7 @@ from danlu.doctor.presentation.terms import term
 from danlu.doctor.script.search import Search
 from danlu.doctor.script.training import Training
 from danlu.message import Message, printable_line, speaking
+from danlu.message import language as current_language
 
 # Findings that take a falling loss as the aim: models that are trained against each other have none.
 OF_FALLING_LOSS = (
@@ -42,7 +43,7 @@ class ProgramDoctor:
         self,
         *,
         budget: float = 0.03,
-        language: str = "en",
+        language: str | None = None,
         out: str | os.PathLike[str] | None = None,
         say: Callable[[str], None] = to_standard_error,
     ) -> None:
@@ -52,6 +53,7 @@ class ProgramDoctor:
             out: folder for doctor.html and findings.json, written at the end; None: no files.
             say: called with each line of the report.
         """
+        language = current_language() if language is None else language
         self.language, self.out, self.say = language, Path(out) if out is not None else None, say
         self._search = Search(budget=budget, language=language, look=self.say_new)
         self._reported: set[tuple[str, str]] = set()
