@@ -369,7 +369,7 @@ def test_raw_images_are_not_read_by_their_preview(tmp_path):
     assert [(p.where, p.reason[:11]) for p in data.problems] == [("a/photo.NEF", "a raw image")]
 
 
-@pytest.mark.parametrize(("ending", "what"), [("mp4", "a video"), ("cr2", "a raw image"), ("psd", "Photoshop")])
+@pytest.mark.parametrize(("ending", "what"), [("cr2", "a raw image"), ("psd", "Photoshop")])
 def test_files_that_are_no_images_yet_are_named(tmp_path, ending, what):
     for kind in ("a", "b"):
         text(tmp_path / kind / f"1.{ending}", "data")

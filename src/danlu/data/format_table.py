@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from danlu.data.format_spec import BOXES, CHOICES, CLASSES, LABELS, MASKS, OBJECTS, POSES, FormatSpec, of_path, on_path
 from danlu.data.sources import unread
-from danlu.data.sources.arrays import cifar, clip_arrays, clips, csv, idx, npz, pixel_tables
+from danlu.data.sources.arrays import cifar, clip_arrays, clips, csv, idx, npz, pixel_tables, videos
 from danlu.data.sources.folders import file_names, folder, tiny_imagenet
 from danlu.data.sources.image_labels import (
     class_files,
@@ -398,6 +398,15 @@ FORMATS = {
         "CLASS/NAME.npy or SPLIT/CLASS/NAME.npy of shape (T, H, W), (T, H, W, C) or (T, C, H, W)",
         "sources/test_clip_arrays.py",
         reader="numpy",
+    ),
+    "videos": FormatSpec(
+        "a folder of videos per class, each one clip (`pip install av`)",
+        videos.look,
+        videos.open,
+        CLASSES,
+        "CLASS/NAME.mp4 or SPLIT/CLASS/NAME.mp4; also .mov, .avi, .mkv, .webm, .m4v, .mpg",
+        "sources/test_videos.py",
+        reader="PyAV",
     ),
     "file names": FormatSpec(
         "images with their class in the file name, on request",

@@ -15,6 +15,7 @@ from torch import Tensor
 from danlu.config import Config
 from danlu.data.augmentation.augment import Normalise, view_flips
 from danlu.data.canvas import FITS, Placement
+from danlu.data.files.video_file import is_video
 from danlu.data.images import Colour, decode, image_size, place_image
 from danlu.detection.detector import Detector
 from danlu.detection.pose_detector import PoseDetector
@@ -24,7 +25,7 @@ from danlu.inference.coco_export import write_coco_results
 from danlu.inference.inputs import InputImage, existing_path, output_folder, output_name, read_images
 from danlu.inference.prediction import Detection, Prediction
 from danlu.inference.trained_network import TrainedNetwork
-from danlu.inference.video import Recording, is_video, video_frames
+from danlu.inference.video import Recording, all_frames
 from danlu.message import translated
 from danlu.objects import Detections
 from danlu.pose.cameras import project_model
@@ -186,7 +187,7 @@ def _placed_images(inputs: Sequence[Any], detector: ImageDetector) -> Iterator[I
     numbers = count()
     for one in inputs:
         if isinstance(one, str | Path) and is_video(existing_path(one)):
-            for i, frame in enumerate(video_frames(Path(one)), 1):
+            for i, frame in enumerate(all_frames(Path(one)), 1):
                 yield InputImage(f"{one} frame {i}", frame, detector.place(frame), video=Path(one))
         else:
             yield from read_images([one], detector.place, numbers, among=len(inputs) > 1)

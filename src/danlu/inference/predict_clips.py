@@ -15,6 +15,7 @@ from danlu.data.clips import as_clips, filmstrip, frame_numbers
 from danlu.data.files.image_file import UNREADABLE, reason_of
 from danlu.data.files.survey import survey
 from danlu.data.files.unpacking import check_npz
+from danlu.data.files.video_file import VIDEOS, is_video
 from danlu.data.images import read_image
 from danlu.data.sources.arrays.clips import in_order
 from danlu.data.sources.arrays.npz import INPUTS
@@ -22,13 +23,13 @@ from danlu.inference.inputs import existing_path, output_folder, output_name
 from danlu.inference.predict_images import image_outputs, to_prediction
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork
-from danlu.inference.video import is_video, video_frames
+from danlu.inference.video import frames_of_clip
 from danlu.message import message
 from danlu.refuse import NOTHING, Refusal, refusal
 from danlu.report.images import annotate
 from danlu.run.signature import Signature
 
-Clip = tuple[str, Sequence[Any] | np.ndarray]  # its name, and its frames: files or arrays
+Clip = tuple[str, Sequence[Any] | np.ndarray | Path]  # its name, and its frames: files, arrays, or a video
 
 
 def predict_clips(
@@ -69,7 +70,7 @@ def _clips(inputs: Iterable[Any], numbers: Iterator[int]) -> Iterator[Clip]:
         elif existing_path(one).is_dir():
             yield from _of_folder(Path(one))
         elif is_video(Path(one)):
-            yield str(one), list(video_frames(Path(one)))
+            yield str(one), Path(one)
         else:
             clips = _of_array(_stored(Path(one)), f"the array of {one}")
             yield from ((f"{one} row {number}", clip) for number, clip in enumerate(clips))
@@ -82,6 +83,9 @@ def _of_folder(path: Path) -> Iterator[Clip]:
     if not by_folder and (arrays := listed.by_suffix.get(".npy")):
         for file in arrays:
             yield from ((str(file.path), clip) for clip in _of_array(_stored(file.path), f"the array of {file.path}"))
+        return
+    if not by_folder and (videos := sorted(listed.of(*VIDEOS), key=lambda file: file.parts)):
+        yield from ((str(file.path), file.path) for file in videos)
         return
     if not by_folder:
         raise refusal("PATH", message("inference.wanted.folder_frames", "a folder with the frames of clips"), str(path))
@@ -137,11 +141,15 @@ def _of_array(array: np.ndarray, where: str) -> list[np.ndarray]:
     return list(as_clips(clips, where).numpy())
 
 
-def _read(name: str, frames: Sequence[Any] | np.ndarray, signature: Signature) -> np.ndarray:
+def _read(name: str, frames: Sequence[Any] | np.ndarray | Path, signature: Signature) -> np.ndarray:
     """The frames of a clip that the network takes, uint8 (T * C, S, S)."""
-    if not len(frames):
+    count = signature.frames or 1
+    if isinstance(frames, Path):
+        taken = frames_of_clip(frames, count)
+    elif len(frames):
+        taken = [frames[i] for i in frame_numbers(len(frames), count)]
+    else:
         raise refusal(f"PATH {name}", message("inference.wanted.clip_frames", "a clip with frames"), NOTHING)
-    taken = [frames[i] for i in frame_numbers(len(frames), signature.frames or 1)]
     try:
         pixels = [read_image(one, signature.canvas or 1, signature.colour, window=signature.window) for one in taken]
     except UNREADABLE as error:

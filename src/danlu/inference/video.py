@@ -1,4 +1,4 @@
-"""Read and write videos frame by frame; needs PyAV."""
+"""Videos to predict on, and videos of predictions; needs PyAV."""
 
 from __future__ import annotations
 
@@ -8,36 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from danlu.data.clips import frame_numbers
+from danlu.data.files.video_file import frames_at, video_frames, video_info, video_library
 from danlu.message import message
 from danlu.refuse import Refusal
 
 if TYPE_CHECKING:
     from PIL import Image
 
-VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
-
-def is_video(path: Path) -> bool:
-    """Return whether `path` is a file with a video extension."""
-    return path.suffix.lower() in VIDEOS and path.is_file()
-
-
-def video_frames(path: Path) -> Iterator[np.ndarray]:
+def all_frames(path: Path) -> Iterator[np.ndarray]:
     """Yield frames as uint8 (H, W, 3). Raises Refusal if PyAV is missing or the file is no video."""
-    av = _library(path)
     try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
-    except (av.FFmpegError, IndexError) as error:  # no video stream
-        raise Refusal(
-            message(
-                "inference.refuse.path_cannot_read_video",
-                "PATH {path} cannot be read as a video: {error}",
-                path=path,
-                error=str(error),
-            )
-        ) from None
+        yield from video_frames(path)
+    except ValueError as error:
+        raise _unreadable(path, error) from None
+
+
+def frames_of_clip(path: Path, count: int) -> list[np.ndarray]:
+    """`count` evenly spaced frames uint8 (H, W, 3) of a video. Raises Refusal as `all_frames`."""
+    try:
+        return frames_at(path, frame_numbers(video_info(path).frames, count))
+    except ValueError as error:
+        raise _unreadable(path, error) from None
 
 
 class Recording:
@@ -47,7 +40,7 @@ class Recording:
     """
 
     def __init__(self, like: Path, file: Path) -> None:
-        av = _library(like)
+        av = video_library(like)
         with av.open(str(like)) as container:
             rate = container.streams.video[0].average_rate or 25
         self._container = av.open(str(file), "w")
@@ -68,15 +61,6 @@ class Recording:
         self._container.close()
 
 
-def _library(path: Path) -> Any:
-    try:
-        import av
-    except ImportError:
-        raise Refusal(
-            message(
-                "inference.refuse.path_video_requires_pyav",
-                "PATH {path} is a video, which requires PyAV: `pip install av`, or give images",
-                path=path,
-            )
-        ) from None
-    return av
+def _unreadable(path: Path, error: ValueError) -> Refusal:
+    text = "PATH {path} cannot be read as a video: {error}"
+    return Refusal(message("inference.refuse.path_cannot_read_video", text, path=path, error=str(error)))

@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +69,7 @@ class Survey:
 
     path: as given by the user. root: the folder, or the folder of the file. files, folders: sorted by path, relative to
     the root. unread: entries that are left out. follow_links: links out of the folder, and paths out of it in
-    annotations, are followed.
+    annotations, are followed. image_suffixes: extensions of images, or of other samples whose folders are read alike.
     """
 
     path: Path
@@ -79,6 +79,7 @@ class Survey:
     links: list[str] = field(default_factory=list)  # links back into the folder, not followed
     unread: list[Unread] = field(default_factory=list)
     follow_links: bool = False
+    image_suffixes: Collection[str] = IMAGE_SUFFIXES
     memo: dict[str, Any] = field(default_factory=dict)  # results of recognising a format that are reused for reading
 
     @property
@@ -107,7 +108,7 @@ class Survey:
     @cached_property
     def images(self) -> list[File]:
         """Files with the extension of an image, readable or not."""
-        return [file for file in self.files if file.suffix in IMAGE_SUFFIXES]
+        return [file for file in self.files if file.suffix in self.image_suffixes]
 
     @cached_property
     def image_root(self) -> tuple[str, ...]:

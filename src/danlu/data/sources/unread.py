@@ -49,7 +49,6 @@ BINARY = {
     ".svg": "a vector drawing, to be saved as png",
     ".pdf": "a document, whose pages are to be saved as png",
     ".bin": "a file of raw numbers",
-    **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"), "a video, whose frames are to be saved as images"),
     ".psd": "an image of Photoshop, to be saved as png",
     ".dcm": "DICOM images",
     ".nii": "NIfTI volumes",

@@ -4,53 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from danlu.config import DataConfig
-from danlu.data.clips import as_clips, frame_numbers, frames_to_take
-from danlu.data.dataset import Dataset, Problem
+from danlu.data.clips import as_clips
+from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.files.image_file import UNREADABLE, reason_of
+from danlu.data.files.image_file import UNREADABLE
 from danlu.data.files.survey import File, Survey, as_survey, sample
-from danlu.data.images import read_image
-from danlu.data.memory import check_memory
-from danlu.data.sources.arrays.clips import MAX_SIDE, notes_on_frames, stop_if_many_bad
+from danlu.data.sources.arrays.clip_files import ClipFacts, ReadFrames, labelled_clips, read_clips
 from danlu.data.sources.tables.targets import Task
-from danlu.data.split_names import split_of_path
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import refusal
 
+SUFFIXES = (".npy",)
 MIN_FRAMES = 2  # of a clip
 IMAGE_CHANNELS = (1, 3, 4)  # as last side: an array of three dimensions is then one image
 CLIP_DIMENSIONS = (3, 4)
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """Frames, channels and shorter side in pixels of one clip, and its smallest and largest value."""
+class _Facts(ClipFacts):
+    """Also the smallest and the largest value."""
 
-    frames: int
-    channels: int
-    side: int
     low: float = 0.0
     high: float = 255.0
 
 
 def look(survey: Survey) -> Evidence | None:
     """Recognise class folders of .npy arrays that are clips by their shape, without images beside them."""
-    files = _files(survey)
-    if survey.is_file or survey.images or not files:
-        return None
-    classes = {file.folder[-1] for file in files}
-    shapes = [shape for file in sample(files) if (shape := _shape(file.path)) is not None]
-    if len(classes) < 2 or not shapes or not all(map(_is_clip, shapes)):
+    found = labelled_clips(survey, SUFFIXES)
+    shapes = [shape for file in sample(list(found.labels)) if (shape := _shape(file.path)) is not None]
+    if len(found.classes) < 2 or not shapes or not all(map(_is_clip, shapes)):
         return None
     text = "{count} arrays of frames in {classes} class folders"
-    return Evidence(Fit.LAYOUT, message("data.seen.clip_arrays", text, count=len(files), classes=len(classes)))
+    return Evidence(
+        Fit.LAYOUT, message("data.seen.clip_arrays", text, count=len(found.labels), classes=len(found.classes))
+    )
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
@@ -60,48 +53,11 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     if more than 5 % of the clips are bad, unless config.on_bad is "skip".
     """
     survey = as_survey(path)
-    files = _files(survey)
-    if not files:
+    found = labelled_clips(survey, SUFFIXES)
+    if not found.labels:
         wanted = message("data.wanted.clip_arrays", "class folders of clips (CLASS/NAME.npy)")
         raise refusal(str(survey.root), wanted, message("data.got.another_layout", "another layout"))
-    facts, problems = dict[File, _Facts](), list[Problem]()
-    for file in files:
-        try:
-            facts[file] = _facts(file)
-        except UNREADABLE as error:
-            if isinstance(error, Refusal):
-                raise
-            problems.append(Problem(file.relative, reason_of(error)))
-    stop_if_many_bad(survey.root, problems, len(files), config)
-    lengths = [one.frames for one in facts.values()]
-    count = frames_to_take(lengths, config.frames, str(survey.root))
-    side = config.side or min(MAX_SIDE, int(median(one.side for one in facts.values())))
-    grey = (
-        all(one.channels == 1 for one in facts.values()) if config.colour in (None, "all") else config.colour == "grey"
-    )
-    check_memory(len(facts) * count * (1 if grey else 3) * side**2, "--size", side, f"{len(facts):,} clips")
-    scale = _scale(survey.root, facts)
-    clips = [_clip(file, count, scale, side, grey) for file in facts]
-    classes = tuple(sorted({file.folder[-1] for file in facts}))
-    splits = torch.tensor([split_of_path(file.folder[:-1]) for file in facts], dtype=torch.int8)
-    names = [file.relative for file in facts]
-    return Dataset(
-        path=str(survey.root),
-        format="clip arrays",
-        task="classify",
-        inputs=torch.stack(clips),
-        frames=count,
-        targets=torch.tensor([classes.index(file.folder[-1]) for file in facts], dtype=torch.int64),
-        classes=classes,
-        given=splits if len(splits.unique()) > 1 else None,
-        name_of=lambda i: names[i],
-        problems=problems,
-        notes=notes_on_frames(lengths, count),
-    )
-
-
-def _files(survey: Survey) -> list[File]:
-    return [file for file in survey.by_suffix.get(".npy", []) if file.folder]
+    return read_clips(survey, found, config, "clip arrays", _facts, lambda facts: _reader(survey.root, facts))
 
 
 def _stored(path: Path) -> np.ndarray:
@@ -156,11 +112,14 @@ def _scale(root: Path, facts: dict[File, _Facts]) -> float:
     return 255.0 if high <= 1 else 1.0
 
 
-def _clip(file: File, count: int, scale: float, side: int, grey: bool) -> Tensor:
-    """`count` frames of a clip as one image uint8 (count * C, side, side)."""
-    clip = _frames(file)
-    clip = clip[frame_numbers(len(clip), count)]
-    if clip.dtype != torch.uint8:
-        clip = (clip.float() * scale).round().to(torch.uint8)
-    frames = [read_image(frame.permute(1, 2, 0).numpy(), side, "grey" if grey else "rgb") for frame in clip]
-    return torch.from_numpy(np.concatenate(frames))
+def _reader(root: Path, facts: dict[File, _Facts]) -> ReadFrames:
+    """The reader of frames, with the values of all clips scaled alike."""
+    scale = _scale(root, facts)
+
+    def read(file: File, numbers: list[int]) -> list[np.ndarray]:
+        clip = _frames(file)[numbers]
+        if clip.dtype != torch.uint8:
+            clip = (clip.float() * scale).round().to(torch.uint8)
+        return [frame.permute(1, 2, 0).numpy() for frame in clip]
+
+    return read
