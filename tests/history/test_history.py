@@ -40,6 +40,20 @@ def test_runs_lists_finished_and_killed_runs(two, digits_run) -> None:
     assert second.val == max(row["val.accuracy"] for row in epochs)
     assert (second.epochs, second.test) == (2, None)
     assert found.best == first.run
+    assert (first.best, second.best) == (True, False)
+
+
+def test_the_best_run_is_that_of_each_data_set(two) -> None:
+    """Accuracies on different data are not compared; a single run on its data is not called the best."""
+    for name in ("3", "4"):
+        shutil.copytree(two / ("1" if name == "3" else "2"), two / name)
+        other = Run(two / name)
+        other.write_text("config.yaml", dump_yaml(with_values(other.config, {"data.path": "photos"})))
+    found = danlu.runs(two)
+    assert [Path(row.run).name for row in found.runs if row.best] == ["1", "3"]
+    assert found.best is None
+    shutil.rmtree(two / "4")
+    assert [Path(row.run).name for row in danlu.runs(two).runs if row.best] == ["1"]
 
 
 def test_a_run_in_use_is_running(two) -> None:

@@ -31,7 +31,7 @@ def print_runs(console: Console, found: RunsTable) -> None:
     for row in found.runs:
         values = [metric_value(row.metric, value) for value in (row.val, row.test)]
         table.add_row(
-            row.run + (" *" if row.run == found.best else ""),
+            row.run + (" *" if row.best else ""),
             translated(f"history.state.{row.state}", row.state),
             row.model,
             row.data,
@@ -43,8 +43,8 @@ def print_runs(console: Console, found: RunsTable) -> None:
             str(row.findings),
         )
     print_whole(console, table)
-    if found.best:
-        print_line(console, translated("history.best", "* best on validation: {run}", run=found.best))
+    if any(row.best for row in found.runs):
+        print_line(console, translated("history.best", "* best on the validation set, of the runs on the same data"))
 
 
 def print_runs_comparison(console: Console, found: RunsComparison) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,12 @@ class RunRow(Result):
     seconds: float = 0.0
     findings: int = 0  # errors and warnings of the doctor
     tags: tuple[str, ...] = ()
+    best: bool = False  # of at least two runs with the same data, task and metric, on the validation set
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RunsTable(Result):
-    """All runs below a folder, and the folder of the best one where they share task and metric."""
+    """All runs below a folder, and the folder of the best one where they share data, task and metric."""
 
     folder: str
     runs: list[RunRow] = field(default_factory=list)
@@ -76,6 +77,8 @@ def runs(
         row = describe_run(run)
         if all(_holds(condition, row, run) for condition in conditions):
             found.append(row)
+    best = _best(found)
+    found = [replace(row, best=True) if row.run in best.values() else row for row in found]
     if sort:
         column = one_of(
             "--sort",
@@ -87,7 +90,8 @@ def runs(
         known.sort(key=lambda row: row[column], reverse=sort.startswith("-"))
         found = known + [row for row in found if row.get(column) is None]
     count = len(found) if limit is None else whole_number("--limit", limit, 1)
-    return RunsTable(str(root), found[:count], _best(found))
+    alone = next(iter(best.values()), None) if len(_groups(found)) == 1 else None
+    return RunsTable(str(root), found[:count], alone)
 
 
 def describe_run(run: Run) -> RunRow:
@@ -129,13 +133,23 @@ def _runs_below(root: Path) -> Iterator[Run]:
         yield from _runs_below(folder)
 
 
-def _best(rows: Sequence[RunRow]) -> str | None:
-    """Folder of the run with the best validation value, where all have the same task and metric."""
-    known = [row for row in rows if row.val is not None]
-    if len({(row.task, row.metric) for row in rows}) != 1 or not known:
-        return None
-    high = known[0].task not in TASKS or TASKS[known[0].task].better == "high"
-    return (max if high else min)(known, key=lambda row: row.val or 0.0).run
+def _groups(rows: Sequence[RunRow]) -> dict[tuple[str, str, str], list[RunRow]]:
+    """Runs by their data, task and metric."""
+    found: dict[tuple[str, str, str], list[RunRow]] = {}
+    for row in rows:
+        found.setdefault((row.data, row.task, row.metric), []).append(row)
+    return found
+
+
+def _best(rows: Sequence[RunRow]) -> dict[tuple[str, str, str], str]:
+    """Folder of the run with the best validation value of each group of two or more."""
+    found = {}
+    for group, members in _groups(rows).items():
+        known = [row for row in members if row.val is not None]
+        if len(members) > 1 and known:
+            high = group[1] not in TASKS or TASKS[group[1]].better == "high"
+            found[group] = (max if high else min)(known, key=lambda row: row.val or 0.0).run
+    return found
 
 
 def _condition(text: str) -> tuple[str, str, str]:
