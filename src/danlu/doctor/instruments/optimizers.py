@@ -26,7 +26,7 @@ class Optimizers(Instrument):
         self._replaced: dict[str, bool] = {}  # optimizers half of whose parameters a later one holds as well
         self._settings: dict[tuple[str, str], float] = {}
         self._had_state: set[str] = set()
-        self._written_held = 0
+        self._written_held = 0  # parameters of all optimizers, when parameter.held was written
         self._steps = self._turns = 0
         self._latest = ""  # optimizer of the last step
         # Parameters of other models that have had no gradient yet, and their sizes.
@@ -44,6 +44,9 @@ class Optimizers(Instrument):
         label = watched.label(optimizer)
         if label not in self._held:
             self._register(watched, optimizer, label)
+        # add_param_group() may have added some.
+        elif len(self._held[label]) < sum(len(group["params"]) for group in optimizer.param_groups):
+            self._held[label] |= {id(p) for group in optimizer.param_groups for p in group["params"]}
         elif self._replaced.get(label) and watched.ledger.last("optimizer.alternates") is None:
             watched.write("optimizer.alternates", 1, "")
         for key, (ref, _) in list(self._idle.items()):
@@ -70,7 +73,7 @@ class Optimizers(Instrument):
         label = watched.label(optimizer)
         self._turns += self._latest not in ("", label)
         self._latest = label
-        if self._steps >= 3 and self._written_held != len(self._held):
+        if self._steps >= 3 and self._written_held != sum(map(len, self._held.values())):
             self._write_held(watched)
 
     def end_epoch(self, watched: WatchedModel) -> None:
@@ -91,7 +94,7 @@ class Optimizers(Instrument):
         for optimizer in watched.optimizers:  # passed by the user, but never stepped
             if watched.label(optimizer) not in self._held:
                 self._register(watched, optimizer, watched.label(optimizer))
-        if self._held and self._written_held != len(self._held):
+        if self._held and self._written_held != sum(map(len, self._held.values())):
             self._write_held(watched)
 
     def state(self, watched: WatchedModel) -> dict[str, Any]:
@@ -126,7 +129,7 @@ class Optimizers(Instrument):
                     watched.write("parameter.weight_decay", decay, watched.parameter_names[id(p)])
 
     def _write_held(self, watched: WatchedModel) -> None:
-        self._written_held = len(self._held)
+        self._written_held = sum(map(len, self._held.values()))
         for key, name in watched.parameter_names.items():
             watched.write("parameter.held", sum(key in held for held in self._held.values()), name)
 

@@ -155,6 +155,8 @@ class Structure(Instrument):
     def finish(self, watched: WatchedModel) -> None:
         self._remove()
         self._calls = []
+        if self.done:
+            self._note_unfrozen(watched)
         changed = [name for name, p in watched.parameters.items() if p.numel() and self._has_moved(watched, name, p)]
         for name in changed:
             if watched.ledger.has("parameter.initial", name):  # as the copy of a model that an average updates
@@ -162,6 +164,16 @@ class Structure(Instrument):
         watched.write("run.weights_moved", int(bool(changed)), step=watched.steps_done)
         if (self.done or self._had_gradient) and not self._reached_written:  # a model may be called in parts only
             self._write_reached(watched)
+
+    def _note_unfrozen(self, watched: WatchedModel) -> None:
+        """Record parameters that were frozen at the first step and were unfrozen later, so that they got gradients."""
+        for name, p in watched.parameters.items():
+            frozen = not watched.ledger.last("parameter.trainable", name, 1)
+            if frozen and p.requires_grad and p.grad is not None and bool((p.grad != 0).any()):
+                watched.write("parameter.trainable", 1, name)
+                watched.write("parameter.reached", 1, name)
+                if watched.ledger.has("parameter.initial", name):
+                    watched.write("parameter.initial", 0, name)
 
     def _write_initial(self, watched: WatchedModel, name: str, p: nn.Parameter) -> None:
         """Record whether a frozen weight of a layer is still as a random initialisation left it."""
