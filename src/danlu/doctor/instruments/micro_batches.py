@@ -107,7 +107,7 @@ class DiscardedMicroBatches(Instrument):
     def _are_discarded(self, last: Tensor, used: Tensor) -> Tensor:
         """Return whether all gradients but the last were cleared, and the last one was used as it is (or clipped)."""
         sums = torch.stack(self._inputs)
-        different = sums.unique().numel() == len(sums)
+        different = 2 * sums.unique().numel() > len(sums)  # sums of different samples may be equal by chance
         moved = any(bool((self._weights[0] != later).any()) for later in self._weights[1:])
         product, norms = last @ used, last.norm() * used.norm()
         same = (product > MIN_COSINE * norms) & (norms > 0)
