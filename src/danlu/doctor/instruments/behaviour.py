@@ -24,12 +24,13 @@ from danlu.doctor.probes.own_backward import OwnFunctions, own_backward
 from danlu.doctor.probes.padding import padding_effect
 from danlu.doctor.probes.randomness import DropoutCalls, random_states
 from danlu.doctor.probes.reconstruction import reconstruction
-from danlu.doctor.probes.sample import Sample, first_tensor
+from danlu.doctor.probes.sample import MAX_SAMPLES, Sample, first_tensor
 from danlu.doctor.probes.unused_inputs import unused_inputs
 from danlu.doctor.probes.unused_items import unused_items
 
 AT_STEP = 6  # early enough for short runs, late enough for biases and running statistics to have moved
 MAX_ELEMENTS = 4_000_000  # input values of the samples that are run again
+WHOLE_BATCH = 100_000  # samples at most, of a model that refuses fewer than a batch
 NOISE = 1e-5  # difference of two equal runs, relative to the deviation of the outputs, by rounding
 
 
@@ -37,12 +38,13 @@ class Behaviour(Instrument):
     """Write probe.*"""
 
     name = "behaviour"
-    kept = ("_done", "_samples", "_keeps_state")
+    kept = ("_done", "_samples", "_keeps_state", "_most")
 
     def start(self, watched: WatchedModel) -> None:
         self._done = False
         self._samples = False  # the model draws random numbers in eval mode, as a VAE does
         self._keeps_state = False  # two equal runs differ although no random number was drawn
+        self._most = MAX_SAMPLES  # that are run again
         self._last: tuple[Pass, Any] | None = None  # the last training pass with the targets of its loss
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
@@ -61,7 +63,7 @@ class Behaviour(Instrument):
 
     def finish(self, watched: WatchedModel) -> None:
         last, self._last = self._last, None
-        sample = Sample.of(watched.inner, last[0], None) if last else None
+        sample = Sample.of(watched.inner, last[0], None, self._most) if last else None
         if sample is None or not watched.replayable or not may_replay(watched.inner):
             return
         with undisturbed(watched):
@@ -77,16 +79,20 @@ class Behaviour(Instrument):
         last, self._last = self._last, None
         if last is None or not watched.replayable or not may_replay(watched.inner):
             return None
-        sample = Sample.of(watched.inner, last[0], last[1])
-        if sample is None or sample.inputs.numel() > MAX_ELEMENTS:
-            return None
-        with undisturbed(watched):
-            try:
-                watched.inner.eval()
-                self._run(watched, sample)
-            except Exception as error:  # the model may refuse fewer samples, or a tensor of another module
-                watched.mark_unobservable("behaviour", f"{type(error).__name__}: {error}".splitlines()[0])
-        return True
+        measured = None
+        for most in (MAX_SAMPLES, WHOLE_BATCH):
+            sample = Sample.of(watched.inner, *last, most)
+            if sample is None or sample.inputs.numel() > MAX_ELEMENTS:
+                break
+            self._most, measured = most, True
+            with undisturbed(watched):
+                try:
+                    watched.inner.eval()
+                    self._run(watched, sample)
+                    break
+                except Exception as error:  # the model may refuse fewer samples, or a tensor of another module
+                    watched.mark_unobservable("behaviour", f"{type(error).__name__}: {error}".splitlines()[0])
+        return measured
 
     def _run(self, watched: WatchedModel, sample: Sample) -> None:
         with DropoutCalls() as dropout, OwnFunctions() as own:

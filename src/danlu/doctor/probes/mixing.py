@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.observation.calls import observe
+from danlu.doctor.observation.watched_model import tensors_in
 from danlu.doctor.probes.sample import Sample, first_tensor
 
 MIN_DIFFERENCE = 0.01  # mean difference relative to the deviation of the outputs
@@ -24,6 +25,11 @@ Record = tuple[str, Any, str]  # name, value and place in the ledger
 
 def mixing(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
     """Yield probe.mixing, and probe.mixing_layer where samples are mixed."""
+    if samples_are_columns(sample) and base.shape[0] == sample.labels:
+        found = first_tensor(sample.run(inputs=sample.inputs[:, -1:]))
+        if found is not None and found.shape == base[-1:].shape:
+            yield "probe.mixing", float((found - base[-1:]).float().abs().mean()) / scale, ""
+        return
     count = sample.inputs.shape[0]
     if not samples_are_rows(sample) or base.shape[0] != count:
         return
@@ -65,6 +71,14 @@ def samples_are_rows(sample: Sample) -> bool:
     if sample.labels is not None:
         return sample.labels == sample.batch and sample.batch not in sample.inputs.shape[1:2]
     return sample.inputs.dim() in (2, 4) and sample.inputs.is_floating_point()
+
+
+def samples_are_columns(sample: Sample) -> bool:
+    """Return whether dimension 1 of sequences is that of the samples: (time, batch), with a target for each sample."""
+    alone = not any(True for _ in tensors_in((sample.args[1:], sample.kwargs)))
+    shape = sample.inputs.shape
+    columns = len(shape) > 1 and shape[1] == sample.labels and sample.batch != sample.labels
+    return columns and alone and bool(sample.args) and reads_sequences(sample.model)
 
 
 def reads_sequences(model: nn.Module) -> bool:
