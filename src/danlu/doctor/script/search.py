@@ -33,6 +33,7 @@ from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.script.loss_search import LossSearch
 from danlu.doctor.script.patches import Patches
 from danlu.doctor.script.training import TAG, Parts, Tensors, Training
+from danlu.doctor.script.untrained import Untrained
 
 MAX_NODES = 20_000  # autograd nodes searched for the passes of a loss, with several trainings
 MAX_NODES_SINGLE = 64  # the same with one training: other losses belong to its last pass
@@ -70,6 +71,7 @@ class Search:
         self._votes: dict[frozenset[int], set[int]] = defaultdict(set)  # trainings reached -> trainings that stepped
         self._since_step: set[frozenset[int]] = set()
         self._stepped = False
+        self._untrained = Untrained()
         self._look_at = perf_counter() + LOOK_EVERY
 
     def start(self) -> None:
@@ -125,6 +127,8 @@ class Search:
         for one in self.trainings:
             if one.doctor and one not in trainings:
                 one.doctor._events.other_stepped()
+        if (forgotten := self._untrained.stepped(optimizer)) is not None and trainings:
+            self._watch(*forgotten, [optimizer])
         for key in self._since_step:
             self._votes[key] |= {id(one) for one in trainings}
         self._stepped = True
@@ -197,6 +201,7 @@ class Search:
             self._watch(_name_in_frames(module), module, []).call_started(args, kwargs_of_call())
             return True
         if not owners:
+            self._untrained.add(module, _name_in_frames(module))
             return bool(self._optimizers)  # until an optimizer gets its parameters
         trained = set().union(*map(_parameters, owners))
         if trained <= owned:
@@ -298,7 +303,7 @@ class Search:
                 training.backward_called(loss, call)
             elif call is not None:
                 call.auxiliary = True
-        if not reached and len(self.trainings) == 1:
+        if not reached and not self._untrained.is_reached(loss) and len(self.trainings) == 1:
             self.trainings[0].backward_called(loss, None)
         if self._stepped:
             self._since_step, self._stepped = set(), False
