@@ -621,6 +621,9 @@ NAMES: dict[str, Name] = {
         "epoch", "", "", "fraction of validation passes made in train mode (only where it matters, as above)"
     ),
     "loop.val_with_grad": Name("epoch", "", "", "fraction of validation passes made with gradients recorded"),
+    "loop.steps_in_modes": Name(
+        "once", "", "steps", "steps after passes in eval mode and in train mode, and changes from one to the other"
+    ),
     "loop.mode_matters": Name(
         "once", "", "0/1", "the model has a layer that behaves differently in train and eval mode"
     ),

@@ -28,11 +28,14 @@ class Modes(Instrument):
     """Write mode.*, norm.mean_shift, norm.var_shift, norm.running_nonfinite, loop.*"""
 
     name = "modes"
-    kept = ("_counts",)
+    kept = ("_counts", "_steps_in", "_mode", "_stepped_in", "_switches")
 
     def start(self, watched: WatchedModel) -> None:
         self._counts = dict.fromkeys(("train", "train_eval", "val", "val_train", "val_grad"), 0)
         self._pending: Any = None
+        self._steps_in = [0, 0]  # steps whose last training pass was in eval mode, in train mode
+        self._mode = self._stepped_in = -1  # of the last training pass; of the last step
+        self._switches = 0
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         own = call.outputs() if call.outputs is not None else None
@@ -44,6 +47,7 @@ class Modes(Instrument):
         if call.kind == "train":
             counts["train"] += 1
             counts["train_eval"] += not call.training
+            self._mode = int(call.training)
             if "replay" in call.notes:
                 watched.last_batch = call
             call.notes.pop("outputs", None)
@@ -51,6 +55,17 @@ class Modes(Instrument):
             counts["val"] += 1
             counts["val_train"] += call.training
             counts["val_grad"] += call.grad
+
+    def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
+        if self._mode < 0:
+            return
+        self._steps_in[self._mode] += 1
+        self._switches += self._stepped_in not in (-1, self._mode)
+        self._stepped_in = self._mode
+
+    def finish(self, watched: WatchedModel) -> None:
+        if self._switches:
+            watched.write("loop.steps_in_modes", [*self._steps_in, self._switches])
 
     def end_training(self, watched: WatchedModel) -> bool | None:
         call = watched.last_batch

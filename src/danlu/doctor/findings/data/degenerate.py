@@ -11,6 +11,8 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
+MOST = 0.5  # fraction of the samples that are blank, above which nothing else can be judged
+
 
 def degenerate(ledger: Ledger) -> Iterable[Finding]:
     """Blank samples, or samples with non-finite values."""
@@ -21,7 +23,8 @@ def degenerate(ledger: Ledger) -> Iterable[Finding]:
     if bad and not ledger.has("nonfinite.step"):  # else numerics.nonfinite names the sample
         yield Finding("data.degenerate", "error", 0.95, "", facts)
     elif blank > 0.02 * seen and blank >= 3 and math.prod(shape[1:] or [1]) > 4:
-        yield Finding("data.degenerate", "warning", 0.85, "", facts)
+        severity, confidence = ("error", 0.95) if blank > MOST * seen else ("warning", 0.85)
+        yield Finding("data.degenerate", severity, confidence, "", facts)
 
 
 SPEC = FindingSpec(
@@ -38,7 +41,10 @@ SPEC = FindingSpec(
             "Of the {seen} training samples checked, {blank} have the same value everywhere and {nonfinite} "
             "contain NaN or infinity. The former carry no information, the latter make the loss NaN."
         ),
-        fix="Find and remove them; danlu data DATA lists unreadable files.",
+        fix=(
+            "Find and remove them; danlu data DATA lists unreadable files. Where most are blank, look at a sample after each "
+            "operation on it: integers lose what is between 0 and 1 (x / 255 stored as uint8)."
+        ),
         snippet=(
             "bad = ~torch.isfinite(x_train).flatten(1).all(1) | (x_train.flatten(1).std(1) == 0)\n"
             "x_train, y_train = x_train[~bad], y_train[~bad]"
@@ -63,6 +69,11 @@ SPEC = FindingSpec(
     explains=(
         "numerics.nonfinite",
         "fit.*",
+        "data.not_normalised",
+        "data.labels_shuffled",
+        "data.duplicates",
+        "activation.collapsed",
+        "model.inputs_unused",
     ),
     needs=("input.samples[train]",),
 )

@@ -8,16 +8,18 @@ from typing import Any
 
 from danlu.doctor.derived.applies import classifies
 from danlu.doctor.derived.labels import labels_places, mean_rows
+from danlu.doctor.derived.progress import steps_taken
 from danlu.doctor.drawings.counts import classes
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.data.not_shuffled import not_shuffled
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.places import class_label, class_place
+from danlu.doctor.places import TRAINING, VALIDATION, class_label, class_place
 from danlu.message import Message
 
 MIN_RECALL = 0.5  # of each rarer class of places; where none reaches it, the most frequent class swallows them
+MIN_STEPS = 100  # training steps, before the recalls of training are judged
 
 
 def imbalance(ledger: Ledger) -> Iterable[Finding]:
@@ -50,13 +52,17 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
         badly = 0 <= found[0] < found[1] - 0.1
         places = labels_places(ledger)
         weighed = _is_weighed(ledger, k, most)
-        swallowed = places and is_swallowed(held, most) and frequencies[most] > 0.5
+        late = ledger.values("class.correct", "train")[-1:]  # of a loop whose validation has no loss
+        recalls = held or (mean_rows(late) if steps_taken(ledger) >= MIN_STEPS else [])
+        swallowed = places and len(recalls) == len(frequencies) and is_swallowed(recalls, most)
+        swallowed = swallowed and frequencies[most] > 0.5
         if swallowed:
             facts["fix"] = "places"
             facts["recall"] = message(
                 "finding.data.imbalance.swallowed",
-                " In validation the recall of every class but {common} is below {below:%}. Where class {common} stands for "
+                " In {phase} the recall of every class but {common} is below {below:%}. Where class {common} stands for "
                 "padding or unlabelled pixels, the loss has to leave it out.",
+                phase=VALIDATION if held else TRAINING,
                 common=class_label(ledger, most),
                 below=MIN_RECALL,
             )

@@ -29,6 +29,7 @@ from danlu.doctor.snippets import FIT_16_SAMPLES
 MIN_STEPS_VALIDATED = 40  # training steps before validation losses at chance level are a finding
 MIN_STEPS = 60  # training steps before a training loss at chance level is a finding
 MANY_STEPS = 300  # after which it is a warning
+SOME_STEPS, SOME_EPOCHS = 150, 8  # the same, where the data were seen this often
 MAX_FAINT_SKILL = 0.05  # of training and validation, which is hardly more than chance level
 MIN_SKILL = 0.02  # fraction of the loss at chance level explained
 MOVED = 3.0  # times the loss at chance level at the start; batches of the same targets differ less
@@ -88,7 +89,8 @@ def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:
             steps=steps,
             loss=late,
         )
-        yield Finding("fit.not_learning", "warning" if steps >= MANY_STEPS else "note", 0.5, "", facts)
+        often = steps >= SOME_STEPS and len(ledger.values("loss.mean", "train")) >= SOME_EPOCHS
+        yield Finding("fit.not_learning", "warning" if steps >= MANY_STEPS or often else "note", 0.5, "", facts)
 
 
 def targets_move(ledger: Ledger) -> bool:
