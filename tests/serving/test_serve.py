@@ -173,8 +173,8 @@ def test_many_requests_with_broken_ones_lose_nothing(service, coloured_run):
 
 
 @pytest.mark.slow
-def test_sigterm_finishes_what_was_accepted(service):
-    """Last of this file: it ends the service."""
+def test_sigterm_finishes_what_was_accepted(coloured_run):
+    service = Service(coloured_run)
     large = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), dtype=np.uint8)).save(large, "PNG")
 

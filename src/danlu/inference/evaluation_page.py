@@ -9,6 +9,7 @@ from typing import Any
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.refuse import blame
 from danlu.report.page import render
+from danlu.report.page_sections import Content
 
 
 def write_evaluation_page(result: EvaluationResult, details: Mapping[str, Any], classes: list[str], page: Path) -> Path:
@@ -32,7 +33,7 @@ def write_evaluation_page(result: EvaluationResult, details: Mapping[str, Any], 
         "data": {"path": result.data, "counts": {result.part: result.samples}, "classes": classes},
     }
     try:
-        page.write_text(render(summary, [], None, {}, []), encoding="utf-8")
+        page.write_text(render(Content(summary)), encoding="utf-8")
     except OSError as error:
         raise blame(error, f"--out {page}") from None
     return page

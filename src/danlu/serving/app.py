@@ -35,37 +35,66 @@ class BadRequest(Exception):
     """Wrong input of a client, as one sentence."""
 
 
-def make_app(predictor: ImagePredictor) -> FastAPI:
-    """Application for one run."""
+class Service:
+    """Answers requests with the predictions of one run, in batches."""
 
-    def work(items: Any) -> Any:
+    def __init__(self, predictor: ImagePredictor) -> None:
+        self.predictor, self.counters = predictor, Counters()
+        self.batcher = Batcher(self._predict_batch)
+        self._reading = asyncio.Semaphore(READERS)
+
+    def _predict_batch(self, items: Any) -> Any:
         names, images = zip(*items)
-        return predictor.predict(images, names)
+        return self.predictor.predict(images, names)
 
-    batcher, counters = Batcher(work), Counters()
-    reading = asyncio.Semaphore(READERS)
+    def about(self) -> dict[str, Any]:
+        """Run, version, task, network and classes."""
+        signature = self.predictor.signature
+        facts = {"task": signature.task, "model": signature.model, "classes": list(signature.classes)}
+        return {"run": self.predictor.run.name, "danlu_version": __version__} | facts
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        batcher.start()
-        yield
-        await batcher.stop()
+    async def answer(self, request: Request) -> JSONResponse:
+        """Predict the images of a request and count it."""
+        began = time.perf_counter()
+        try:
+            images = await _images(request)
+            rows = await asyncio.gather(*(self._row(name, content) for name, content in images))
+            status, content = 200, {"predictions": rows}
+        except BadRequest as wrong:
+            status, content = 400, {"error": str(wrong)}
+        except ClientDisconnect:  # while it sent its images: the answer is for the counters
+            status, content = 400, {"error": translated("serving.refuse.gone", "the client has gone")}
+        except Overloaded:
+            text = "too many images are waiting; try again later"
+            status, content = 503, {"error": translated("serving.refuse.waiting", text)}
+        self.counters.count(status, time.perf_counter() - began)
+        return JSONResponse(content, status)
 
-    signature = predictor.signature
-    app = FastAPI(
-        title=f"danlu: {predictor.run.name}", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
-    )
-    app.add_middleware(BodyLimit)
-    app.add_exception_handler(HTTPException, wrong_address)
-
-    async def answer(name: str, content: bytes) -> dict[str, Any]:
-        async with reading:
-            image = await asyncio.to_thread(_read, predictor, name, content)
-        found = await batcher.result_of((name, image))
+    async def _row(self, name: str, content: bytes) -> dict[str, Any]:
+        """The prediction for one image, as JSON."""
+        async with self._reading:
+            image = await asyncio.to_thread(_read, self.predictor, name, content)
+        found = await self.batcher.result_of((name, image))
         row = found.to_json()
         if found.label_map is not None:
-            row["masks"] = await asyncio.to_thread(class_masks, found.label_map, signature.classes)
+            row["masks"] = await asyncio.to_thread(class_masks, found.label_map, self.predictor.signature.classes)
         return row
+
+    @contextlib.asynccontextmanager
+    async def running(self, app: FastAPI) -> AsyncIterator[None]:
+        """Start the batches, and finish those that wait at the end."""
+        self.batcher.start()
+        yield
+        await self.batcher.stop()
+
+
+def make_app(predictor: ImagePredictor) -> FastAPI:
+    """Application for one run."""
+    service = Service(predictor)
+    title = f"danlu: {predictor.run.name}"
+    app = FastAPI(title=title, version=__version__, docs_url=None, redoc_url=None, lifespan=service.running)
+    app.add_middleware(BodyLimit)
+    app.add_exception_handler(HTTPException, wrong_address)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def show_page() -> str:
@@ -74,8 +103,7 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
     @app.get("/about")
     def about() -> dict[str, Any]:
         """Task, network and classes."""
-        facts = {"task": signature.task, "model": signature.model, "classes": list(signature.classes)}
-        return {"run": predictor.run.name, "danlu_version": __version__} | facts
+        return service.about()
 
     @app.get("/health")
     def health() -> dict[str, str]:
@@ -85,25 +113,12 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
     @app.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> str:
         """Counters in the text format of Prometheus."""
-        return counters.text(batcher)
+        return service.counters.text(service.batcher)
 
     @app.post("/predict", openapi_extra=DESCRIPTION)
     async def predict(request: Request) -> JSONResponse:
         """Predict images: files of a form (any field names), or one image as the body."""
-        began = time.perf_counter()
-        try:
-            images = await _images(request)
-            rows = await asyncio.gather(*(answer(name, content) for name, content in images))
-            status, content = 200, {"predictions": rows}
-        except BadRequest as wrong:
-            status, content = 400, {"error": str(wrong)}
-        except ClientDisconnect:  # while it sent its images: the answer is for the counters
-            status, content = 400, {"error": translated("serving.refuse.gone", "the client has gone")}
-        except Overloaded:
-            text = "too many images are waiting; try again later"
-            status, content = 503, {"error": translated("serving.refuse.waiting", text)}
-        counters.count(status, time.perf_counter() - began)
-        return JSONResponse(content, status)
+        return await service.answer(request)
 
     return app
 
@@ -142,17 +157,17 @@ def _read(predictor: ImagePredictor, name: str, content: bytes) -> Any:
     """Decode an image through a temporary file with its extension, as `danlu predict` reads it."""
     suffix = Path(name).suffix[:8]
     suffix = suffix if suffix[1:].isalnum() and suffix.isascii() else ""
-    with tempfile.NamedTemporaryFile(suffix=suffix) as file:
-        file.write(content)
-        file.flush()
+    with tempfile.TemporaryDirectory() as folder:  # Windows does not open a NamedTemporaryFile twice
+        file = Path(folder, f"image{suffix}")
+        file.write_bytes(content)
         try:
-            height, width = image_size(file.name)
+            height, width = image_size(file)
             if height * width > MAX_PIXELS:
                 text, million = "{name} must have at most {limit} million pixels", MAX_PIXELS // 1_000_000
                 raise BadRequest(translated("serving.refuse.pixels", text, name=_short(name), limit=million))
-            return predictor.read(Path(file.name))
+            return predictor.read(file)
         except UNREADABLE as error:
-            reason = str(reason_of(error, file.name)).replace(file.name, _short(name))
+            reason = str(reason_of(error, file)).replace(str(file), _short(name))
             text = "{thing} cannot be read as an image: {reason}"
             raise BadRequest(
                 translated("inference.refuse.cannot_read_image", text, thing=_short(name), reason=reason)
