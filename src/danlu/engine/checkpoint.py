@@ -77,21 +77,7 @@ def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
 def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
     """Read a safetensors file, and its signature if danlu wrote it. Raises Refusal if it is missing or damaged."""
     if not path.is_file():
-        run = path.parent.parent
-        if (run / "summary.json").is_file():
-            text = (
-                "weights file {path} is missing (a search removes those of its trials); "
-                "`danlu train --config {config}` trains it again"
-            )
-            config = run / "config.yaml"
-            raise Refusal(message("engine.refuse.weights_removed", text, path=path, config=config))
-        raise Refusal(
-            message(
-                "engine.refuse.weights_file_does_exist",
-                "weights file {path} does not exist; the run has not finished its first epoch",
-                path=path,
-            )
-        )
+        raise _missing(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -118,8 +104,26 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
                 way_back=way_back(path),
             )
         ) from None
+    return _signature_of(metadata, path), state
+
+
+def _missing(path: Path) -> Refusal:
+    """The refusal of weights that are not there."""
+    run = path.parent.parent
+    if (run / "summary.json").is_file():
+        text = (
+            "weights file {path} is missing (a search removes those of its trials); "
+            "`danlu train --config {config}` trains it again"
+        )
+        return Refusal(message("engine.refuse.weights_removed", text, path=path, config=run / "config.yaml"))
+    text = "weights file {path} does not exist; the run has not finished its first epoch"
+    return Refusal(message("engine.refuse.weights_file_does_exist", text, path=path))
+
+
+def _signature_of(metadata: Mapping[str, str], path: Path) -> Signature | None:
+    """The signature in the metadata of a weights file; None if danlu did not write it. Raises Refusal if damaged."""
     try:
-        return Signature.from_json(metadata["danlu"]) if "danlu" in metadata else None, state
+        return Signature.from_json(metadata["danlu"]) if "danlu" in metadata else None
     except json.JSONDecodeError:
         raise Refusal(
             message(

@@ -125,32 +125,37 @@ def train(
     }  # fmt: skip
     plain, objects = collect({name: value for name, value in named.items() if value is not None} | settings)
     console = console or TextConsole()
-    if resume is not None:
-        if config is not None or (isinstance(data, str | Path) and str(data)):
-            raise refusal(
-                "--resume",
-                message(
-                    "training.wanted.used_without_data_config", "used without DATA and --config, which the run defines"
-                ),
-                str(data or config),
-            )
-        folder = resume.folder if isinstance(resume, Run) else resume
-        with showing(StageLines(console)):
-            return _resume(folder, plain, (data, val, test), objects, console)
+    if resume is None:
+        return _start(data, val, test, config, plain, objects, console)
+    if config is not None or (isinstance(data, str | Path) and str(data)):
+        text = "used without DATA and --config, which the run defines"
+        raise refusal("--resume", message("training.wanted.used_without_data_config", text), str(data or config))
+    folder = resume.folder if isinstance(resume, Run) else resume
+    with showing(StageLines(console)):
+        return _resume(folder, plain, (data, val, test), objects, console)
+
+
+def _start(
+    data: Any,
+    val: Any,
+    test: Any,
+    config: str | Path | None,
+    settings: dict[str, Any],
+    objects: UserObjects,
+    console: Console,
+) -> LoadedRun:
+    """Train a new run, or one for each fold. data, val, test, config: as of `train`. settings: those that are given."""
     base = new_config() if config is None else load_yaml(config)
     in_memory = is_data(data)
     if not in_memory and not isinstance(data, str | Path):
         raise refusal("DATA", WANTED, data)
-    wanted = with_values(base, ({"data.path": str(data)} if not in_memory and str(data) else {}) | plain)
+    wanted = with_values(base, ({"data.path": str(data)} if not in_memory and str(data) else {}) | settings)
     _check_folds(wanted)
     check_loggers(wanted.log)
     with speaking(wanted.doctor.language), showing(StageLines(console)):
         if not in_memory and (is_data(val) or is_data(test)):
-            raise refusal(
-                "val and test",
-                message("training.wanted.paths_sizes_where_data", "paths or sizes where DATA is a path"),
-                type(val or test).__name__,
-            )
+            wish = message("training.wanted.paths_sizes_where_data", "paths or sizes where DATA is a path")
+            raise refusal("val and test", wish, type(val or test).__name__)
         wanted, objects = with_data(wanted, data, val, test, objects)
         if wanted.devices > 1:
             check_sendable(objects)

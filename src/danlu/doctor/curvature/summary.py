@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from danlu.doctor.curvature.density import (
     Density,
@@ -184,14 +184,7 @@ def curvature(
     step = None
     if worst.value < -spectrum.rounding:
         step = best_step_along(objective, worst.vector, worst.value)
-    surface = None
-    if plane:
-        directions = {
-            "random": lambda: random_directions(objective, seed=seed),
-            "eigenvectors": lambda: [pair.vector for pair in highest[:2]],
-            "path": lambda: path_directions(objective, path),
-        }[plane]()
-        surface = draw_landscape(objective, directions, span=1.0 if plane == "random" else _reach(objective), path=path)
+    surface = _landscape(objective, plane, [pair.vector for pair in highest[:2]], path, seed) if plane else None
     return Curvature(
         loss=hessian.loss,
         samples=objective.count,
@@ -211,6 +204,16 @@ def curvature(
         seconds=time.perf_counter() - start_time,
         exact=spectrum.exact,
     )
+
+
+def _landscape(
+    objective: Objective, plane: LandscapeDirections, eigenvectors: list[Tensor], path: Sequence[Snapshot], seed: int
+) -> Landscape:
+    """Compute the loss over a plane around the weights. eigenvectors: those of the two largest eigenvalues."""
+    if plane == "random":
+        return draw_landscape(objective, random_directions(objective, seed=seed), span=1.0, path=path)
+    directions = eigenvectors if plane == "eigenvectors" else path_directions(objective, path)
+    return draw_landscape(objective, directions, span=_reach(objective), path=path)
 
 
 def sharpness(
