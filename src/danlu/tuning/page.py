@@ -73,7 +73,8 @@ def _head(study: StudyFolder, result: TuningResult) -> str:
     if winner.test_mean is not None:
         tiles.append((label(metric, within=SPLIT_TITLES["test"]), metric_value(metric, winner.test_mean)))
     tiles.append((translated("tuning.page.trials", "Trials"), number(len(result.trials))))
-    tiles.append((translated("tuning.page.time", "Time"), duration(result.seconds)))
+    trained = sum(trial.seconds for trial in result.trials)  # by all processes, before and after a kill
+    tiles.append((translated("tuning.page.time", "Time of the trials"), duration(trained)))
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
     data = study.settings.config.data.path
     title = translated("tuning.page.title", "Search on {data}", data=escape(Path(data).name or data))

@@ -62,7 +62,7 @@ class TuningResult(Result):
     epochs_full: int = 0  # that the same trials would take without an early end
     test_looks: int = 0  # ends of this search, of one that was resumed too, that used the test set
     notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float = 0.0  # of this process, without what it resumed
     page: str | None = None
 
     ALWAYS: ClassVar[tuple[str, ...]] = ("value", "test")
