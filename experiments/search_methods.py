@@ -93,8 +93,8 @@ def search(method, seed, trials, data, epochs=EPOCHS):
     return np.array(course)
 
 
-def run(quick=False):
-    seeds, trials, epochs = (1, 3, 1) if quick else (6, 40, EPOCHS)
+def run(quick=False, seeds=20):
+    seeds, trials, epochs = (1, 3, 1) if quick else (seeds, 40, EPOCHS)
     data = split()
     courses = {name: np.stack([search(name, seed, trials, data, epochs) for seed in range(seeds)]) for name in METHODS}
 
