@@ -50,8 +50,35 @@ def started(root: Path, **settings: object) -> str | None:
 
 def test_colour_photographs_start_from_imagenet(tmp_path):
     assert started(photographs(tmp_path / "a")) == "efficientnet-lite0"
-    assert started(photographs(tmp_path / "b", side=60)) is None
     assert started(photographs(tmp_path / "c", mode="L")) is None
+
+
+def test_few_small_images_are_enlarged_and_start_from_imagenet(tmp_path, monkeypatch):
+    small = photographs(tmp_path / "a", side=32)
+    assert started(small) == "efficientnet-lite0"
+    assert started(photographs(tmp_path / "b", side=28)) is None
+    prepared = prepare(with_values(Config(), {"data.path": str(small), "device": "cpu", "precision": "fp32"}))
+    assert prepared.config.data.size == 128
+    monkeypatch.setattr(pretrained, "SMALL_SAMPLES", 2 * COUNT - 1)
+    assert started(small) is None, "many images: a small network learns as well in less time"
+
+
+@pytest.mark.parametrize(
+    ("side", "change", "expected"),
+    [
+        (72, None, "efficientnet-lite0"),
+        (32, None, "efficientnet-lite0"),
+        (28, None, None),
+        (72, lambda x: x[:, :, :, :1], None),
+        (72, lambda x: x[:, :, :, :1].repeat(3, axis=3), None),  # grey in three channels
+    ],
+)
+def test_arrays_of_photographs_start_from_imagenet_too(tmp_path, side, change, expected):
+    files = sorted(photographs(tmp_path / "a", side=side).glob("*/*.png"))
+    x = np.stack([np.asarray(Image.open(file)) for file in files])
+    x = x if change is None else change(x)
+    np.savez(tmp_path / "photos.npz", x=x, y=np.repeat([0, 1], COUNT))
+    assert started(tmp_path / "photos.npz") == expected
 
 
 @pytest.mark.parametrize(

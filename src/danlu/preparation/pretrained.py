@@ -6,9 +6,10 @@ from dataclasses import replace
 from statistics import median
 
 import torch
+from torch import Tensor
 
 from danlu.config import Config, ModelConfig, with_values
-from danlu.data.dataset import Dataset, ImageFiles
+from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, ImageFiles
 from danlu.detection.build import DETECTORS, find_detector
 from danlu.learning.optim import find_optimizer
 from danlu.message import Message, message
@@ -18,7 +19,9 @@ from danlu.preparation.freezing import trains_only_head
 from danlu.segmentation.build import SEGMENTERS
 from danlu.task_spec import TASKS, TaskSpec
 
-MIN_SIDE = 64  # pixels of the median short side; smaller images keep little of what the pretrained layers look for
+MIN_SIDE = 64  # pixels of the median short side
+# Smaller images are enlarged if they are few; from many a small network learns as well in less time.
+SMALL_SIDE, SMALL_SAMPLES = 32, 5_000
 TRAINING_IMAGES = 3_000  # over all epochs, of up to TRAINING_SIDE pixels; fewer larger ones: minutes on two cores
 TRAINING_SIDE = 224
 MIN_EPOCHS, MAX_EPOCHS = 8, 40
@@ -26,7 +29,10 @@ MIN_EPOCHS, MAX_EPOCHS = 8, 40
 # objects appear larger than in whole images; at 288 pixels they appear as large (Touvron et al. 2019, FixRes).
 SIZES = ((300, 288), (600, 224), (2_500, 192))
 SMALLEST_SIZE = 160  # for larger sets, on a CPU
+SMALL_SIZES = ((2_000, 128), (SMALL_SAMPLES, 96))  # of images below MIN_SIDE; measured on CIFAR-10
 GPU_SIZE = 224
+COLOURS = 3  # channels of a colour image
+COMPARED_IMAGES = 256  # of an array, to see whether they are grey
 LR = 1e-3  # of adamw in the head; measured on flowers
 HEAD_EPOCHS = 4  # where only the head is trained, which its fit before training nearly ends
 HEAD_LR = 1e-4  # likewise; LR loses what the fit has gained
@@ -64,7 +70,7 @@ def choose_start(config: Config, dataset: Dataset) -> tuple[Config, list[Choice]
 
 def _suitable(config: Config, dataset: Dataset) -> bool:
     """Return whether the images are colour photographs large enough, and the user set nothing about the network."""
-    inputs, task = dataset.inputs, TASKS[dataset.task]
+    task = TASKS[dataset.task]
     if config.data.colour == "grey" or task.targets == "none":
         return False
     if task.finds_objects:
@@ -77,9 +83,38 @@ def _suitable(config: Config, dataset: Dataset) -> bool:
             return False
     if replace(config.model, name=None) != ModelConfig() or (config.model.name and not task.on_canvas):
         return False
-    if not isinstance(inputs, ImageFiles) or inputs.grey:
+    return _in_colour(dataset) and _large_enough(dataset)
+
+
+def _large_enough(dataset: Dataset) -> bool:
+    """Return whether the pretrained layers find what they look for: in small images only if enlarging them is quick."""
+    side, task = _short_side(dataset), TASKS[dataset.task]
+    if task.on_canvas:
+        return isinstance(dataset.inputs, ImageFiles) and side >= DETECTOR_MIN_SIDE
+    return side >= MIN_SIDE or (side >= SMALL_SIDE and _training_samples(dataset) <= SMALL_SAMPLES)
+
+
+def _in_colour(dataset: Dataset) -> bool:
+    """Return whether these are images, no clips, of three channels that differ."""
+    inputs = dataset.inputs
+    if isinstance(inputs, ImageFiles):
+        return not inputs.grey
+    if dataset.kind != "images" or dataset.frames or not isinstance(inputs, Tensor) or inputs.shape[1] != COLOURS:
         return False
-    return median(min(size) for size in inputs.sizes) >= (DETECTOR_MIN_SIDE if task.on_canvas else MIN_SIDE)
+    return not bool((inputs[:COMPARED_IMAGES] == inputs[:COMPARED_IMAGES, :1]).all())
+
+
+def _short_side(dataset: Dataset) -> int:
+    """Median short side of the images, in pixels."""
+    if isinstance(dataset.inputs, ImageFiles):
+        return int(median(min(size) for size in dataset.inputs.sizes))
+    return min(dataset.inputs.shape[-2:])  # type: ignore[union-attr]
+
+
+def _training_samples(dataset: Dataset) -> int:
+    """Number of samples that are not given for validation or testing."""
+    given = dataset.given
+    return len(dataset) if given is None else int(((given == TRAIN) | (given == UNASSIGNED)).sum())
 
 
 def is_pretrained(init: str | None) -> bool:
@@ -89,13 +124,11 @@ def is_pretrained(init: str | None) -> bool:
 
 def choose_size(dataset: Dataset, samples: int, device: torch.device) -> tuple[int, Message]:
     """Input side in pixels for fine-tuning: as large as the time allows, at most half again the images' own."""
-    if isinstance(dataset.inputs, ImageFiles):
-        typical = int(median(min(size) for size in dataset.inputs.sizes))
-    else:
-        typical = max(dataset.inputs.shape[-2:])  # type: ignore[union-attr]
-    full = GPU_SIZE
+    typical, full = _short_side(dataset), GPU_SIZE
     if device.type == "cpu":
         full = next((side for count, side in SIZES if samples <= count), SMALLEST_SIZE)
+    if typical < MIN_SIDE:
+        full = min(full, next((side for count, side in SMALL_SIZES if samples <= count), SMALL_SIZES[-1][1]))
     side = min(full, max(128, typical))
     text = "fine-tuning: the median short side is {median} px; {limit} px for {samples:,} images here"
     return side, message("choice.size.fine_tuning", text, median=typical, limit=full, samples=samples)
