@@ -82,7 +82,7 @@ def test_short_sequences_that_repeat_in_training_too_are_no_leak() -> None:
         ("input.leaked", 8),
         ("input.hashed", 300, "val"),
     ]
-    few = [*tokens, ("input.leaked_fraction", 0.03)]
+    few = [*tokens, ("input.leaked_fraction", 0.08)]
     assert not list(leak(written(*few, ("input.repeated", 0.02, "train"))))
     assert list(leak(written(*few, ("input.repeated", 0.0, "train"))))
     assert list(leak(written(*tokens, ("input.leaked_fraction", 0.3), ("input.repeated", 0.2, "train"))))
@@ -208,3 +208,22 @@ def test_passes_over_the_whole_training_set_in_order_are_no_held_out_samples() -
                     model(x[i : i + 32])
 
     assert "data.leak" not in found_in(program)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_layers_in_eval_mode_are_not_validated_in_train_mode(frozen: bool) -> None:
+    def program() -> None:
+        body = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU())
+        for _ in range(3):
+            body(samples()[0])
+        if frozen:
+            body.requires_grad_(False).eval()
+        model = nn.Sequential(body, nn.Linear(16, CLASSES))
+        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 0.01)
+        x, y = samples()
+        for _ in range(4):
+            epoch(model, optimizer, slice(0, -96))
+            with torch.no_grad():
+                F.cross_entropy(model(x[-96:]), y[-96:])
+
+    assert ("loop.wrong_mode" in found_in(program)) is not frozen

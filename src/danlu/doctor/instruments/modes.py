@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.instruments.structure import BATCH_NORMS
+from danlu.doctor.instruments.structure import BATCH_NORMS, depends_on_mode
 from danlu.doctor.loss.loss_options import loss_options
 from danlu.doctor.observation.calls import observe
 from danlu.doctor.observation.own_attributes import kept_attributes
@@ -32,10 +32,15 @@ class Modes(Instrument):
 
     def start(self, watched: WatchedModel) -> None:
         self._counts = dict.fromkeys(("train", "train_eval", "val", "val_train", "val_grad"), 0)
+        self._layers = [module for module in watched.leaves.values() if depends_on_mode(module)]
         self._pending: Any = None
         self._steps_in = [0, 0]  # steps whose last training pass was in eval mode, in train mode
         self._mode = self._stepped_in = -1  # of the last training pass; of the last step
         self._switches = 0
+
+    def before_forward(self, watched: WatchedModel, call: Pass) -> None:
+        if call.training and not call.grad:  # layers may have been set to eval mode apart from the model
+            call.notes["in_train"] = self._is_in_train()
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         own = call.outputs() if call.outputs is not None else None
@@ -53,7 +58,7 @@ class Modes(Instrument):
             call.notes.pop("outputs", None)
         else:
             counts["val"] += 1
-            counts["val_train"] += call.training
+            counts["val_train"] += call.training and call.notes.pop("in_train", self._is_in_train())
             counts["val_grad"] += call.grad
 
     def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
@@ -66,6 +71,9 @@ class Modes(Instrument):
     def finish(self, watched: WatchedModel) -> None:
         if self._switches:
             watched.write("loop.steps_in_modes", [*self._steps_in, self._switches])
+
+    def _is_in_train(self) -> bool:
+        return not self._layers or any(layer.training for layer in self._layers)
 
     def end_training(self, watched: WatchedModel) -> bool | None:
         call = watched.last_batch

@@ -14,7 +14,7 @@ from danlu.doctor.phrase import message
 from danlu.doctor.places import VALIDATION
 
 MIN_LEAKED = 4  # fewer identical samples may be chance: a blank image, a default row
-MAX_COMMON, COMMON_TIMES = 0.05, 5.0  # fraction of sequences in both splits, and times those that repeat in training
+MAX_COMMON, COMMON_TIMES = 0.1, 5.0  # fraction of sequences in both splits, and times those that repeat in training
 
 MIN_SWITCHES, MIN_STEPS = 3, 8  # changes between train and eval mode, and steps in each of them
 SPLIT = message(
