@@ -227,3 +227,35 @@ def test_layers_in_eval_mode_are_not_validated_in_train_mode(frozen: bool) -> No
                 F.cross_entropy(model(x[-96:]), y[-96:])
 
     assert ("loop.wrong_mode" in found_in(program)) is not frozen
+
+
+# What counts.
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_a_mask_that_keeps_the_padding_is_found(inverted: bool) -> None:
+    def program() -> None:
+        tokens = torch.randint(1, 9, (256, 10)) * (torch.arange(10) < torch.randint(3, 10, (256, 1)))
+        tags = (tokens % 3 + 1) * (tokens > 0)
+        model = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 4))
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        for _ in range(8):
+            for k in torch.randperm(256).split(32):
+                terms = F.cross_entropy(model(tokens[k]).transpose(1, 2), tags[k], reduction="none")
+                mask = ((tags[k] == 0) == inverted).float()
+                optimizer.zero_grad()
+                ((terms * mask).sum() / mask.sum()).backward()
+                optimizer.step()
+
+    assert ("data.labels_missing" in found_in(program)) is inverted
+
+
+@pytest.mark.parametrize(("accuracies", "is_found"), [([0.26, 0.24] * 4, True), ([0.3, 0.5] * 4, False)])
+def test_predictions_at_chance_level_that_the_loop_compares_show_that_nothing_is_learnt(
+    accuracies: list[float], is_found: bool
+) -> None:
+    facts = [("loss.kind", "cross_entropy"), ("class.actual", [0.25] * 4, "train")]
+    facts += [("loss.step", 1.38 - 0.001 * s, "", s) for s in range(1, 201)]
+    facts += [("accuracy.compared", one, "val", e) for e, one in enumerate(accuracies, 1)]
+    facts += [("epoch.compared", 200, "val", e) for e in range(1, 9)]
+    assert bool(list(not_learning(written(*facts)))) is is_found

@@ -300,6 +300,12 @@ NAMES: dict[str, Name] = {
     "target.distinct": Name("once", "", "", "number of different target values in the first batch"),
     "target.signed": Name("once", "", "0/1", "labels of a loss that expects -1 and 1: some are negative"),
     "target.whole": Name("once", "", "0/1", "1 if all targets of the first batch are integers"),
+    "loss.counted_targets": Name(
+        "step",
+        "",
+        "",
+        "of a loss without reduction: fraction of targets whose term gets a gradient, min and max of these, and of all",
+    ),
     "target.min": Name("epoch", "phase", "", "smallest target"),
     "target.max": Name("epoch", "phase", "", "largest target"),
     "target.mean": Name("epoch", "phase", "", "mean of the targets (regression)"),

@@ -17,6 +17,7 @@ from danlu.doctor.instruments.input_derivatives import InputDerivatives
 from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.instruments.labels import Labels
 from danlu.doctor.instruments.loss_and_accuracy import LossAndAccuracy
+from danlu.doctor.instruments.masked_loss import MaskedLoss
 from danlu.doctor.instruments.memory import Memory
 from danlu.doctor.instruments.micro_batches import DiscardedMicroBatches
 from danlu.doctor.instruments.modes import Modes
@@ -33,6 +34,7 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "inputs": Inputs,
     "loss_and_accuracy": LossAndAccuracy,
     "chance": Chance,
+    "masked_loss": MaskedLoss,
     "comparisons": Comparisons,
     "pair_distances": PairDistances,
     "adversary": Adversary,

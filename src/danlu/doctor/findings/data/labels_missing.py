@@ -29,6 +29,11 @@ ONE_VALUE = message(
     "Print some targets before and after each conversion: a cast of fractions to integers (.long()) makes them 0, as does "
     "ToTensor() on a mask, which divides by 255.",
 )
+MIN_MASKED = 6  # measured losses, of which a mask leaves out some targets
+MASK = message(
+    "finding.data.labels_missing.invert",
+    "Keep the terms of the tokens and leave out those of the padding: the mask is true where a target counts.",
+)
 LOST = message(
     "finding.data.labels_missing.lost",
     "Count the labels right after reading them: some get lost in a join of tables, a default for missing values, or a map from "
@@ -50,6 +55,21 @@ def labels_missing(ledger: Ledger) -> Iterable[Finding]:
             value=value,
         )
         yield Finding("data.labels_missing", "error", 0.95, "", facts)
+        return
+    if (masked := only_counted_target(ledger)) is not None:
+        value, fraction = masked
+        facts = {"value": value, "fraction": fraction, "do": MASK, "fix": "mask"}
+        facts["title"] = message(
+            "finding.data.labels_missing.mask_title", "The loss only counts targets that are {value}", value=value
+        )
+        facts["problem"] = message(
+            "finding.data.labels_missing.mask",
+            "The mask of the loss leaves {fraction:%} of the targets, and each of these is {value}, although the targets have "
+            "other values: it is probably inverted and keeps the padding",
+            value=value,
+            fraction=fraction,
+        )
+        yield Finding("data.labels_missing", "error", 0.93, "", facts)
         return
     train, val = (mean_rows(ledger.values("class.actual", phase)) for phase in ("train", "val"))
     if len(train) < 2 or any(True for _ in not_shuffled(ledger)):
@@ -99,6 +119,15 @@ def only_target(ledger: Ledger) -> float | None:
     classifies = kind in CROSS_ENTROPIES and (kind in BINARY or (ledger.last("output.count") or 0) > 1)
     direct = ledger.last("output.direct") == 1  # else similarities, whose first column is the right one, or residuals
     return ends.pop() if direct and (classifies or kind in SQUARED) else None
+
+
+def only_counted_target(ledger: Ledger) -> tuple[float, float] | None:
+    """The value of all targets that a mask leaves in the loss, and their mean fraction, where other values are left out."""
+    rows = [row for row in ledger.values("loss.counted_targets") if row[0] > 0]
+    if len(rows) < MIN_MASKED or steps_taken(ledger) < MIN_STEPS or is_one_of_several(ledger):
+        return None
+    kept, every = ({value for row in rows for value in row[at : at + 2]} for at in (1, 3))
+    return (kept.pop(), sum(row[0] for row in rows) / len(rows)) if len(kept) == 1 and len(every) > 1 else None
 
 
 def _absent_but_validated(ledger: Ledger, train: list[float], val: list[float]) -> list[int]:
@@ -159,6 +188,12 @@ SPEC = FindingSpec(
         snippet={
             "unique": "print(torch.unique(y_train.flatten(), return_counts=True))",
             "count": "print(torch.bincount(y_train.flatten()))",
+            "mask": (
+                "targets = torch.tensor([[3, 1, 0], [2, 0, 0]])  # 0: padding\n"
+                "terms = torch.rand(2, 3)  # of a loss with reduction='none'\n"
+                "mask = targets != 0\n"
+                "loss = (terms * mask).sum() / mask.sum()"
+            ),
         },
     ),
     charts=(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from danlu.doctor.derived.curves import is_warming_up, metric_still_improves, start_of, training_curve
+from danlu.doctor.derived.labels import mean_rows
 from danlu.doctor.derived.progress import (
     accuracies,
     chance_loss,
@@ -30,6 +31,8 @@ MIN_STEPS_VALIDATED = 40  # training steps before validation losses at chance le
 MIN_STEPS = 60  # training steps before a training loss at chance level is a finding
 MANY_STEPS = 300  # after which it is a warning
 SOME_STEPS, SOME_EPOCHS = 150, 8  # the same, where the data were seen this often
+MIN_COMPARISONS, MIN_COMPARED = 5, 150  # epochs, and predictions in each, that the loop compares with labels
+MAX_FREQUENT = 0.6  # of a class; where one is more frequent, an accuracy at chance level says little
 MAX_FAINT_SKILL = 0.05  # of training and validation, which is hardly more than chance level
 MIN_SKILL = 0.02  # fraction of the loss at chance level explained
 MOVED = 3.0  # times the loss at chance level at the start; batches of the same targets differ less
@@ -39,7 +42,7 @@ def not_learning(ledger: Ledger) -> Iterable[Finding]:
     """The loss is no better than that of the best constant answer: in validation, or without one in training."""
     course = epoch_losses_of_splits(ledger)
     if course is None or len(course[1]) < 5:
-        yield from _by_training_loss(ledger)
+        yield from list(_by_training_loss(ledger)) or _by_comparisons(ledger)
         return
     if 0 < steps_taken(ledger) < MIN_STEPS_VALIDATED or is_warming_up(ledger):
         return
@@ -91,6 +94,25 @@ def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:
         )
         often = steps >= SOME_STEPS and len(ledger.values("loss.mean", "train")) >= SOME_EPOCHS
         yield Finding("fit.not_learning", "warning" if steps >= MANY_STEPS or often else "note", 0.5, "", facts)
+
+
+def _by_comparisons(ledger: Ledger) -> Iterable[Finding]:
+    """The accuracy of the predictions that the loop compares with labels, where validation has no loss."""
+    found, counts = ledger.values("accuracy.compared", "val"), ledger.values("epoch.compared", "val")
+    frequencies, steps = mean_rows(ledger.values("class.actual", "train")), steps_taken(ledger)
+    if len(found) < MIN_COMPARISONS or steps < SOME_STEPS or min(counts) < MIN_COMPARED or len(frequencies) < 2:
+        return
+    chance, best = max(frequencies), max(found[len(found) // 2 :])
+    spread = math.sqrt(chance * (1 - chance) / counts[-1])
+    if chance < MAX_FREQUENT and best < chance + 2 * spread:
+        facts = {"accuracy": best, "steps": steps, "chance": chance, "epochs": len(found), "threshold": 2 * spread}
+        facts["seen"] = message(
+            "finding.fit.not_learning.compared",
+            "After {epochs} epochs the accuracy of the predictions that the loop compares with labels was at best {accuracy}",
+            epochs=len(found),
+            accuracy=best,
+        )
+        yield Finding("fit.not_learning", "warning", 0.6, "", facts)
 
 
 def targets_move(ledger: Ledger) -> bool:
