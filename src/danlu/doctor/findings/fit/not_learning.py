@@ -93,6 +93,7 @@ def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:
             loss=late,
         )
         often = steps >= SOME_STEPS and len(ledger.values("loss.mean", "train")) >= SOME_EPOCHS
+        often = often and not ledger.facts("layer.recurrent")  # sequences are learnt slowly
         yield Finding("fit.not_learning", "warning" if steps >= MANY_STEPS or often else "note", 0.5, "", facts)
 
 
