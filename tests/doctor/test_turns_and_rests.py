@@ -47,6 +47,20 @@ def test_layers_that_are_unfrozen_later_have_to_be_given_to_the_optimiser(added:
     assert "model.unreached" not in found
 
 
+def test_gradients_of_an_earlier_training_are_none_of_a_frozen_part() -> None:
+    def program() -> None:
+        model = net()
+        for trained in (model, model[2], model):
+            model.requires_grad_(trained is model)
+            trained.requires_grad_(True)
+            optimizer = torch.optim.Adam(trained.parameters(), 0.01)
+            for _ in range(3):
+                epoch(model, optimizer)
+            del optimizer
+
+    assert "loop.params_not_in_optimizer" not in found_in(program)
+
+
 @pytest.mark.parametrize("steps", [True, False])
 def test_an_evaluation_that_steps_trains_on_the_validation_samples(steps: bool) -> None:
     def program() -> None:

@@ -64,6 +64,7 @@ class Structure(Instrument):
         self._recurrent: dict[str, list] = {}  # recurrent modules: kind and number of time steps
         self._handles: list[Any] = []
         self._had_gradient: dict[str, bool] = {}
+        self._stale: dict[str, tuple[int, int]] = {}  # gradients that frozen parameters had before: id and version
         self._reached_written = False
         self._lent: tuple[nn.Module, str, Tensor] | None = next(
             ((m, name, p) for m in watched.inner.modules() for name, p in m._parameters.items() if p is not None), None
@@ -143,6 +144,8 @@ class Structure(Instrument):
             for name, p in watched.parameters.items():
                 watched.write("parameter.trainable", int(p.requires_grad), name)
                 self._write_initial(watched, name, p)
+                if not p.requires_grad and p.grad is not None:
+                    self._stale[name] = _version(p.grad)
             if call.training:
                 in_eval = [name for name, m in watched.leaves.items() if depends_on_mode(m) and not m.training]
                 watched.write("loop.part_in_eval", in_eval[:16])
@@ -169,7 +172,8 @@ class Structure(Instrument):
         """Record parameters that were frozen at the first step and were unfrozen later, so that they got gradients."""
         for name, p in watched.parameters.items():
             frozen = not watched.ledger.last("parameter.trainable", name, 1)
-            if frozen and p.requires_grad and p.grad is not None and bool((p.grad != 0).any()):
+            is_new = p.grad is not None and self._stale.get(name) != _version(p.grad)
+            if frozen and p.requires_grad and is_new and p.grad is not None and bool((p.grad != 0).any()):
                 watched.write("parameter.trainable", 1, name)
                 watched.write("parameter.reached", 1, name)
                 if watched.ledger.has("parameter.initial", name):
@@ -300,6 +304,11 @@ class Structure(Instrument):
                 return
             if node.name() not in REARRANGING:
                 return
+
+
+def _version(gradient: Tensor) -> tuple[int, int]:
+    """Identity of a gradient and the number of changes in place."""
+    return id(gradient), gradient._version
 
 
 def has_compiled() -> bool:
