@@ -1,5 +1,7 @@
 """Exports of annotation tools, each in the shape that the tool writes: LabelMe, CVAT, VIA, CreateML, Label Studio, KITTI, DOTA."""
 
+import base64
+import io
 import json
 
 import numpy as np
@@ -79,6 +81,30 @@ def test_labelme_bad_shape_costs_itself_only(tmp_path):
     data = read(tmp_path)
     assert [len(one) for one in data.targets] == [1, 1, 1]
     assert [p.where for p in data.problems] == ["1.json shape 1"]
+
+
+def png(pixels):
+    """A mask as LabelMe writes it: a PNG file of 0 and 1 in base64."""
+    file = io.BytesIO()
+    Image.fromarray(np.array(pixels, np.uint8)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_labelme_masks(tmp_path):
+    """LabelMe 5's shapes of its AI tools: the first and the last pixel, and the pixels between them."""
+    rows = [[0, 1, 1], [0, 1, 0]]
+    ant = shape("ant", [[5, 6], [7, 7]], "mask") | {"mask": png(rows)}
+    parts = [ant | {"label": "bee", "group_id": 1, "points": [[x, 6], [x + 2, 7]]} for x in (5, 20)]
+    for i in range(3):
+        draw(tmp_path / f"{i}.jpg")
+        write(tmp_path / f"{i}.json", labelme(f"{i}.jpg", [ant, *parts]))
+    write(tmp_path / "0.json", labelme("0.jpg", [ant, shape("ant", [[5, 6], [7, 7]], "mask"), *parts]))
+    data = read(tmp_path, "segment", on_bad="skip")
+    assert objects(data)["1.jpg"] == [("ant", [6, 6, 8, 8]), ("bee", [6, 6, 23, 8])]
+    masks = data.targets[1].masks(THERE).numpy()
+    assert np.argwhere(masks[0]).tolist() == [[6, 6], [6, 7], [7, 6]]
+    assert masks[1].sum() == 6
+    assert [str(p.where) for p in data.problems] == ["0.json shape 2"]
 
 
 CVAT = """<?xml version="1.0" encoding="utf-8"?>

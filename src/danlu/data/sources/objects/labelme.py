@@ -1,25 +1,29 @@
-"""LabelMe: a json file beside each image, with polygons, rectangles and circles of named objects.
+"""LabelMe: a json file beside each image, with polygons, rectangles, circles and masks of named objects.
 
-Shapes of one label and one group_id are parts of one object. Points and lines are no objects and are counted.
+Shapes of one label and one group_id are parts of one object; masks are not joined to outlines.
+Points and lines are no objects and are counted.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from danlu.config import DataConfig
-from danlu.data.annotations import Polygons
+from danlu.data.annotations import Polygons, Raster, Shape
 from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.files.survey import File, Survey, as_survey, normal, sample
 from danlu.data.files.text_files import read_json
 from danlu.data.sources.labelled_images.labelled import wanted_task
 from danlu.data.sources.labelled_images.reading import Reading, box_of, corners
+from danlu.data.sources.objects.png_masks import Box, joined, png_mask
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of_path
 from danlu.message import message
@@ -113,14 +117,14 @@ def _read(file: File, reading: Reading, embedded: list[str]) -> None:
         if content.get("imageData"):
             embedded.append(file.relative)
         return
-    groups: dict[Any, list[np.ndarray]] = {}
+    groups: dict[Any, list[np.ndarray | Raster]] = {}
     for i, shape in enumerate(content["shapes"], 1):
         where = f"{file.relative} shape {i}"
         try:
             if isinstance(shape, dict) and shape.get("shape_type") in NO_AREA and not _is_outline(shape, reading):
                 reading.leave_out(str(shape["shape_type"]), one)
                 continue
-            label, ring = _shape(shape)
+            label, part = _shape(shape)
         except ValueError as error:
             reading.skip(where, str(error))
             continue
@@ -128,11 +132,25 @@ def _read(file: File, reading: Reading, embedded: list[str]) -> None:
             reading.left_out[f"called {IGNORED}"] += 1
             continue
         group = shape.get("group_id")
-        groups.setdefault((label, i) if group is None else (label, "group", str(group)), []).append(ring)
-    for i, ((label, *_), rings) in enumerate(groups.items(), 1):
+        key = (label, i) if group is None else (label, "group", str(group), isinstance(part, Raster))
+        groups.setdefault(key, []).append(part)
+    for i, ((label, *_), parts) in enumerate(groups.items(), 1):
         reading.entries += 1
-        outline = Polygons(tuple(rings))
-        reading.add(one, f"shape {i}", label, box_of(outline), outline)
+        try:
+            box, outline = _joined(parts)
+        except ValueError as error:
+            reading.skip(f"{file.relative} object {i}", str(error))
+            continue
+        reading.add(one, f"shape {i}", label, box, outline)
+
+
+def _joined(parts: Sequence[np.ndarray | Raster]) -> tuple[Box, Shape]:
+    """Box and outline of an object of several polygons, or of several masks."""
+    masks = [part for part in parts if isinstance(part, Raster)]
+    if masks:
+        return joined(masks)
+    outline = Polygons(tuple(part for part in parts if not isinstance(part, Raster)))
+    return box_of(outline), outline
 
 
 def _is_outline(shape: dict[str, Any], reading: Reading) -> bool:
@@ -140,8 +158,8 @@ def _is_outline(shape: dict[str, Any], reading: Reading) -> bool:
     return shape["shape_type"] == "linestrip" and reading.is_outline(corners(shape.get("points")))
 
 
-def _shape(shape: Any) -> tuple[str, np.ndarray]:
-    """Read label and polygon (K, 2) of one shape. Raises ValueError."""
+def _shape(shape: Any) -> tuple[str, np.ndarray | Raster]:
+    """Read label and polygon (K, 2), or mask, of one shape. Raises ValueError."""
     if not isinstance(shape, dict):
         raise ValueError("is not a shape")
     label = str(shape.get("label") or "").strip()
@@ -151,11 +169,25 @@ def _shape(shape: Any) -> tuple[str, np.ndarray]:
     kind = shape.get("shape_type") or "polygon"
     if kind == "circle" and len(points) == 2:
         return label, ellipse(points[0], math.dist(*points), math.dist(*points))
-    if kind in ("rectangle", "mask") and len(points) == 2:
+    if kind == "mask" and len(points) == 2:
+        return label, _mask(shape.get("mask"), points)
+    if kind == "rectangle" and len(points) == 2:
         return label, rectangle(*points[0], *points[1])
     if len(points) < 3:
         raise ValueError(f"a {kind} of {len(points)} points")
     return label, points
+
+
+def _mask(content: object, points: np.ndarray) -> Raster:
+    """The mask of the pixels between two opposite ones, a PNG file in base64. Raises ValueError."""
+    try:
+        data = base64.b64decode(content if isinstance(content, str) else "", validate=True)
+    except ValueError:
+        data = b""
+    if not data:
+        raise ValueError("a mask without its pixels")
+    left, top = (int(value) for value in points.min(axis=0))
+    return png_mask(data, left, top)[1]
 
 
 def rectangle(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:

@@ -7,32 +7,26 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from danlu.config import DataConfig
-from danlu.data.annotations import Polygons, Raster, Shape
+from danlu.data.annotations import Polygons, Shape
 from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.files.image_file import UNREADABLE
 from danlu.data.files.survey import File, Survey, as_survey, normal
 from danlu.data.files.text_files import read_json
 from danlu.data.sources.labelled_images.labelled import wanted_task
 from danlu.data.sources.labelled_images.reading import Reading, box_of, corners
 from danlu.data.sources.objects.labelme import rectangle
+from danlu.data.sources.objects.png_masks import Box, png_mask
 from danlu.data.sources.tables.targets import Task
 from danlu.data.split_names import split_of_path
 from danlu.message import message
 from danlu.refuse import Refusal
 
 MAX_BITMAP = 64 << 20  # bytes of an unpacked bitmap file
-
-Box = tuple[float, float, float, float]
 
 
 def look(survey: Survey) -> Evidence | None:
@@ -132,17 +126,7 @@ def _bitmap(content: object) -> tuple[Box, Shape]:
         raise ValueError("a bitmap that cannot be decoded") from None
     if unpacker.unconsumed_tail:
         raise ValueError("a bitmap that unpacks to more than a mask has")
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            mask = np.asarray(image.getchannel("A") if "A" in image.getbands() else image.convert("L")) > 0
-    except UNREADABLE:
-        raise ValueError("a bitmap that is no PNG image") from None
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        raise ValueError("a bitmap without a pixel")
-    y1, y2, x1, x2 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    raster = Raster(mask[y1:y2, x1:x2].astype(np.uint8), left + x1, top + y1)
-    return (left + x1, top + y1, left + x2, top + y2), raster
+    return png_mask(data, left, top)
 
 
 def _size(given: object) -> tuple[int, int] | None:
