@@ -374,7 +374,8 @@ FORMATS = {
         label_masks.look,
         label_masks.open,
         ("semantic",),
-        "images/NAME.jpg, masks/NAME.png of class numbers, a palette, 0 and 255, or colours (class_dict.csv); VOC's "
+        "images/NAME.jpg, masks/NAME.png of class numbers, a palette, 0 and 255, or colours "
+        "(class_dict.csv, or another csv of name, r, g, b); VOC's "
         "SegmentationClass; Cityscapes' leftImg8bit and gtFine; ADE20K with objectInfo150.txt; CamVid with codes.txt",
         "sources/test_label_masks.py",
         sets="Penn-Fudan as VOC",

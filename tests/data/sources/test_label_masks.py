@@ -87,6 +87,15 @@ def test_colours(folder, tmp_path, listed):
         assert (labels == np.array([0, 2, 1])[truth(0)]).all()
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "class_dict.csv"])
+def test_colours_of_a_table_of_any_name_and_order(folder, tmp_path, name):
+    path = folder(lambda x: COLOURS[x], "RGB")
+    (tmp_path / name).write_text("Red,Green,Blue,class\n0,0,0,Void\n128,0,0,car\n0,0,128,sky\n")
+    found = opened(path, task=None)
+    assert found.classes == ("car", "sky")
+    assert (found.targets[0].read() == np.array([IGNORE, 0, 1])[truth(0)]).all()
+
+
 @pytest.mark.parametrize("paths", [("{split}/images/{i}.jpg", "{split}/masks/{i}.png"),
                                    ("images/{split}/{i}.jpg", "masks/{split}/{i}.png"),
                                    ("{split}/{i}.jpg", "{split}annot/{i}.png")])  # fmt: skip

@@ -19,6 +19,10 @@ CVAT_LIST = "labelmap.txt"  # of "name:r,g,b:parts:actions"
 NNUNET_LIST = "dataset.json"
 ADE_LIST = "objectinfo150.txt"
 CLASS_DICT = "class_dict"  # in the names of tables of names and colours
+MAX_TABLES = 20  # that are looked at for names and colours
+MAX_LEGEND_BYTES = 1 << 20
+NAME_COLUMNS = ("name", "class", "class_name", "label", "label_name", "category")
+COLOUR_COLUMNS = (NAME_COLUMNS, ("r", "red"), ("g", "green"), ("b", "blue"))  # of the header of such a table
 CLASS_FILES = ("class_dict.csv", "_classes.csv", "label_colors.txt", "class_names.txt", "codes.txt", CVAT_LIST)
 
 
@@ -56,6 +60,8 @@ def listed_classes(survey: Survey) -> tuple[list[str], list[int]]:
             file for file in survey.files if file.name.lower() == wanted
             or (tables and CLASS_DICT in file.name.lower() and file.suffix == ".csv")
         ]  # fmt: skip
+        if not found and tables:
+            found = [file for file in survey.of(".csv")[:MAX_TABLES] if _is_legend(file.path)]
         if found:
             names, colours = _rows(found[0].path)
             for file in found[1:]:
@@ -75,7 +81,8 @@ def _rows(file: Path) -> tuple[list[str], list[int]]:
             rows = rows[1:]  # the header
         if numbered := _numbered(rows):
             return numbered, []
-        parsed = [(row[0].strip(), row[1:4]) for row in rows if len(row) >= 4]
+        places = _colour_columns(file) or (0, 1, 2, 3)
+        parsed = [(row[places[0]].strip(), [row[k] for k in places[1:]]) for row in rows if len(row) > max(places)]
     elif file.name.lower() == CVAT_LIST:
         fields = [line.split(":") for line in lines if not line.startswith("#")]
         parsed = [(row[0].strip(), row[1].split(",")) for row in fields if len(row) > 1 and row[1].count(",") == 2]
@@ -89,6 +96,26 @@ def _rows(file: Path) -> tuple[list[str], list[int]]:
     except ValueError:
         lines_wanted = message("data.wanted.names_and_colours", "lines of a name and three numbers from 0 to 255")
         raise refusal(str(file), lines_wanted, message("data.got.other_text", "other text")) from None
+
+
+def _is_legend(file: Path) -> bool:
+    """Return whether a table has the columns name, r, g and b and no other, such as values in another order."""
+    return file.stat().st_size <= MAX_LEGEND_BYTES and len(_header(file)) == 4 and bool(_colour_columns(file))
+
+
+def _colour_columns(file: Path) -> tuple[int, ...]:
+    """Places of the name, r, g and b in the header of a table of names and colours, in any order; empty for others."""
+    header = _header(file)
+    found = [next((header.index(word) for word in words if word in header), -1) for words in COLOUR_COLUMNS]
+    return tuple(found) if min(found) >= 0 else ()
+
+
+def _header(file: Path) -> list[str]:
+    try:
+        first = next(iter(names_of(file)), "")
+    except Refusal:
+        return []
+    return [cell.strip().lower() for cell in next(csv.reader([first]), [])]
 
 
 def _numbered(rows: Sequence[Sequence[str]]) -> list[str]:
