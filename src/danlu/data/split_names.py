@@ -14,7 +14,7 @@ from danlu.message import TRANSLATIONS, message
 SPLIT_NAMES = {
     TRAIN: message("split.names.train", "train training trn trainval learn"),
     VAL: message("split.names.val", "val valid validation validate dev minival eval evaluation"),
-    TEST: message("split.names.test", "test testing tst testset"),
+    TEST: message("split.names.test", "test testing tst testset holdout"),
 }
 SPLIT_WORDS = {word: split for split, names in SPLIT_NAMES.items() for word in names.split()}
 # Words that are joined to a split's name: trainset, testimages, valdata.
@@ -33,6 +33,7 @@ JOINED = (
     "folder",
 )
 JOINED += ("split", "labels", "label", "masks", "mask", "annotations", "annotation", "annots", "annot", "gt", "csv")
+HOLDOUT = re.compile(r"h[eo]ld[-_ ]?out", re.IGNORECASE)  # several words of one name
 NOT_ASCII = re.compile(r"[^\W\d_a-zA-Z]+")
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
@@ -41,8 +42,12 @@ def split_of(name: str) -> int:
     """Recognise the split of a file or folder name: "instances_val2017" -> VAL; UNASSIGNED without a split name.
 
     The name of a training and a validation set ("train_val") is TRAIN, that of other combinations UNASSIGNED.
+
+    >>> [split_of(name) == TEST for name in ("test2017", "held_out", "hold-out-images", "threshold_out")]
+    [True, True, True, False]
     """
-    found = {_split_of_word(word.lower()) for word in WORD.findall(name)} - {UNASSIGNED}
+    words = WORD.findall(HOLDOUT.sub("holdout", name))
+    found = {_split_of_word(word.lower()) for word in words} - {UNASSIGNED}
     if not name.isascii():
         found |= {split for word in NOT_ASCII.findall(name) if (split := _translated_words().get(word)) is not None}
     if len(found) > 1:
