@@ -96,6 +96,14 @@ def test_colours_of_a_table_of_any_name_and_order(folder, tmp_path, name):
     assert (found.targets[0].read() == np.array([IGNORE, 0, 1])[truth(0)]).all()
 
 
+def test_numbers_beside_a_list_of_colours_are_named_by_its_rows_with_a_note(folder, tmp_path):
+    path = folder()
+    (tmp_path / "labels.csv").write_text("name,r,g,b\nvoid,0,0,0\ncar,128,0,0\nsky,0,0,128\n")
+    found = opened(path)
+    assert found.classes[-2:] == ("car", "sky")
+    assert any("its rows name them in their order: 0 void, 1 car, 2 sky" in note for note in found.notes), found.notes
+
+
 @pytest.mark.parametrize("paths", [("{split}/images/{i}.jpg", "{split}/masks/{i}.png"),
                                    ("images/{split}/{i}.jpg", "masks/{split}/{i}.png"),
                                    ("{split}/{i}.jpg", "{split}annot/{i}.png")])  # fmt: skip

@@ -23,6 +23,7 @@ from danlu.refuse import Refusal
 
 MAX_CLASSES = 255  # class numbers are bytes, and 255 marks ignored pixels
 MIN_GREY_GAP = 40  # between the values of masks whose classes are grey levels
+SHOWN_NAMES = 5  # in a note
 MAX_COLOURS = 64  # of masks without a list of colours; more come from a lossy file
 CITYSCAPES_MASK = re.compile(r"(.+)_gt(?:Fine|Coarse)_label(Train)?Ids$", re.I)
 
@@ -54,6 +55,10 @@ def choose_classes(
         return voc
     if coloured:
         return ChosenClasses(names, colours, True) if colours else _colours(survey, values, occur, notes)
+    if colours:
+        text = "the masks hold numbers, not the colours of the list, so its rows name them in their order: {listed}"
+        listed = [f"{number} {name}" for number, name in enumerate(names[:SHOWN_NAMES])]
+        notes.append(message("data.note.numbers_by_rows", text, listed=listed))
     return _numbers(survey, values, occur, names, config, notes)
 
 
