@@ -77,8 +77,9 @@ def runs(
         row = describe_run(run)
         if all(_holds(condition, row, run) for condition in conditions):
             found.append(row)
-    best = _best(found)
-    found = [replace(row, best=True) if row.run in best.values() else row for row in found]
+    groups = _groups(found)
+    best = {run for group in groups if (run := _best(group)) is not None}
+    found = [replace(row, best=row.run in best) for row in found]
     if sort:
         column = one_of(
             "--sort",
@@ -90,8 +91,7 @@ def runs(
         known.sort(key=lambda row: row[column], reverse=sort.startswith("-"))
         found = known + [row for row in found if row.get(column) is None]
     count = len(found) if limit is None else whole_number("--limit", limit, 1)
-    alone = next(iter(best.values()), None) if len(_groups(found)) == 1 else None
-    return RunsTable(str(root), found[:count], alone)
+    return RunsTable(str(root), found[:count], _best(groups[0]) if len(groups) == 1 else None)
 
 
 def describe_run(run: Run) -> RunRow:
@@ -133,23 +133,21 @@ def _runs_below(root: Path) -> Iterator[Run]:
         yield from _runs_below(folder)
 
 
-def _groups(rows: Sequence[RunRow]) -> dict[tuple[str, str, str], list[RunRow]]:
-    """Runs by their data, task and metric."""
+def _groups(rows: Sequence[RunRow]) -> list[list[RunRow]]:
+    """Runs with the same data, task and metric."""
     found: dict[tuple[str, str, str], list[RunRow]] = {}
     for row in rows:
         found.setdefault((row.data, row.task, row.metric), []).append(row)
-    return found
+    return list(found.values())
 
 
-def _best(rows: Sequence[RunRow]) -> dict[tuple[str, str, str], str]:
-    """Folder of the run with the best validation value of each group of two or more."""
-    found = {}
-    for group, members in _groups(rows).items():
-        known = [row for row in members if row.val is not None]
-        if len(members) > 1 and known:
-            high = group[1] not in TASKS or TASKS[group[1]].better == "high"
-            found[group] = (max if high else min)(known, key=lambda row: row.val or 0.0).run
-    return found
+def _best(group: Sequence[RunRow]) -> str | None:
+    """Folder of the run with the best validation value of a group of two or more."""
+    known = [row for row in group if row.val is not None]
+    if len(group) < 2 or not known:
+        return None
+    high = known[0].task not in TASKS or TASKS[known[0].task].better == "high"
+    return (max if high else min)(known, key=lambda row: row.val or 0.0).run
 
 
 def _condition(text: str) -> tuple[str, str, str]:

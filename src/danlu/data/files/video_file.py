@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,14 +30,10 @@ def is_video(path: Path) -> bool:
 
 def video_frames(path: Path) -> Iterator[np.ndarray]:
     """Yield frames as uint8 (H, W, 3), turned as the camera says. Raises ValueError if the file is no video."""
-    av = video_library(path)
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                quarters = round(getattr(frame, "rotation", 0) / 90)  # counterclockwise, as rot90
-                yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarters))
-    except (av.FFmpegError, IndexError) as error:  # IndexError: no video stream
-        raise ValueError(getattr(error, "strerror", None) or str(error)) from None
+    with _opened(path) as container:
+        for frame in container.decode(video=0):
+            quarters = round(getattr(frame, "rotation", 0) / 90)  # counterclockwise, as rot90
+            yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarters))
 
 
 def video_info(path: Path) -> VideoInfo:
@@ -44,14 +41,10 @@ def video_info(path: Path) -> VideoInfo:
 
     The frames are counted, since headers may be wrong; hidden frames of some codecs are counted as well.
     """
-    av = video_library(path)
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            frames = sum(1 for packet in container.demux(stream) if packet.size)
-            height, width = stream.height, stream.width
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(getattr(error, "strerror", None) or str(error)) from None
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        frames = sum(1 for packet in container.demux(stream) if packet.size)
+        height, width = stream.height, stream.width
     if not frames or not height or not width:
         raise ValueError("no frames")
     return VideoInfo(frames, height, width)
@@ -86,3 +79,14 @@ def video_library(path: Path) -> Any:
             )
         ) from None
     return av
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The container of a video. Raises ValueError for whatever PyAV cannot read in the block."""
+    av = video_library(path)
+    try:
+        with av.open(str(path)) as container:
+            yield container
+    except (av.FFmpegError, IndexError) as error:  # IndexError: no video stream
+        raise ValueError(getattr(error, "strerror", None) or str(error)) from None

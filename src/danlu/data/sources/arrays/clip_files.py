@@ -59,10 +59,11 @@ def labelled_clips(survey: Survey, suffixes: Collection[str]) -> LabelledClips:
         return LabelledClips({}, [])
     alike = replace(survey, image_suffixes=suffixes, memo={})
     layout = class_layout(alike)
-    found = dict(layout.listed)
-    for folder, split in layout.classes if layout.refuse is None else ():
-        inside = [file for file in alike.images if file.folder[: len(folder)] == folder]
-        found |= dict.fromkeys(inside, (folder[-1], split))
+    splits, found = ({} if layout.refuse else dict(layout.classes)), dict(layout.listed)
+    for file in alike.images:
+        above = (file.folder[:depth] for depth in range(1, len(file.folder) + 1))
+        if (place := next((folder for folder in above if folder in splits), None)) is not None:
+            found[file] = place[-1], splits[place]
     return LabelledClips(found, layout.notes)
 
 
