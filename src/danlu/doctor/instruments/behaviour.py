@@ -30,7 +30,7 @@ from danlu.doctor.probes.unused_items import unused_items
 
 AT_STEP = 6  # early enough for short runs, late enough for biases and running statistics to have moved
 MAX_ELEMENTS = 4_000_000  # input values of the samples that are run again
-WHOLE_BATCH = 100_000  # samples at most, of a model that refuses fewer than a batch
+WHOLE_BATCH = 100_000  # max samples, of a model that refuses fewer than a batch
 NOISE = 1e-5  # difference of two equal runs, relative to the deviation of the outputs, by rounding
 
 
@@ -38,13 +38,13 @@ class Behaviour(Instrument):
     """Write probe.*"""
 
     name = "behaviour"
-    kept = ("_done", "_samples", "_keeps_state", "_most")
+    kept = ("_done", "_samples", "_keeps_state", "_limit")
 
     def start(self, watched: WatchedModel) -> None:
         self._done = False
         self._samples = False  # the model draws random numbers in eval mode, as a VAE does
         self._keeps_state = False  # two equal runs differ although no random number was drawn
-        self._most = MAX_SAMPLES  # that are run again
+        self._limit = MAX_SAMPLES  # that are run again
         self._last: tuple[Pass, Any] | None = None  # the last training pass with the targets of its loss
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
@@ -63,7 +63,7 @@ class Behaviour(Instrument):
 
     def finish(self, watched: WatchedModel) -> None:
         last, self._last = self._last, None
-        sample = Sample.of(watched.inner, last[0], None, self._most) if last else None
+        sample = Sample.of(watched.inner, last[0], None, self._limit) if last else None
         if sample is None or not watched.replayable or not may_replay(watched.inner):
             return
         with undisturbed(watched):
@@ -80,11 +80,11 @@ class Behaviour(Instrument):
         if last is None or not watched.replayable or not may_replay(watched.inner):
             return None
         measured = None
-        for most in (MAX_SAMPLES, WHOLE_BATCH):
-            sample = Sample.of(watched.inner, *last, most)
+        for limit in (MAX_SAMPLES, WHOLE_BATCH):
+            sample = Sample.of(watched.inner, *last, limit)
             if sample is None or sample.inputs.numel() > MAX_ELEMENTS:
                 break
-            self._most, measured = most, True
+            self._limit, measured = limit, True
             with undisturbed(watched):
                 try:
                     watched.inner.eval()

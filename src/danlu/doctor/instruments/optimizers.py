@@ -46,7 +46,7 @@ class Optimizers(Instrument):
             self._register(watched, optimizer, label)
         # add_param_group() may have added some.
         elif len(self._held[label]) < sum(len(group["params"]) for group in optimizer.param_groups):
-            self._held[label] |= {id(p) for group in optimizer.param_groups for p in group["params"]}
+            self._held[label] |= _held_by(optimizer)
         elif self._replaced.get(label) and watched.ledger.last("optimizer.alternates") is None:
             watched.write("optimizer.alternates", 1, "")
         for key, (ref, _) in list(self._idle.items()):
@@ -73,7 +73,7 @@ class Optimizers(Instrument):
         label = watched.label(optimizer)
         self._turns += self._latest not in ("", label)
         self._latest = label
-        if self._steps >= 3 and self._written_held != sum(map(len, self._held.values())):
+        if self._steps >= 3 and self._written_held != self._count_held():
             self._write_held(watched)
 
     def end_epoch(self, watched: WatchedModel) -> None:
@@ -94,7 +94,7 @@ class Optimizers(Instrument):
         for optimizer in watched.optimizers:  # passed by the user, but never stepped
             if watched.label(optimizer) not in self._held:
                 self._register(watched, optimizer, watched.label(optimizer))
-        if self._held and self._written_held != sum(map(len, self._held.values())):
+        if self._held and self._written_held != self._count_held():
             self._write_held(watched)
 
     def state(self, watched: WatchedModel) -> dict[str, Any]:
@@ -104,10 +104,10 @@ class Optimizers(Instrument):
         super().restore(watched, state)
         for optimizer in watched.optimizers:
             if (label := watched.label(optimizer)) in state["registered"]:
-                self._held[label] = {id(p) for group in optimizer.param_groups for p in group["params"]}
+                self._held[label] = _held_by(optimizer)
 
     def _register(self, watched: WatchedModel, optimizer: torch.optim.Optimizer, label: str) -> None:
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        held = _held_by(optimizer)
         common = {other: len(held & theirs) for other, theirs in self._held.items()}
         shared = max(common.values(), default=0)
         self._replaced |= {other: True for other, count in common.items() if count and count >= len(held) / 2}
@@ -128,8 +128,12 @@ class Optimizers(Instrument):
                     decay = float(group.get("weight_decay") or 0.0)
                     watched.write("parameter.weight_decay", decay, watched.parameter_names[id(p)])
 
+    def _count_held(self) -> int:
+        """Number of parameters in all optimizers."""
+        return sum(map(len, self._held.values()))
+
     def _write_held(self, watched: WatchedModel) -> None:
-        self._written_held = sum(map(len, self._held.values()))
+        self._written_held = self._count_held()
         for key, name in watched.parameter_names.items():
             watched.write("parameter.held", sum(key in held for held in self._held.values()), name)
 
@@ -140,3 +144,8 @@ class Optimizers(Instrument):
         if self._settings.get((name, where)) != value:
             self._settings[name, where] = value
             watched.write(name, value, where)
+
+
+def _held_by(optimizer: torch.optim.Optimizer) -> set[int]:
+    """Identities of the parameters of an optimizer."""
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}

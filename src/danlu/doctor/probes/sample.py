@@ -30,8 +30,8 @@ class Sample:
     labels: int | None
 
     @classmethod
-    def of(cls, model: nn.Module, call: Pass, targets: Tensor | None, most: int = MAX_SAMPLES) -> Sample | None:
-        """The first samples of a pass, at most `most`; None if its first argument is no batch of at least two samples.
+    def of(cls, model: nn.Module, call: Pass, targets: Tensor | None, limit: int = MAX_SAMPLES) -> Sample | None:
+        """The first samples of a pass, at most `limit`; None if its first argument is no batch of at least two samples.
 
         Numbers in one dimension may be the features of one sample; integers are the numbers of items.
         """
@@ -40,7 +40,7 @@ class Sample:
             return None
         if inputs.dim() == 1 and inputs.is_floating_point():
             return None
-        batch, few = inputs.shape[0], min(most, inputs.shape[0])
+        batch, few = inputs.shape[0], min(limit, inputs.shape[0])
         for other in tensors_in((call.args[1:], call.kwargs)):
             if other is not inputs and batch in other.shape[1:] and other.shape != inputs.shape:
                 return None  # such as the adjacency of a graph: samples belong together

@@ -11,7 +11,7 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
-MOST = 0.5  # fraction of the samples that are blank, above which nothing else can be judged
+MAX_BLANK_FRACTION = 0.5  # fraction of the samples that are blank, above which nothing else can be judged
 
 
 def degenerate(ledger: Ledger) -> Iterable[Finding]:
@@ -23,7 +23,7 @@ def degenerate(ledger: Ledger) -> Iterable[Finding]:
     if bad and not ledger.has("nonfinite.step"):  # else numerics.nonfinite names the sample
         yield Finding("data.degenerate", "error", 0.95, "", facts)
     elif blank > 0.02 * seen and blank >= 3 and math.prod(shape[1:] or [1]) > 4:
-        severity, confidence = ("error", 0.95) if blank > MOST * seen else ("warning", 0.85)
+        severity, confidence = ("error", 0.95) if blank > MAX_BLANK_FRACTION * seen else ("warning", 0.85)
         yield Finding("data.degenerate", severity, confidence, "", facts)
 
 

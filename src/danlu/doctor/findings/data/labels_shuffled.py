@@ -58,7 +58,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     fitted, losses = late_accuracy(ledger, "train"), ledger.values("loss.mean", "train")
     skill, fit = final_skill(ledger), late_mean(ledger, "explained.mean", "train")
     explained = ledger.values("explained.mean", "val")
-    facts = _kinship_facts(kin, noise)
+    facts = _neighbour_facts(kin, noise)
     # Accuracies that the loop reports may be computed wrongly: without validation losses the labels must be unrelated.
     judged = len(held_losses) >= 2 or (unrelated and not held_losses)
     if fitted is not None and held is not None and len(losses) >= 2 and judged:
@@ -170,7 +170,7 @@ def _course(facts: dict[str, Any]) -> dict[str, Any]:
     return facts | {"course": message("finding.data.labels_shuffled.validation", text, **numbers)}
 
 
-def _kinship_facts(kin: float, noise: float) -> dict[str, Any]:
+def _neighbour_facts(kin: float, noise: float) -> dict[str, Any]:
     """Evidence on the labels of neighbouring inputs; none where their agreement was not measured."""
     if not math.isfinite(noise):
         return {"neighbours": ""}
