@@ -10,6 +10,7 @@ from test_rules import written
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import danlu
 from danlu.doctor.findings.data.degenerate import degenerate
 from danlu.doctor.findings.data.imbalance import imbalance
 from danlu.doctor.findings.data.leak import leak
@@ -273,3 +274,35 @@ def test_predictions_at_chance_level_that_the_loop_compares_show_that_nothing_is
     facts += [("accuracy.compared", one, "val", e) for e, one in enumerate(accuracies, 1)]
     facts += [("epoch.compared", 200, "val", e) for e in range(1, 9)]
     assert bool(list(not_learning(written(*facts)))) is is_found
+
+
+class OfWords(nn.Module):
+    """Attention over words, whose outputs vary little between samples beside a large bias of the classes."""
+
+    def __init__(self, positions: bool) -> None:
+        super().__init__()
+        self.words = nn.Embedding(20, 16)
+        self.positions = nn.Parameter(torch.randn(8, 16) * positions)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.out = nn.Linear(16, CLASSES)
+        with torch.no_grad():
+            self.out.bias.copy_(100 * torch.arange(CLASSES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.words(x) + self.positions
+        return self.out(self.attention(h, h, h)[0].mean(1) * 10)
+
+
+@pytest.mark.parametrize("positions", [True, False])
+def test_order_is_compared_with_the_differences_between_samples(positions: bool) -> None:
+    model = OfWords(positions)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+    x, y = torch.randint(20, (64, 8)), torch.randint(CLASSES, (64,))
+    with danlu.watch(model, optimizer, quiet=True) as doctor:
+        for _ in range(5):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    change = doctor.ledger.last("probe.order")
+    assert change is not None
+    assert (change > 0.05) if positions else (change < 1e-3)

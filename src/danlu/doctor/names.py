@@ -461,7 +461,7 @@ NAMES: dict[str, Name] = {
         "",
         "",
         "of a model with attention: change of the outputs when the items of each sequence are reordered, relative "
-        "as above",
+        "to the deviation between sequences",
     ),
     "probe.copies": Name("once", "", "", "the same, where the targets are the items of the inputs themselves"),
     "probe.used_inputs": Name("once", "", "", "fraction of the input positions that an output depends on"),

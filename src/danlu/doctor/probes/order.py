@@ -11,11 +11,13 @@ from danlu.doctor.probes.mixing import Record, samples_are_rows
 from danlu.doctor.probes.sample import Sample, cut, first_tensor
 
 MIN_LENGTH = 4  # items of a sequence
+MIN_SPREAD = 1e-3  # deviation between samples relative to that of all outputs; below it no input has an effect
 
 
 def order_effect(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
     """Yield probe.order: change of the outputs when the items of each sequence are reordered, of models with attention.
 
+    The change is relative to the deviation between samples: a network that has nearly collapsed still shows both.
     Outputs for each item are reordered alike before they are compared.
     """
     inputs = sample.inputs
@@ -25,6 +27,9 @@ def order_effect(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]
         return  # columns of a table
     if base.shape[0] != inputs.shape[0] or not samples_are_rows(sample):
         return
+    spread = float(base.float().std(0, correction=0).mean()) if len(base) > 1 else scale
+    if spread < MIN_SPREAD * scale:
+        return  # collapsed: the outputs are the same for any sequence, in this order or another
     length = inputs.shape[1]
     order = torch.arange(length, device=inputs.device).flip(0).roll(1)
     if bool((inputs[:, order] == inputs).all()):
@@ -37,7 +42,7 @@ def order_effect(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]
     found = first_tensor(sample.model(*args, **kwargs))
     if found is not None and found.shape == base.shape:
         expected = reordered(base) if base.dim() > 2 else base
-        yield "probe.order", float((found - expected).float().abs().mean()) / scale, ""
+        yield "probe.order", float((found - expected).float().abs().mean()) / spread, ""
 
 
 def has_attention(model: nn.Module) -> bool:
