@@ -158,6 +158,20 @@ def test_the_line_of_an_epoch_has_the_monitored_metric_and_counts_the_time_of_va
     assert lines[0].endswith("6 min 40 s left")  # 8 epochs of 50 s
 
 
+def test_a_long_first_epoch_is_not_silent_where_there_is_no_terminal(monkeypatch):
+    lines, clock = [], [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    display = Display(Console(quiet=True), lines.append)
+    plan = SimpleNamespace(epochs=4, train=SimpleNamespace(length=lambda epoch: 100))
+    clock[0] = 60.0  # the preparation
+    display.on_start(plan, Progress())
+    for batch in range(1, 61):  # one a second
+        clock[0] += 1.0
+        display.on_batch(plan, Progress(batch=batch, seconds=float(batch)), {"loss": torch.tensor(0.5)})
+    assert [line.split("  ")[1] for line in lines] == ["batch 2/100", "batch 32/100"]
+    assert lines[0] == "epoch 1/4  batch 2/100  loss 0.5000  6 min 38 s left"
+
+
 @pytest.mark.parametrize("spec", TASKS.values(), ids=TASKS)
 def test_every_task_shows_the_metric_that_selects_its_weights(spec):
     assert spec.monitor in spec.shown

@@ -29,7 +29,8 @@ from danlu.run.names import metric_key, split_key
 
 REFRESH_SECONDS = 0.2  # between updates of the bars; drawing costs training time
 SPEED_WINDOW = 5.0  # seconds of training over which the displayed speed is averaged
-LINE_SECONDS = 30  # between lines inside an epoch where there is no terminal
+FIRST_LINE_SECONDS = 2  # without a line before the first one inside an epoch, where there is no terminal
+LINE_SECONDS = 30  # between such lines
 MIN_SECONDS_LEFT = 10.0  # of the training, to be printed after an epoch
 
 
@@ -47,6 +48,11 @@ def epoch_line(plan: Plan, progress: Progress, row: dict[str, Any], improved: bo
     return "  ".join(words) + (translated("progress.best", "  best") if improved else "")
 
 
+def epochs_trained(plan: Plan, progress: Progress) -> float:
+    """Epochs since the start of the training, with the fraction of the current one."""
+    return progress.epoch + progress.batch / max(plan.train.length(progress.epoch), 1)
+
+
 class Display(Watcher):
     """Bars for epochs and batches with speed, time left and current losses. Use as a context manager."""
 
@@ -54,7 +60,8 @@ class Display(Watcher):
         self.console, self.log = console, log
         self.live = console.is_terminal
         self._last = 0.0
-        self._last_line = time.monotonic()
+        self._next_line = time.monotonic() + FIRST_LINE_SECONDS  # time from which a line inside an epoch is due
+        self._start: tuple[float, float] | None = None  # epochs and seconds of training at the first batch
         self._speed = RecentSpeed()
         columns = (
             TextColumn("{task.description}"),
@@ -76,15 +83,16 @@ class Display(Watcher):
     def __exit__(self, *_: object) -> None:
         self.bars.stop()
 
+    def on_start(self, plan: Plan, progress: Progress) -> None:
+        self._next_line = time.monotonic() + FIRST_LINE_SECONDS
+        self._start = epochs_trained(plan, progress), progress.seconds
+
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
         now = time.perf_counter()
         if not self.live:
-            if time.monotonic() - self._last_line > LINE_SECONDS:
-                self._last_line = time.monotonic()
-                total = plan.train.length(progress.epoch)
-                epoch = translated("progress.epoch", "epoch {epoch}", epoch=f"{progress.epoch + 1}/{plan.epochs}")
-                batch = translated("progress.batch", "batch {batch}/{total}", batch=progress.batch, total=total)
-                self.say(f"{epoch}  {batch}  {self._note(parts)}")
+            if time.monotonic() >= self._next_line:
+                self._next_line = time.monotonic() + LINE_SECONDS
+                self.say(self._batch_line(plan, progress, parts))
             return
         if now - self._last < REFRESH_SECONDS:
             return
@@ -96,11 +104,10 @@ class Display(Watcher):
         speed = self._speed.add(samples_trained(plan, progress), progress.seconds)
         note = self._note(parts) if speed is None else f"{speed:,.0f}/s  {self._note(parts)}"
         self.bars.update(self._batches, completed=progress.batch, total=plan.train.length(progress.epoch), note=note)
-        done = progress.epoch + progress.batch / max(plan.train.length(progress.epoch), 1)
-        self.bars.update(self._epochs, completed=round(done, 2))
+        self.bars.update(self._epochs, completed=round(epochs_trained(plan, progress), 2))
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
-        self._last_line = time.monotonic()
+        self._next_line = time.monotonic() + LINE_SECONDS
         last_is_kept = plan.val is None or plan.task.spec.keeps_last
         compared = plan.val is not None and not last_is_kept and compares(plan.val.samples, progress.epoch)
         line = epoch_line(plan, progress, row, improved and compared)
@@ -108,6 +115,18 @@ class Display(Watcher):
         if left >= MIN_SECONDS_LEFT:
             line += "  " + translated("progress.left", "{time} left", time=duration(left))
         self.say(line)
+
+    def _batch_line(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> str:
+        """Format the state inside an epoch: `epoch 1/24  batch 3/8  loss 0.61  5 min 10 s left`."""
+        total = plan.train.length(progress.epoch)
+        epoch = translated("progress.epoch", "epoch {epoch}", epoch=f"{progress.epoch + 1}/{plan.epochs}")
+        batch = translated("progress.batch", "batch {batch}/{total}", batch=progress.batch, total=total)
+        line = f"{epoch}  {batch}  {self._note(parts)}"
+        trained = epochs_trained(plan, progress)
+        if self._start is not None and trained > self._start[0]:
+            left = (progress.seconds - self._start[1]) / (trained - self._start[0]) * (plan.epochs - trained)
+            line += "  " + translated("progress.left", "{time} left", time=duration(left))
+        return line
 
     def _note(self, parts: dict[str, Tensor]) -> str:
         return " ".join(f"{metric_key(k)} {v.item():.4f}" for k, v in parts.items())

@@ -26,6 +26,7 @@ from danlu.learning.optim import build_optimizer
 from danlu.learning.regularise import DropoutSchedule, WeightAverage, WeightConstraints
 from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
+from danlu.message import translated
 from danlu.models.folding import fold_frozen_norms
 from danlu.models.packaged import PACKAGED
 from danlu.pose.alignment import QUICK
@@ -37,6 +38,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.pretraining.methods import METHODS
 from danlu.pretraining.pretrainer import Pretrainer
 from danlu.pretraining.views import ViewPair
+from danlu.progress.stages import stage
 from danlu.tasks.build import build_task
 from danlu.tasks.task import Task, TaskData, Views
 from danlu.user_objects import find, is_own
@@ -206,7 +208,8 @@ def _network(prepared: Prepared, fabric: Fabric, restored: bool) -> nn.Module:
     if config.transfer.init in PACKAGED and not config.compile:  # the compiler folds by itself
         fold_frozen_norms(module)
     if config.transfer.head_first and not restored and len(prepared.split.train):
-        fit_head(module, prepared, *_probe_batches(prepared))
+        with stage(translated("stage.head", "fitting the last layer to the features of the network")):
+            fit_head(module, prepared, *_probe_batches(prepared))
     if isinstance(module, Pretrainer) and not restored:
         module.prepare(batch.inputs for batch in evaluation_batches(prepared, prepared.split.train, fabric).epoch())
     if isinstance(module, PoseDetector):
