@@ -74,6 +74,10 @@ class TaskSpec:
         """A sample may have any number of labels: each class is decided by a threshold of its own."""
         return self.targets == "labels"
 
+    def learns_from(self, other: TaskSpec) -> bool:
+        """Return whether data read for the task `other` have the targets of this one, masks and poses too."""
+        return (self.targets, self.masks, self.poses) == (other.targets, other.masks, other.poses)
+
     @property
     def has_classes(self) -> bool:
         """Targets refer to a list of class names."""

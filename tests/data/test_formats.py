@@ -1,5 +1,6 @@
 """Opening data: paths, known names, other folders for validation and test, and refusals."""
 
+import dataclasses
 import gzip
 import struct
 
@@ -14,6 +15,7 @@ from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
 from danlu.data.formats import FORMATS, open_dataset, recognise
 from danlu.data.known_sets import KNOWN
 from danlu.refuse import Failure, Refusal
+from danlu.task_spec import TASKS
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +46,18 @@ def write_idx(folder, count=20):
 
 def load(path, task=None, **kw):
     return open_dataset(DataConfig(path=str(path), **kw), task)
+
+
+def test_a_task_on_known_targets_needs_no_change_of_a_format(tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS, "ordinal", dataclasses.replace(TASKS["classify"], name="ordinal"))
+    draw(tmp_path / "images")
+    (tmp_path / "table.csv").write_text("a,y\n" + "".join(f"{n},{'low' if n % 2 else 'high'}\n" for n in range(40)))
+    for path in (tmp_path / "images", tmp_path / "table.csv", "digits"):
+        dataset = load(path, "ordinal")
+        assert dataset.task == "ordinal"
+        assert dataset.task_spec.targets == "class"
+    with pytest.raises(Refusal, match="not segment as set by --task"):
+        load(tmp_path / "images", "segment")
 
 
 def test_table_of_formats():

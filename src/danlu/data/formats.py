@@ -61,7 +61,9 @@ def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bo
     check_ordinary(path, "DATA")
     dataset = _open_path(path, config, task) if path.exists() else _open_name(config.path, config, task)
     if task and dataset.task != task:
-        raise _other_task(config.path, dataset.task, task)
+        if not TASKS[task].learns_from(dataset.task_spec):
+            raise _other_task(config.path, dataset.task, task)
+        dataset = replace(dataset, task=task)
     if config.balance and dataset.task_spec.targets != "class":
         reason = (
             message("data.reason.data_contain_objects", "the data contain objects")
