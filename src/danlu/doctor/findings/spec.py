@@ -67,9 +67,9 @@ class FindingSpec:
     rule: pure function from a ledger to findings with this code, at most one.
     words: wording after a training.
     charts: drawings of the evidence; the first for which the ledger has the numbers is shown.
+    needs: ledger entries without which the rule cannot decide: "loss.step", "loss.mean[val]" (name[where]).
     explains: codes of findings that are consequences where both are found; "fit.*" is a family.
     contradicts: codes of findings that exclude this one and whose fixes undo its own; listed in one of the two.
-    needs: ledger entries without which the rule cannot decide: "loss.step", "loss.mean[val]" (name[where]).
     overcome_at: skill at the end of a run (1 - loss / loss at chance level) from which the finding is only a note, as past.
     alone: the finding applies only where the watched model is the only one that is trained, not to one half of a GAN.
     concerns: whether the finding applies to the run at all (bounding boxes, batch norm).
@@ -82,10 +82,10 @@ class FindingSpec:
     severities: tuple[str, ...]
     rule: Rule
     words: Words
-    charts: tuple[Drawing, ...] = ()
+    charts: tuple[Drawing, ...]
+    needs: tuple[str, ...]
     explains: tuple[str, ...] = ()
     contradicts: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
     concerns: Callable[[Ledger], bool] = always
     before_training: Words | None = None
     from_curves: CurveJudgement | None = None
