@@ -41,6 +41,7 @@ print(json.dumps({
     "modules": sorted(sys.modules),
     "version": danlu_doctor.__version__,
     "file": danlu_doctor.__file__,
+    "names": [name for name in dir(danlu_doctor) if not name.startswith("_")],
     "sharpness": curved.sharpness,
 }))
 """
@@ -88,6 +89,9 @@ def test_wheel_needs_torch_and_numpy_only(installed: Path, tmp_path: Path) -> No
     assert out["file"].startswith(str(installed))
     assert "loop.missing_zero_grad" in out["codes"]
     assert out["sharpness"] > 0
+    assert out["names"] == [
+        "Doctor", "Finding", "LightningDoctor", "Refusal", "TransformersDoctor", "curvature", "watch"
+    ]  # fmt: skip
     assert "optimizer.zero_grad()" in (tmp_path / "doctor.html").read_text(encoding="utf-8")
     assert not {"danlu", *HEAVY} & {name.partition(".")[0] for name in out["modules"]}
     assert f'__version__ = "{out["version"]}"' in (ROOT / "src" / "danlu" / "__init__.py").read_text(encoding="utf-8")

@@ -25,3 +25,7 @@ def __getattr__(name: str) -> Any:
     if name not in _CALLBACKS:
         raise AttributeError(f"module 'danlu_doctor' has no attribute {name!r}")
     return getattr(importlib.import_module(_CALLBACKS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_CALLBACKS])
