@@ -62,6 +62,7 @@ PICTURES = Items(lambda i: (Image.fromarray(PIXELS[i].numpy()), int(Y[i])))
         [X, Y],
         (X.numpy(), Y.numpy()),
         (X, Y.tolist()),
+        (X.tolist(), Y.tolist()),
         (X, pandas.Series(Y.numpy())),
         {"x": X, "y": Y},
         TensorDataset(X, Y),
@@ -72,7 +73,7 @@ PICTURES = Items(lambda i: (Image.fromarray(PIXELS[i].numpy()), int(Y[i])))
         DataLoader(PAIR, batch_size=8, shuffle=True),
         {"train": (X, Y)},
     ],
-    ids=["tensors", "list", "arrays", "labels in a list", "series", "mapping", "TensorDataset", "Subset", "Dataset",
+    ids=["tensors", "list", "arrays", "labels in a list", "lists", "series", "mapping", "TensorDataset", "Subset", "Dataset",
          "items as mappings", "list of samples", "DataLoader", "train only"],
 )  # fmt: skip
 def test_one_set_of_tensors(data: Any) -> None:

@@ -181,6 +181,7 @@ def test_numbers_reach_the_users_loss_as_they_are(train: Any) -> None:
             {"model": net(5)},
             "gives 5 outputs per sample, but the data have 2 classes; its last layer '3' should have 2",
         ),
+        ({"model": net(1)}, "its last layer '3' should have 2, or the loss be nn.BCEWithLogitsLoss"),
         ({"model": nn.Linear(3, 2)}, r"model Linear fails on a batch of shape \(4, 1, 8, 8\), float32: RuntimeError"),
         ({"model": lambda classes: 1 / 0}, r"model lambda\(classes=2\) fails: ZeroDivisionError"),
         ({"model": lambda: "net"}, "a function that returns an nn.Module, got 'str'"),

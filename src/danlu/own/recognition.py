@@ -143,6 +143,11 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(one, int | float) for one in value)
 
 
+def _is_nested(value: Any) -> bool:
+    """Return whether these are lists in lists of numbers, such as images; one shape is not checked."""
+    return isinstance(value, list) and bool(value) and all(_is_numbers(one) or _is_nested(one) for one in value)
+
+
 def is_pair(data: Any) -> bool:
     """(inputs, targets): two arrays, or a DataFrame and an array, of the same length."""
     if not isinstance(data, tuple | list) or len(data) != 2:
@@ -150,7 +155,7 @@ def is_pair(data: Any) -> bool:
     if isinstance(data, list) and all(_is_numbers(one) for one in data):
         return False
     first, second = data
-    return is_array(first) and is_array(second) and len(first) == len(second)
+    return (is_array(first) or _is_nested(first)) and is_array(second) and len(first) == len(second)
 
 
 def is_frame(data: Any) -> bool:

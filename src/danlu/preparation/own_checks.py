@@ -34,12 +34,16 @@ def check_own(prepared: Prepared) -> None:
     wanted = prepared.signature.outputs
     classify = prepared.dataset.task_spec.targets == "class"
     got = outputs.shape[1] if outputs.ndim == 2 else tuple(outputs.shape[1:])
-    if got != wanted and not (classify and wanted == 2 and got == 1):
+    one_for_two = classify and wanted == 2 and got == 1 and is_own(config.loss.name)  # binary cross entropy
+    if got != wanted and not one_for_two:
         name = _shown(config.model.name)
         what = message("preparation.number_of_targets", "{count} numbers to predict", count=wanted)
         if classify:
             what = message("preparation.number_of_classes", "{count} classes", count=wanted)
-        hint = message("preparation.hint", "; {hint}", hint=_near_miss(model, wanted)) if isinstance(got, int) else ""
+        change = _near_miss(model, wanted)
+        if classify and (got, wanted) == (1, 2):
+            change = message("preparation.or_binary", "{change}, or the loss be nn.BCEWithLogitsLoss()", change=change)
+        hint = message("preparation.hint", "; {hint}", hint=change) if isinstance(got, int) else ""
         raise Refusal(
             message(
                 "preparation.refuse.model_gives_outputs_per",
