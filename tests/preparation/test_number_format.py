@@ -35,3 +35,18 @@ def test_posecnn_trains_in_fp32(model: str, half: bool, monkeypatch: pytest.Monk
     assert timed == [half]
     assert prepared.config.precision == ("bf16" if half else "fp32")
     assert prepared.device == torch.device("cpu")
+
+
+def test_a_frozen_backbone_is_timed_without_a_backward_pass() -> None:
+    """The timed part of a detector is its backbone, which then has no trainable parameter."""
+    values = {
+        "data.path": "shapes",
+        "model.name": "yolo-nano",
+        "data.limit": 16,
+        "data.size": 64,
+        "device": "cpu",
+        "pretrained": "efficientnet-lite0",
+        "freeze": ["backbone"],
+    }
+    prepared = prepare(with_values(Config(), values))
+    assert prepared.config.precision in ("fp32", "bf16")

@@ -211,7 +211,9 @@ def _step(model: nn.Module, device: torch.device, precision: str, channels_last:
     def step(inputs: Tensor) -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             outputs = model(inputs.to(memory_format=memory_format))
-        outputs.float().square().mean().backward()
+        loss = outputs.float().square().mean()
+        if loss.requires_grad:  # a frozen backbone has no backward pass
+            loss.backward()
         model.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()
