@@ -204,6 +204,15 @@ def test_strong_dropout_that_ends_in_nan_is_named_before_the_nan():
     assert "numerics.nonfinite" in found[0].consequences
 
 
+def test_smoothed_labels_keep_a_perfect_model_from_a_loss_of_zero():
+    lowest = -0.91 * math.log(0.91) - 0.09 * math.log(0.01)  # entropy of a label smoothed by 0.1 over ten classes
+    ends = [0.8, 0.5, *[(lowest + 0.05) / GUESS] * 8]
+    ledger = run(ends, ends)
+    assert [f.code for f in RULES["fit.underfitting"](ledger)] == ["fit.underfitting"]
+    ledger.add("loss.option", 0.1, "label_smoothing", 1)
+    assert list(RULES["fit.underfitting"](ledger)) == []
+
+
 def test_vanished_lr_is_not_underfitting():
     ledger = run(STILL_POOR, STILL_POOR)
     for step, rate in ((0, 0.1), (5, 0.01), (10, 1e-4)):

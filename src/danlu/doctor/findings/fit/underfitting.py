@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import fmean
 
-from danlu.doctor.derived.progress import descent, epoch_losses_of_splits, steps_taken
+from danlu.doctor.derived.progress import descent, epoch_losses_of_splits, skills, steps_taken
 from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -18,11 +18,11 @@ def underfitting(ledger: Ledger) -> Iterable[Finding]:
     if course is None or late is None or len(course[0]) < 5:
         return
     train, val, chance = course
-    skill, gap = 1 - train[-1] / chance, (val[-1] - train[-1]) / chance
+    skill, val_skill = skills(ledger, "train")[-1], skills(ledger, "val")[-1]  # above the floor of smoothed labels
     quarter = max(1, len(val) // 4)
     still = late < 0.02 or fmean(val[-2 * quarter : -quarter]) - fmean(val[-quarter:]) < 0.01 * chance
-    if 0.02 < skill < 0.8 and gap < 0.15 and still and val[-1] < chance and lr_stays_high(ledger):
-        facts = {"skill": skill, "val_skill": 1 - val[-1] / chance, "descent": late, "epochs": len(train)}
+    if 0.02 < skill < 0.8 and skill - val_skill < 0.15 and still and val[-1] < chance and lr_stays_high(ledger):
+        facts = {"skill": skill, "val_skill": val_skill, "descent": late, "epochs": len(train)}
         facts |= {"train": train[-1], "val": val[-1], "chance": chance}
         yield Finding("fit.underfitting", "note", 0.65, "", facts)
 
