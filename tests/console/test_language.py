@@ -53,6 +53,20 @@ def test_an_unknown_language_is_refused_in_the_usual_one(
     assert "DANLU_LANG must be one of en, zh, got 'de'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["--val", "2.5"], "--val 要求：0 到 1 之间的比例、样本数（0 表示没有）或路径；得到的是 '2.5'"),
+        (["--data.window", "9,1"], "--data.window 要求：从小到大排列；得到的是 '9,1'"),
+    ],
+)
+def test_values_of_several_forms_are_refused_in_chinese(
+    capsys: pytest.CaptureFixture[str], words: list[str], wanted: str
+) -> None:
+    assert main(["train", "digits", *words, "--lang", "zh"]) == 2
+    assert wanted in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", ["--lang fr train", "train --lang", "train --lang= x", "train --lang fr --lang zh"])
 def test_unknown_language_is_refused(words: str) -> None:
     with pytest.raises(Refusal, match="--lang must be one of en, zh"):

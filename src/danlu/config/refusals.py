@@ -68,7 +68,7 @@ def _wanted(problem: Any) -> Message:  # noqa: PLR0911 (one line per kind of pro
                 return message("config.wanted.word", "{word}", word=listed[0])
             return message("config.wanted.one_of", "one of {listed}", listed=listed)
         case "value_error":
-            return message("config.wanted.own", "{error}", error=str(ctx["error"]))
+            return message("config.wanted.own", "{error}", error=ctx["error"].args[0])
         case "too_short" | "too_long":
             count = ctx.get("min_length", ctx.get("max_length"))
             return message("config.wanted.values", "{count} {count:value|values}", count=count)

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from danlu.message import message
+
 MAX_COUNT = 10**9  # far beyond any training; larger integers overflow in sizes and steps
 MAX_SIDE = 65_536  # pixels of an image
 MAX_WORKERS = 1_024  # processes
@@ -53,7 +55,8 @@ LoggerName = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 
 def parse_split_size(value: Any) -> Any:
     """A fraction in (0, 1), a number of samples (0: none), or a path; text that is a number becomes a number."""
-    wanted = "a fraction between 0 and 1, a number of samples, 0 for none, or a path"
+    text = "a fraction between 0 and 1, a number of samples, 0 for none, or a path"
+    wanted = message("config.wanted.split_size", text)
     if value == "":
         raise ValueError(wanted)
     try:
@@ -87,7 +90,7 @@ def parse_names(value: Any) -> Any:
 def increasing(values: tuple[float, ...]) -> tuple[float, ...]:
     """The values if each is greater than the one before."""
     if any(later <= earlier for earlier, later in pairwise(values)):
-        raise ValueError("in increasing order")
+        raise ValueError(message("config.wanted.increasing", "in increasing order"))
     return values
 
 
