@@ -13,7 +13,7 @@ from torch import Tensor
 from danlu.data.sources.named.scenes import camera_of, draw
 from danlu.detection.pose_detector import PoseDetector
 from danlu.objects import Detections, ObjectBatch
-from danlu.pose.alignment import QUICK, THOROUGH, ObjectCrops, aligned, moved, turned_to_match
+from danlu.pose.alignment import QUICK, THOROUGH, ObjectCrops, aligned, best_aligned, moved, turned_to_match
 from danlu.pose.evaluation import TrueObjects, pose_errors, pose_metrics
 from danlu.pose.meshes import Mesh
 from danlu.pose.render import Light, render
@@ -286,3 +286,17 @@ def test_unsure_detections_keep_their_pose_in_the_validations_of_a_training() ->
         model.align(found, scenes.images, CAMERA.expand(2, 3, 3))
         moved = torch.cat([one.poses for one in found]) != torch.cat([start[scenes.image == i] for i in range(2)])
         assert moved.any() == moves
+
+
+def test_the_better_of_two_estimates_is_kept() -> None:
+    scenes = Scenes(6)
+    near, far = scenes.shifted(5, 1, 0.03), scenes.shifted(90, 1, 0.03)
+    others = near.clone()
+    others[::2] = math.nan
+    crops = scenes.crops(far)
+    alone, kept = aligned(crops, far), best_aligned(crops, far, others)
+    assert torch.equal(kept[::2], alone[::2]), "one estimate only"
+    assert torch.equal(best_aligned(crops, far, others, QUICK), aligned(crops, far, QUICK)), "only where time is spent"
+    replaced = (kept != alone).flatten(1).any(1)
+    assert scenes.metrics(kept)["add_s_01d"] > scenes.metrics(alone)["add_s_01d"] + 0.15
+    assert replaced[1::2].float().mean() > 0.5

@@ -49,6 +49,18 @@ def test_depths_are_averaged_geometrically_along_the_mean_ray() -> None:
 
 def test_one_estimate_is_returned_as_it_is() -> None:
     poses = torch.cat((random_rotations(4), torch.rand(4, 3, 1, dtype=torch.float64) + 1), -1)[:, None]
-    found = pose_consensus(poses, torch.ones(4, 1), no_symmetry().expand(4, 1, 4, 4))
-    torch.testing.assert_close(found, poses[:, 0])
-    assert pose_consensus(poses[:0], torch.ones(0, 1), no_symmetry().expand(0, 1, 4, 4)).shape == (0, 3, 4)
+    first, second = pose_consensus(poses, torch.ones(4, 1), no_symmetry().expand(4, 1, 4, 4))
+    torch.testing.assert_close(first, poses[:, 0])
+    assert second[..., :3].isnan().all(), "no other opinion"
+    none = pose_consensus(poses[:0], torch.ones(0, 1), no_symmetry().expand(0, 1, 4, 4))
+    assert [one.shape for one in none] == [(0, 3, 4), (0, 3, 4)]
+
+
+def test_estimates_that_disagree_with_the_consensus_give_a_second_pose() -> None:
+    truth = random_rotations(6, torch.Generator().manual_seed(6))
+    flipped = truth @ from_axis_angle(torch.tensor([0.0, 0.0, 1.0], dtype=truth.dtype), torch.tensor(math.pi)).to(truth)
+    rotations = torch.cat((noisy(truth, 5, 5), noisy(flipped, 3, 5)), 1)
+    poses = torch.cat((rotations, torch.ones(6, 8, 3, 1, dtype=truth.dtype)), -1)
+    first, second = pose_consensus(poses, torch.ones(6, 8), no_symmetry().expand(6, 1, 4, 4).to(truth))
+    assert angles_between(first[..., :3], truth).rad2deg().max() < 6
+    assert angles_between(second[..., :3], flipped).rad2deg().max() < 6

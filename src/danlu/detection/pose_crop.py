@@ -226,21 +226,23 @@ class PoseCrop(PoseDetector):
             return found
         boxes, labels = torch.cat([one.boxes for one in found]), torch.cat([one.labels for one in found])
         rank = torch.cat([one.scores.argsort(descending=True).argsort() for one in found])
-        poses = torch.empty(len(boxes), 3, 4, device=boxes.device)
+        poses, others = torch.empty(2, len(boxes), 3, 4, device=boxes.device)
         for part, count in ((rank < MERGED_DETECTIONS, MERGED_VIEWS), (rank >= MERGED_DETECTIONS, 1)):
             at = image[part]
-            poses[part] = self._estimates(outputs["images"], boxes[part], labels[part], cameras[at], at, count)
+            poses[part], others[part] = self._estimates(
+                outputs["images"], boxes[part], labels[part], cameras[at], at, count
+            )
         for one, part in zip(found, poses.split([len(one) for one in found])):
             one.poses = part
-        self.align(found, outputs["images"], cameras)
+        self.align(found, outputs["images"], cameras, others=others)
         return found
 
     def _estimates(
         self, images: Tensor, boxes: Tensor, labels: Tensor, cameras: Tensor, image: Tensor, count: int
-    ) -> Tensor:
-        """Poses (R, 3, 4) of the objects in boxes (R, 4), each merged from `count` views."""
+    ) -> tuple[Tensor, Tensor]:
+        """First and second estimates (R, 3, 4) of the poses of objects in boxes (R, 4), merged from `count` views."""
         if not len(boxes):
-            return boxes.new_zeros(0, 3, 4)
+            return boxes.new_zeros(0, 3, 4), boxes.new_zeros(0, 3, 4)
         squares, cameras, image = (
             one.repeat_interleave(count, 0) for one in (square(boxes.float()), cameras.float(), image)
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu.detection.detector import Detector
 from danlu.objects import Detections, ObjectBatch
-from danlu.pose.alignment import QUICK, THOROUGH, Effort, ObjectCrops, aligned, disturbed, turned_to_match
+from danlu.pose.alignment import QUICK, THOROUGH, Effort, ObjectCrops, aligned, best_aligned, disturbed, turned_to_match
 from danlu.pose.losses import moments
 from danlu.pose.object_model import ObjectModel
 from danlu.pose.self_occlusion import DIRECTIONS, unhidden
@@ -111,12 +111,19 @@ class PoseDetector(Detector):
         raise NotImplementedError
 
     def align(
-        self, found: Sequence[Detections], images: Tensor, cameras: Tensor, rotations: Tensor | None = None
+        self,
+        found: Sequence[Detections],
+        images: Tensor,
+        cameras: Tensor,
+        *,
+        others: Tensor | None = None,
+        rotations: Tensor | None = None,
     ) -> None:
         """Improve the poses of the detections in colour images (N, 3, H, W) in place, see `pose.alignment`.
 
-        Those with a low score, of which there may be many, keep their pose. rotations: relative to the viewing ray,
-        (A, 3, 3), that are tried first, where those of the detections may be far from the truth.
+        Those with a low score, of which there may be many, keep their pose. others: second estimates of all detections,
+        (D, 3, 4), NaN where there is none. rotations: relative to the viewing ray, (A, 3, 3), that are tried first,
+        where those of the detections may be far from the truth.
         """
         image = images_of(found)
         if not len(image) or images.shape[1] != 3:
@@ -136,7 +143,8 @@ class PoseDetector(Detector):
             crops = ObjectCrops.around(images.float(), of, cameras.float()[of], surfaces, better)
             if rotations is not None:
                 better = turned_to_match(crops, better, rotations, self.effort)
-            poses[chosen] = aligned(crops, better, self.effort)
+            second = torch.full_like(better, torch.nan) if others is None else others[chosen].float()
+            poses[chosen] = best_aligned(crops, better, second, self.effort)
         for one, part in zip(found, poses.split([len(one) for one in found])):
             one.poses = part
 

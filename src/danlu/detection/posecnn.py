@@ -284,7 +284,7 @@ class PoseCNN(PoseDetector):
                 assert one.poses is not None
                 one.poses[..., :3] = part
         if self.ALIGNED:
-            self.align(found, outputs["images"], cameras, spread_rotations(SEARCHED))
+            self.align(found, outputs["images"], cameras, rotations=spread_rotations(SEARCHED))
         return found
 
 

@@ -36,7 +36,8 @@ class Effort:
         rounds: Number of times that poses are drawn and compared.
         shrink: Factor of the standard deviations from round to round.
         step: Interval between the points of the surface that are compared; 1 for all of them.
-        candidates: Number of rotations that are improved before the best one is chosen, where none is known.
+        candidates: Number of rotations that are improved before the best one is chosen, where none is known. With one,
+            the second of two estimates is not tried either.
         min_score: Score of a detection below which its pose is left as it is.
     """
 
@@ -95,6 +96,32 @@ def aligned(crops: ObjectCrops, poses: Tensor, effort: Effort = THOROUGH) -> Ten
         for own in [crops.rows(part)]
     ]
     return torch.where(crops.surfaces.usable[:, None, None], torch.cat(found), poses)
+
+
+def best_aligned(crops: ObjectCrops, poses: Tensor, others: Tensor, effort: Effort = THOROUGH) -> Tensor:
+    """Improve two estimates of each pose, and keep the one that explains the image better, (R, 3, 4).
+
+    poses, others: (R, 3, 4) in the camera's frame; others: NaN for objects with one estimate.
+    """
+    found = aligned(crops, poses, effort)
+    tried = others.isfinite().flatten(1).all(1).nonzero()[:, 0]
+    if effort.candidates == 1 or not len(tried):
+        return found
+    own = crops.rows(tried)
+    second = aligned(own, others[tried], effort)
+    better = explained(own, second) > explained(own, found[tried])
+    found[tried[better]] = second[better]
+    return found
+
+
+def explained(crops: ObjectCrops, poses: Tensor) -> Tensor:
+    """Extent (R,) to which poses (R, 3, 4) in the camera's frame explain the image, see `shading.match_scores`."""
+    found = [
+        scores_with_own_light(own, own.views.poses(poses[part])[:, None], step=1)[:, 0]
+        for part in crops.parts(1)
+        for own in [crops.rows(part)]
+    ]
+    return torch.cat(found)
 
 
 def turned_to_match(crops: ObjectCrops, poses: Tensor, rotations: Tensor, effort: Effort = THOROUGH) -> Tensor:

@@ -16,13 +16,17 @@ MAX_ANGLE = math.radians(30)  # max angle between estimates that are averaged; l
 MAX_VALUES = 1 << 25  # of the rotations compared at once
 
 
-def pose_consensus(poses: Tensor, weights: Tensor, symmetries: Tensor) -> Tensor:
-    """Merge estimates [R | t] (R, V, 3, 4) with positive weights (R, V) into one pose each, (R, 3, 4).
+def pose_consensus(poses: Tensor, weights: Tensor, symmetries: Tensor) -> tuple[Tensor, Tensor]:
+    """Merge estimates [R | t] (R, V, 3, 4) with positive weights (R, V) into a first and a second pose, (R, 3, 4) each.
 
+    The second is merged from the estimates whose rotations disagree with the first; NaN where none does.
     symmetries: of each object, (R, G, 4, 4).
     """
-    rotation = rotation_consensus(poses[..., :3], weights, symmetries[:, :, :3, :3])
-    return torch.cat((rotation, mean_translation(poses[..., 3])[..., None]), -1)
+    group = symmetries[:, :, :3, :3]
+    translation = mean_translation(poses[..., 3])[..., None]
+    first = rotation_consensus(poses[..., :3], weights, group)
+    second = rotation_consensus(poses[..., :3], weights * disagreeing(poses[..., :3], first, group), group)
+    return torch.cat((first, translation), -1), torch.cat((second, translation), -1)
 
 
 def mean_translation(translations: Tensor) -> Tensor:
@@ -37,19 +41,32 @@ def rotation_consensus(rotations: Tensor, weights: Tensor, symmetries: Tensor) -
 
     The latter has the smallest weighted sum of angles to the others, each at most `MAX_ANGLE`. Before they are
     averaged, the others are replaced by the equivalent under the symmetries (R, G, 3, 3) that is nearest to it.
+    NaN where all weights are 0.
     """
-    per_object = rotations.shape[1] ** 2 * symmetries.shape[1] * 9
-    parts = torch.arange(len(rotations), device=rotations.device).split(max(1, MAX_VALUES // per_object))
-    merged = [_merged(rotations[p], weights[p], symmetries[p]) for p in parts]
+    merged = [_merged(rotations[p], weights[p], symmetries[p]) for p in _parts(rotations, symmetries)]
     return torch.cat(merged) if merged else rotations[:, 0]
+
+
+def disagreeing(rotations: Tensor, consensus: Tensor, symmetries: Tensor) -> Tensor:
+    """Rotations (R, V, 3, 3) at `MAX_ANGLE` or more from all equivalents of the consensus (R, 3, 3), bool (R, V)."""
+    equivalents = consensus[:, None] @ symmetries
+    return angles_between(rotations[:, :, None], equivalents[:, None]).amin(-1) >= MAX_ANGLE
+
+
+def _parts(rotations: Tensor, symmetries: Tensor) -> list[Tensor]:
+    """Numbers of objects whose rotations are compared in one operation."""
+    per_object = rotations.shape[1] ** 2 * symmetries.shape[1] * 9
+    return list(torch.arange(len(rotations), device=rotations.device).split(max(1, MAX_VALUES // per_object)))
 
 
 def _merged(rotations: Tensor, weights: Tensor, symmetries: Tensor) -> Tensor:
     row = torch.arange(len(rotations), device=rotations.device)
     equivalents = rotations[:, :, None] @ symmetries[:, None]  # (R, V, G, 3, 3)
     angles, nearest = angles_between(rotations[:, :, None, None], equivalents[:, None]).min(-1)  # (R, V, V)
-    centre = (angles.clamp(max=MAX_ANGLE) * weights[:, None]).sum(-1).argmin(1)
+    far = (angles.clamp(max=MAX_ANGLE) * weights[:, None]).sum(-1)
+    centre = far.masked_fill(weights <= 0, math.inf).argmin(1)
     estimates = torch.arange(rotations.shape[1], device=rotations.device)
     alike = equivalents[row[:, None], estimates, nearest[row, centre]]  # (R, V, 3, 3)
     weights = weights * (angles[row, centre] < MAX_ANGLE)
-    return nearest_rotations((alike * weights[..., None, None]).sum(1))
+    merged = nearest_rotations((alike * weights[..., None, None]).sum(1))
+    return merged.masked_fill((weights.sum(1) <= 0)[:, None, None], math.nan)
