@@ -149,6 +149,14 @@ def test_a_run_killed_while_it_read_its_data_can_be_taken_or_resumed(tmp_path):
     assert list(out.iterdir()) == []  # the folder itself was there before
 
 
+def test_a_run_killed_while_its_first_file_was_written_can_be_taken(tmp_path):
+    run = Run.create(str(tmp_path / "run"))
+    (run.folder / ".config.yaml.part").write_text("model")
+    run.unlock()  # as the kernel does
+    Run.create(str(run.folder)).unlock()
+    assert not (run.folder / ".config.yaml.part").exists()
+
+
 def test_withdraw_removes_only_the_folders_that_were_made_for_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = Run.create("a/b/c")

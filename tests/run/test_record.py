@@ -1,10 +1,12 @@
 """Rows are written as they are added, read back equal, and survive a kill in the middle of a line."""
 
 import json
+import zlib
 
 import pytest
 
 from danlu.refuse import Failure, Refusal
+from danlu.run.checksums import expect_beginning
 from danlu.run.record import Record
 
 
@@ -67,6 +69,16 @@ def test_any_other_broken_line_is_refused(path, line):
     path.write_text("\n".join([*lines[:2], line, *lines[3:]]))
     with pytest.raises(Refusal, match=r"metrics\.jsonl line 3 must be one JSON object"):
         Record.read(path)
+
+
+@pytest.mark.parametrize("rows", [0, 4])
+@pytest.mark.parametrize("tail", [bytes(600), b'{"kind": "st' + bytes(500), b"\xff\n" * 3])
+def test_what_a_power_cut_leaves_after_the_listed_rows_is_dropped(path, rows, tail):
+    whole = fill(Record(path)).rows[:rows]
+    kept = b"".join(path.read_bytes().splitlines(keepends=True)[:rows])
+    expect_beginning(path, zlib.crc32(kept), len(kept))
+    path.write_bytes(kept + tail)
+    assert Record.read(path).rows == whole
 
 
 def test_no_file_is_an_empty_record(path):

@@ -67,6 +67,12 @@ def check(path: Path, content: bytes) -> None:
         )
 
 
+def listed_size(path: Path) -> int | None:
+    """Bytes of a growing file that are listed; None if it has no line. A power cut may damage those after them."""
+    found = _listed(path)
+    return found[-1][1] if found else None
+
+
 def _listed(path: Path) -> list[tuple[int, int]]:
     """Pairs of checksum and size that are listed for a file, oldest first. Damaged lines list nothing."""
     try:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from danlu.message import message
 from danlu.refuse import Failure, Refusal, refusal, system_reason
 from danlu.run.atomic import write_atomically
-from danlu.run.checksums import check, expect
+from danlu.run.checksums import check, expect, listed_size
 from danlu.run.quantities import VOCABULARY
 from danlu.user_objects import current
 
@@ -106,7 +106,7 @@ class Record:
     def read(cls, path: Path) -> Record:
         """Read a record from a file; a missing file is an empty record.
 
-        A last line truncated by a kill is dropped.
+        A last line truncated by a kill is dropped, and what a power cut has left after the rows that are listed.
 
         Raises:
             Refusal: An unreadable file, or any other malformed line.
@@ -121,12 +121,13 @@ class Record:
                 )
             ) from None
         check(path, content)
-        lines = content.splitlines()
+        lines, size = content.splitlines(), listed_size(path)
+        listed = len(content[:size].splitlines())  # all, if the record has no line in checksums.txt
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
-                if number == len(lines) and line.startswith(b"{"):
+                if number > listed or (number == len(lines) and line.startswith(b"{")):
                     break
                 row = None
             if not isinstance(row, dict) or not {"kind", "epoch", "step"} <= row.keys():

@@ -41,9 +41,9 @@ def can_be_taken(folder: Path) -> bool:
     """Return whether a folder holds nothing but the first files of a run that was killed while it read its data."""
     names = set()
     for path in folder.rglob("*"):
-        if path.is_dir():
+        if path.is_dir() or (path.name.startswith(".") and path.name.endswith(".part")):  # of `write_atomically`
             continue
-        if path.name not in EARLY_FILES and not path.name.endswith(".part"):
+        if path.name not in EARLY_FILES:
             return False  # at the first one: the folder may be large
         names.add(path.name)
     return stage_of(folder) is RunStage.ASKED if "config.yaml" in names else names <= FIRST_FILES
