@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -80,7 +81,9 @@ else:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'danlu' has no attribute {name!r}")
+    state = random.getstate()
     value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    random.setstate(state)  # rich draws a number when it is imported
     globals()[name] = value
     return value
 

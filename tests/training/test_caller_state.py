@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -58,3 +60,15 @@ def test_state_is_kept_when_the_training_fails(tmp_path):
     with pytest.raises(Exception, match="no loss"):
         danlu.train((inputs, targets), loss=broken, out=str(tmp_path / "run"), epochs=1, console=Console(quiet=True))
     assert {k: v for k, v in state().items() if v != before[k]} == {}
+
+
+def test_the_first_use_of_danlu_draws_no_random_numbers():
+    code = """
+import random
+import danlu
+random.seed(3)
+before = random.getstate()
+danlu.train, danlu.watch, danlu.predict, danlu.tune
+assert random.getstate() == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
