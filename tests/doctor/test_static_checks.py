@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from danlu.doctor.static_checks import (
+    BatchFit,
     CheckedSplit,
     examine_images,
     examine_labels,
@@ -113,6 +114,27 @@ def test_healthy_model_is_unchanged_without_findings() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+class Blind(nn.Module):
+    """A model whose outputs do not depend on the inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.bias.expand(len(x), -1)
+
+
+def test_a_fit_that_is_cut_short_is_not_judged() -> None:
+    fit, steps = BatchFit(seconds=0.0), []
+    fit.advance = lambda: steps.append(1)
+    assert examine_model(Blind(), nn.functional.cross_entropy, *batch(), fit=fit) == []
+    assert (fit.judged, len(steps)) == (False, 1)
+    whole = BatchFit()
+    assert examine_model(Blind(), nn.functional.cross_entropy, *batch(), fit=whole)
+    assert whole.judged
+
+
 def test_large_first_outputs_unreached_parameters_and_a_model_that_cannot_learn() -> None:
     torch.manual_seed(0)
     large = nn.Linear(12, 4)
@@ -131,14 +153,6 @@ def test_large_first_outputs_unreached_parameters_and_a_model_that_cannot_learn(
 
     found = examine_model(Forgotten(), nn.functional.cross_entropy, *batch())
     assert next(f for f in found if f.code == "model.unreached").evidence["names"] == "spare.weight, spare.bias"
-
-    class Blind(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bias = nn.Parameter(torch.zeros(4))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.bias.expand(len(x), -1)
 
     assert codes(examine_model(Blind(), nn.functional.cross_entropy, *batch())) == {"fit.not_learning": "warning"}
 

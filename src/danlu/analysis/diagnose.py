@@ -10,6 +10,7 @@ import torch
 from danlu.advice.fixes import fixes_of_run
 from danlu.analysis.diagnosis import Diagnosis
 from danlu.analysis.examined import (
+    MAX_FIT_SECONDS,
     checked,
     class_targets,
     compares_images,
@@ -26,7 +27,14 @@ from danlu.doctor.derived.progress import epoch_samples
 from danlu.doctor.diagnose import diagnose as apply_rules
 from danlu.doctor.finding import SEVERITIES, Finding
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.static_checks import CheckedSplit, examine_images, examine_labels, examine_model
+from danlu.doctor.static_checks import (
+    FIT_STEPS,
+    BatchFit,
+    CheckedSplit,
+    examine_images,
+    examine_labels,
+    examine_model,
+)
 from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import siblings
 from danlu.message import message, speaking, translated
@@ -134,11 +142,14 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
         )
         raise refusal("RUN|LOG|DATA", wanted, str(target), near=near) from None
     findings = _data_findings(prepared, config.doctor.language)
-    with stage(translated("stage.network", "examining the untrained network")):
-        findings += _model_findings(prepared, config.doctor.language)
+    fit = BatchFit(MAX_FIT_SECONDS)
+    with stage(translated("stage.network", "examining the untrained network"), FIT_STEPS) as examining:
+        fit.advance = examining.advance
+        findings += _model_findings(prepared, config.doctor.language, fit)
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))
     with speaking(config.doctor.language):
-        examined = {"checked": list(map(str, checked(prepared))), "not_judged": list(map(str, not_judged(prepared)))}
+        lists = {"checked": checked(prepared, fit.judged), "not_judged": not_judged(prepared, fit.judged)}
+        examined = {name: list(map(str, sentences)) for name, sentences in lists.items()}
     return Diagnosis(prepared.dataset.path, config.doctor.language, findings, examined=examined)
 
 
@@ -185,7 +196,7 @@ def _data_findings(prepared: Prepared, language: str) -> list[Finding]:
     return findings
 
 
-def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
+def _model_findings(prepared: Prepared, language: str, fit: BatchFit) -> list[Finding]:
     """Findings about the untrained network on one batch, in float32, without augmentation.
 
     Of a detector only its feature maps and anchors are examined, of label maps the pixels of each class.
@@ -211,6 +222,7 @@ def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
         batch.targets,
         language,
         judge_first_loss=judges_first_loss(prepared),
+        fit=fit,
     )
 
 

@@ -10,6 +10,7 @@ from danlu.preparation.prepared import Prepared
 # Samples of the batch on which it is tested whether the network can learn; the second number is for large images.
 FIT_SAMPLES, FIT_LARGE_IMAGES = 64, 16
 SMALL_IMAGE = 64  # pixels of a side; larger images count as large
+MAX_FIT_SECONDS = 8.0  # of that test, which takes minutes where other programs use the cores
 MAX_IMAGES = 200_000  # images compared with one another
 
 
@@ -35,8 +36,8 @@ def judges_first_loss(prepared: Prepared) -> bool:
     return not prepared.config.transfer.head_first
 
 
-def checked(prepared: Prepared) -> list[Message]:
-    """Describe what is checked in these data and their network."""
+def checked(prepared: Prepared, fit_judged: bool = True) -> list[Message]:
+    """Describe what is checked in these data and their network. fit_judged: whether the fit of a batch had its time."""
     found, count = [], len(prepared.dataset)
     if compares_images(prepared):
         text = "{count} {count:image|images}, compared with one another: copies, copies in two splits, blank images"
@@ -54,15 +55,19 @@ def checked(prepared: Prepared) -> list[Message]:
             "the untrained {network} on {count} {count:sample|samples}: "
             "parameters without a gradient, whether it can fit them"
         )
-        samples = len(fitted_samples(prepared))
-        found.append(message("analysis.checked.network", text, network=prepared.signature.model, count=samples))
+        values = {"network": prepared.signature.model, "count": len(fitted_samples(prepared))}
+        one = message("analysis.checked.network", text, **values)
+        if not fit_judged:
+            text = "the untrained {network} on {count} {count:sample|samples}: parameters without a gradient"
+            one = message("analysis.checked.gradients", text, **values)
+        found.append(one)
         if judges_first_loss(prepared):
             found.append(message("analysis.checked.first_loss", "the first loss: that of equal probabilities"))
     return found
 
 
-def not_judged(prepared: Prepared) -> list[Message]:
-    """Describe what is not judged in these data, and where it is."""
+def not_judged(prepared: Prepared, fit_judged: bool = True) -> list[Message]:
+    """Describe what is not judged in these data, and where it is. fit_judged: whether the fit of a batch had its time."""
     found = []
     if prepared.images is not None and not compares_images(prepared):
         text = "copies among more than {count} images"
@@ -70,6 +75,9 @@ def not_judged(prepared: Prepared) -> list[Message]:
     if class_targets(prepared) is not None and not judges_first_loss(prepared):
         text = "the first loss: the last layer is fitted before the first step"
         found.append(message("analysis.not_judged.first_loss", text))
+    if not fit_judged:
+        text = "whether the network can fit a batch: {seconds} seconds were too few on this machine"
+        found.append(message("analysis.not_judged.fit", text, seconds=round(MAX_FIT_SECONDS)))
     text = "wrong labels, overfitting and all else that only a training shows: `danlu train` reports it"
     found.append(message("analysis.not_judged.training", text))
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,19 @@ class CheckedSplit:
     train: Tensor
     val: Tensor
     test: Tensor
+
+
+@dataclass
+class BatchFit:
+    """Fit of one batch by `examine_model`, to follow and to limit.
+
+    seconds: of steps, after which it ends. advance: called after each step. judged: False if it ended too early to tell
+    whether the model can fit the batch.
+    """
+
+    seconds: float = math.inf
+    advance: Callable[[], None] = lambda: None
+    judged: bool = True
 
 
 def thumbnails(images: Tensor) -> np.ndarray:
@@ -169,15 +183,18 @@ def examine_model(
     language: str | None = None,
     *,
     judge_first_loss: bool = True,
+    fit: BatchFit | None = None,
 ) -> list[Finding]:
     """Train a copy of the model on one batch: check the first loss, unreached parameters, and whether it can fit.
 
     loss_fn: (outputs, targets) -> scalar. judge_first_loss: False if the last layer is fitted before training, as for
-    pretrained networks. The model itself and torch's random generator are not changed.
+    pretrained networks. fit: limits and progress of the fit. The model itself and torch's random generator are not changed.
     """
     generator = torch.random.get_rng_state()
     try:
-        return _examine_copy(copy.deepcopy(model).train(), loss_fn, inputs, targets, language, judge_first_loss)
+        return _examine_copy(
+            copy.deepcopy(model).train(), loss_fn, inputs, targets, language, judge_first_loss, fit or BatchFit()
+        )
     finally:
         torch.random.set_rng_state(generator)
 
@@ -189,6 +206,7 @@ def _examine_copy(
     targets: Any,
     language: str | None,
     judge_first_loss: bool,
+    fit: BatchFit,
 ) -> list[Finding]:
     findings = []
     outputs = model(inputs)
@@ -207,17 +225,22 @@ def _examine_copy(
         facts = {"count": len(unreached), "names": ", ".join(unreached[:MAX_NAMED])}
         findings.append(_found("model.unreached", "error", 0.9, language, facts))
     optimizer = torch.optim.Adam([p for _, p in trained], FIT_LR)
-    losses = [float(loss.detach())]
+    losses, end = [float(loss.detach())], time.monotonic() + fit.seconds
     for _ in range(FIT_STEPS):
         optimizer.zero_grad()
         loss = loss_fn(model(inputs), targets)
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
+        fit.advance()
         if all(value < FITTED * losses[0] for value in losses[-FITTED_STEPS:]):
             break
-    if not math.isfinite(losses[-1]) or losses[-1] > 0.9 * losses[0]:
-        facts = {"first": losses[0], "last": losses[-1], "steps": FIT_STEPS, "samples": len(inputs)}
+        if time.monotonic() >= end:
+            break
+    taken, poor = len(losses) - 1, losses[-1] > 0.9 * losses[0]
+    fit.judged = taken == FIT_STEPS or not poor
+    if not math.isfinite(losses[-1]) or (poor and fit.judged):
+        facts = {"first": losses[0], "last": losses[-1], "steps": taken, "samples": len(inputs)}
         findings.append(_found("fit.not_learning", "warning", 0.75, language, facts))
     return findings
 
