@@ -126,10 +126,9 @@ class Blind(nn.Module):
 
 
 def test_a_fit_that_is_cut_short_is_not_judged() -> None:
-    fit, steps = BatchFit(seconds=0.0), []
-    fit.advance = lambda: steps.append(1)
+    fit = BatchFit(seconds=0.0)
     assert examine_model(Blind(), nn.functional.cross_entropy, *batch(), fit=fit) == []
-    assert (fit.judged, len(steps)) == (False, 1)
+    assert not fit.judged
     whole = BatchFit()
     assert examine_model(Blind(), nn.functional.cross_entropy, *batch(), fit=whole)
     assert whole.judged

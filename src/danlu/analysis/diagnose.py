@@ -28,7 +28,6 @@ from danlu.doctor.diagnose import diagnose as apply_rules
 from danlu.doctor.finding import SEVERITIES, Finding
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.static_checks import (
-    FIT_STEPS,
     BatchFit,
     CheckedSplit,
     examine_images,
@@ -143,8 +142,7 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
         raise refusal("RUN|LOG|DATA", wanted, str(target), near=near) from None
     findings = _data_findings(prepared, config.doctor.language)
     fit = BatchFit(MAX_FIT_SECONDS)
-    with stage(translated("stage.network", "examining the untrained network"), FIT_STEPS) as examining:
-        fit.advance = examining.advance
+    with stage(translated("stage.network", "examining the untrained network")):
         findings += _model_findings(prepared, config.doctor.language, fit)
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))
     with speaking(config.doctor.language):

@@ -67,7 +67,7 @@ def checked(prepared: Prepared, fit_judged: bool = True) -> list[Message]:
 
 
 def not_judged(prepared: Prepared, fit_judged: bool = True) -> list[Message]:
-    """Describe what is not judged in these data, and where it is. fit_judged: whether the fit of a batch had its time."""
+    """Describe what is not judged in these data, and where it is. fit_judged: as for `checked`."""
     found = []
     if prepared.images is not None and not compares_images(prepared):
         text = "copies among more than {count} images"

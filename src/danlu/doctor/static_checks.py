@@ -42,14 +42,12 @@ class CheckedSplit:
 
 @dataclass
 class BatchFit:
-    """Fit of one batch by `examine_model`, to follow and to limit.
+    """Fit of one batch by `examine_model`: its limit, and whether it sufficed.
 
-    seconds: of steps, after which it ends. advance: called after each step. judged: False if it ended too early to tell
-    whether the model can fit the batch.
+    seconds: of steps, after which it ends. judged: False if it ended too early to tell whether the model can fit.
     """
 
     seconds: float = math.inf
-    advance: Callable[[], None] = lambda: None
     judged: bool = True
 
 
@@ -188,7 +186,7 @@ def examine_model(
     """Train a copy of the model on one batch: check the first loss, unreached parameters, and whether it can fit.
 
     loss_fn: (outputs, targets) -> scalar. judge_first_loss: False if the last layer is fitted before training, as for
-    pretrained networks. fit: limits and progress of the fit. The model itself and torch's random generator are not changed.
+    pretrained networks. fit: limit of the fit. The model itself and torch's random generator are not changed.
     """
     generator = torch.random.get_rng_state()
     try:
@@ -232,7 +230,6 @@ def _examine_copy(
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-        fit.advance()
         if all(value < FITTED * losses[0] for value in losses[-FITTED_STEPS:]):
             break
         if time.monotonic() >= end:
