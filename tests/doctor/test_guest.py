@@ -1087,10 +1087,15 @@ def run(name: str, watched: bool) -> tuple[Any, Scene]:
 
 @pytest.mark.parametrize("name", USES)
 def test_works_as_outside_and_leaves_nothing(name: str) -> None:
-    expected, _ = run(name, watched=False)
+    with warnings.catch_warnings(record=True) as usual:
+        warnings.simplefilter("always")
+        expected, _ = run(name, watched=False)
     before = of_process()
-    found, scene = run(name, watched=True)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        found, scene = run(name, watched=True)
     assert found == expected
+    assert {str(one.message) for one in warned} <= {str(one.message) for one in usual}
     assert scene.doctors
     assert hooks_of(scene.model) == []
     assert hooks_of(scene.loss_fn) == [] if isinstance(scene.loss_fn, nn.Module) else True

@@ -1,4 +1,4 @@
-"""What a power cut may leave of a folder: the writes of a process are recorded, and replayed in part and in other order.
+"""Remains of a folder after a power cut: the writes of a process are recorded, and replayed in part and reordered.
 
 A file system may hold back all that was not forced to the disk: the bytes of a file since its last fsync, and the
 changes of names in a folder since the folder's last fsync, in any order. Folders themselves are taken to be there.

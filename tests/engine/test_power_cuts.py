@@ -76,7 +76,7 @@ def test_runs_survive_power_cuts(whole, danlu, result, tmp_path) -> None:
 
 
 def test_what_was_not_forced_may_be_lost(tmp_path: Path) -> None:
-    """Of a file that is renamed without fsync, some power cuts leave nothing or zeros, and none other bytes."""
+    """A file that is renamed without fsync may be empty, or hold zeros, after a power cut."""
     old, new = tmp_path / "old", tmp_path / "new"
     part, place = str(old / "part"), str(old / "place")
     before, after = {place: (1, b"old")}, {place: (1, b"old"), part: (2, b"newer")}

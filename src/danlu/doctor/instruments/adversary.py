@@ -50,7 +50,7 @@ class Adversary(Instrument):
         return True
 
     def _add(self, seen: Seen, gradient: Tensor) -> None:
-        seen.sign = float(gradient.sign().mean())
+        seen.sign = float(gradient.detach().sign().mean())
         self._passes = [*self._passes[-3:], seen]
 
     def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
