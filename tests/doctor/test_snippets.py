@@ -47,7 +47,7 @@ def tiny_training(regression: bool = False) -> dict[str, Any]:
         **{"val_loss": 0.4, "best_loss": 0.5},
     }
     numbers = {name: torch.rand(5) for name in ("p", "squares", "a", "b", "scores", "cosine")}
-    return modules | training | data | loop | numbers
+    return modules | training | data | loop | numbers | {"rewards": torch.rand(40)}
 
 
 def snippets() -> Iterator[tuple[str, str]]:

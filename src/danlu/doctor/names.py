@@ -420,6 +420,13 @@ NAMES: dict[str, Name] = {
         "0/1",
         "the loss of the generator moves the output of this model for generated samples the same way as its own loss",
     ),
+    "policy.reward_correlation": Name(
+        "step",
+        "",
+        "-1 to 1",
+        "correlation of the gradients of the log-probabilities of actions with the rewards of these actions: negative "
+        "where a step makes rewarded actions more probable",
+    ),
     # Leaves of the autograd graph that are no parameters of the model.
     "leaf.unregistered": Name(
         "once", "name in code", "elements", "a tensor in the graph of the loss that no optimiser holds: its size"

@@ -25,6 +25,7 @@ from danlu.doctor.instruments.nonfinite import Nonfinite
 from danlu.doctor.instruments.optimizers import Optimizers
 from danlu.doctor.instruments.pair_distances import PairDistances
 from danlu.doctor.instruments.plateau_curvature import PlateauCurvature
+from danlu.doctor.instruments.policy_gradient import PolicyGradient
 from danlu.doctor.instruments.structure import Structure
 
 # In the order of their callbacks: structure and inputs first, because others read their entries.
@@ -38,6 +39,7 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "comparisons": Comparisons,
     "pair_distances": PairDistances,
     "adversary": Adversary,
+    "policy_gradient": PolicyGradient,
     "graph_leaves": GraphLeaves,
     "behaviour": Behaviour,
     "nonfinite": Nonfinite,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 MAX_FRAMES = 24
 OWN_PACKAGES = ("torch", "danlu")
+MAX_NUMBERS = 10_000  # of a variable that is read
 
 
 def name_in_frames(wanted: Any) -> str:
@@ -50,6 +54,43 @@ def names_in_frames(wanted: Iterable[Any]) -> dict[int, str]:
                     found[id(value)] = name.lstrip("_")
         frame = frame.f_back
     return found
+
+
+def numbers_in_frames(wanted: Callable[[str], bool]) -> Iterator[tuple[str, Tensor]]:
+    """Names and values, float64 (n,), of the tensors, arrays and lists of numbers whose names are wanted.
+
+    They are variables in the frames of the user, and attributes of the modules and objects in them.
+    """
+    frame, seen = sys._getframe(1), set()
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in OWN_PACKAGES:
+            held = [*frame.f_locals.items(), *frame.f_globals.items()]
+            owners = [value for name, value in held if isinstance(value, nn.Module) or name == "self"]
+            for owner in owners:
+                held += list(vars(owner).items()) if hasattr(owner, "__dict__") else []
+            for name, value in held:
+                if wanted(name) and id(value) not in seen and (numbers := as_numbers(value)) is not None:
+                    seen.add(id(value))
+                    yield name, numbers
+        frame = frame.f_back
+
+
+def as_numbers(value: Any) -> Tensor | None:
+    """Float64 copy (n,) of a tensor, an array or a list of numbers; None for anything else."""
+    if isinstance(value, Tensor | np.ndarray):
+        size = value.numel() if isinstance(value, Tensor) else value.size
+        if size > MAX_NUMBERS:
+            return None
+        return torch.as_tensor(value).detach().flatten().cpu().double()
+    if isinstance(value, list | tuple | deque) and 0 < len(value) <= MAX_NUMBERS:
+        try:
+            return torch.tensor([float(one) for one in value], dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):
+            return None
+    return None
 
 
 def _items(variables: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
