@@ -17,6 +17,7 @@ from danlu.data.files.image_file import check_image
 from danlu.data.image_cache import cached_images
 from danlu.data.image_workers import load_images
 from danlu.data.images import decode, read_image
+from danlu.data.partial_file import partial_file
 from danlu.refuse import Refusal
 
 
@@ -212,6 +213,41 @@ def test_cache_is_reused_and_follows_the_files(tmp_path, monkeypatch):
     Image.new("L", (8, 9), 99).save(paths[0])
     changed, _ = cached_images(files, 4, "grey", tmp_path / "cache", 0)
     assert changed[0, 0, 0, 0] == 99
+
+
+WRITING = """
+import os, signal, sys
+from pathlib import Path
+from danlu.data.partial_file import partial_file
+
+with partial_file(Path(sys.argv[1]) / sys.argv[2]) as file:
+    file.write(b"half")
+    file.flush()
+    if os.fork() == 0:  # as a worker that decodes, it outlives its parent for a moment
+        sys.stdin.readline()
+        os._exit(0)
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
+def test_the_half_cache_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(tmp_path):
+    started = []
+    for name in ("dead.npy", "living.npy"):
+        words = [sys.executable, "-c", WRITING, str(tmp_path), name]
+        started.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert started[-1].stdout.readline() == b"ready\n"
+    dead, living = started
+    dead.kill()
+    dead.wait()
+    with partial_file(tmp_path / "new.npy") as file:
+        file.write(b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"living.npy.{living.pid}.tmp", "new.npy"]
+    dead.stdin.close()
+    living.communicate(b"\n\n")
+    assert (tmp_path / "living.npy").read_bytes() == b"half"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["living.npy", "new.npy"]
 
 
 def test_cache_that_cannot_be_written(tmp_path):

@@ -16,6 +16,7 @@ from danlu.data.canvas import AnyFit
 from danlu.data.image_workers import CHUNK, decoded_images
 from danlu.data.images import Colour, Window, channels_of
 from danlu.data.memory import check_disk
+from danlu.data.partial_file import partial_file
 from danlu.message import message
 from danlu.refuse import Failure, blame
 
@@ -102,24 +103,18 @@ def _write_cache(
     pixels_file: Path, problems_file: Path, shape: tuple[int, ...], decoded: Iterator[tuple[np.ndarray, list[Problem]]]
 ) -> None:
     pixels_file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = [file.with_name(f"{file.name}.{os.getpid()}.tmp") for file in (pixels_file, problems_file)]
     problems, checksum = [], 0
-    try:
-        # Written rather than mapped, because a full disk would crash a mapped write.
-        with temporary[0].open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for chunk, bad in decoded:
-                file.write(chunk.data)
-                checksum = zlib.crc32(chunk.data, checksum)
-                problems += [(problem.where, problem.reason) for problem in bad]
+    # Written rather than mapped, because a full disk would crash a mapped write.
+    with partial_file(pixels_file) as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for chunk, bad in decoded:
+            file.write(chunk.data)
+            checksum = zlib.crc32(chunk.data, checksum)
+            problems += [(problem.where, problem.reason) for problem in bad]
         checksum = zlib.crc32(json.dumps(problems).encode(), checksum)
-        temporary[1].write_text(json.dumps({"problems": problems, "crc32": checksum}), encoding="utf-8")
         # The pixels are renamed last, so a cache with pixels is complete.
-        temporary[1].replace(problems_file)
-        temporary[0].replace(pixels_file)
-    finally:
-        for file in temporary:
-            file.unlink(missing_ok=True)
+        with partial_file(problems_file) as other:
+            other.write(json.dumps({"problems": problems, "crc32": checksum}).encode())
 
 
 def _key(paths: Sequence[Path], size: int, colour: Colour, fit: AnyFit, window: Window | None) -> str:
