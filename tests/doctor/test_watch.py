@@ -306,6 +306,15 @@ def test_invalid_model_or_optimizer_is_refused():
         danlu.watch("model")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"optimizer must be .* got str"):
         danlu.watch(torch.nn.Linear(2, 2), ["adam"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"optimizer must be .* got int"):
+        danlu.watch(torch.nn.Linear(2, 2), 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("names", [10, "cat", None, 0.5])
+@pytest.mark.parametrize("thing", ["classes", "columns"])
+def test_names_are_several(thing, names):
+    with pytest.raises(TypeError, match=f"{thing} must be names, such as"):
+        danlu.watch(torch.nn.Linear(2, 2), **{thing: names})
 
 
 @pytest.mark.parametrize("budget", [-1, 0, 1.5, 5, math.nan, -math.inf, "x", "", None, True, [0.03]])

@@ -59,7 +59,8 @@ def watch(
         columns: names of the columns of the inputs (N, D), for findings.
 
     Raises:
-        TypeError: `model` is not a module, an optimizer not a torch optimizer, or `loss_fn` not a function.
+        TypeError: `model` is not a module, an optimizer not a torch optimizer, `loss_fn` not a function, or
+            `classes` or `columns` are not names.
         Refusal: `budget` or `language` has another value.
 
     >>> with danlu.watch(model, optimizer, loss_fn) as doctor:  # doctest: +SKIP
@@ -70,22 +71,22 @@ def watch(
         raise TypeError(
             f"model must be a torch.nn.Module, got {type(model).__name__}: danlu.watch(model, optimizer, loss)"
         )
-    if optimizer is None:
-        optimizers = []
-    elif isinstance(optimizer, torch.optim.Optimizer):
-        optimizers = [optimizer]
-    else:
+    optimizers: list[Any] = [] if optimizer is None else [optimizer]
+    if isinstance(optimizer, Iterable):
         optimizers = list(optimizer)
     for one in optimizers:
         if not isinstance(one, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer, several or None, got {type(one).__name__}")
     if loss_fn is not None and not callable(loss_fn):
         raise TypeError(f"loss_fn must be a loss module, a function or None, got {type(loss_fn).__name__}")
+    for thing, names in (("classes", classes), ("columns", columns)):
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise TypeError(f"{thing} must be names, such as ['cat', 'dog'], got {names!r}")
     doctor = Doctor(model, optimizers, loss_fn, budget=budget, language=language, quiet=quiet, prefix=prefix)
     for number, name in enumerate(classes):
         doctor.ledger.add("class.name", str(name), str(number))
-    if len(columns):
-        doctor.ledger.add("input.columns", [str(name) for name in columns])
+    if named := [str(name) for name in columns]:
+        doctor.ledger.add("input.columns", named)
     return doctor
 
 
