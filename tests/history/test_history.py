@@ -43,6 +43,20 @@ def test_runs_lists_finished_and_killed_runs(two, digits_run) -> None:
     assert (first.best, second.best) == (True, False)
 
 
+def test_links_in_circles_and_a_damaged_run_hide_no_other(two) -> None:
+    (two / "inside").mkdir()
+    (two / "inside" / "up").symlink_to(two)
+    (two / "inside" / "self").symlink_to("self")
+    (two / "odd").mkdir()
+    (two / "odd" / "config.yaml").write_text(":::[")
+    assert [(Path(row.run).name, row.state) for row in danlu.runs(two).runs] == [
+        ("1", "finished"),
+        ("2", "stopped"),
+        ("odd", "damaged"),
+    ]
+    assert [Path(row.run).name for row in danlu.runs(two, where="lr<9").runs] == ["1", "2"]
+
+
 def test_the_best_run_is_that_of_each_data_set(two) -> None:
     """Accuracies on different data are not compared; a single run on its data is not called the best."""
     for name in ("3", "4"):

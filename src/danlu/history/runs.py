@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class RunRow(Result):
     """One run."""
 
     run: str  # folder
-    state: str  # finished, running, or stopped (killed or interrupted)
+    state: str  # finished, running, stopped (killed or interrupted), or damaged (`danlu report RUN` says why)
     task: str = ""
     model: str = ""
     data: str = ""
@@ -72,14 +73,19 @@ def runs(
     if not root.is_dir():
         raise refusal("FOLDER", message("history.wanted.folder_runs", "a folder of runs"), str(folder))
     conditions = [_condition(one) for one in where.split(",")] if where else []
-    found = []
+    found: list[RunRow] = []
+    damaged: list[RunRow] = []
     for run in _runs_below(root):
-        row = describe_run(run)
+        try:
+            row = describe_run(run)
+        except Refusal:  # of one run, which hides no other
+            damaged += [] if conditions else [RunRow(run.name, "damaged")]
+            continue
         if all(_holds(condition, row, run) for condition in conditions):
             found.append(row)
     groups = _groups(found)
     best = {run for group in groups if (run := _best(group)) is not None}
-    found = [replace(row, best=row.run in best) for row in found]
+    found = [*(replace(row, best=row.run in best) for row in found), *damaged]
     if sort:
         column = one_of(
             "--sort",
@@ -123,14 +129,19 @@ def _cut_short(stopped: str | None) -> bool:
     return (stopped or "").startswith("interrupted")
 
 
-def _runs_below(root: Path) -> Iterator[Run]:
-    """Runs in `root` and in its folders, by name; numbers in their order."""
+def _runs_below(root: Path, above: tuple[str, ...] = ()) -> Iterator[Run]:
+    """Runs in `root` and in its folders, by name; numbers in their order. above: real paths of the outer folders."""
     if (root / "config.yaml").is_file():
         yield Run(root)
         return
-    inner = [Path(one.path) for one in os.scandir(root) if one.is_dir() and not one.name.startswith(".")]
+    around, inner = (*above, os.path.realpath(root)), []
+    for name in os.listdir(root):
+        folder = root / name
+        if not name.startswith(".") and os.path.isdir(folder) and os.path.realpath(folder) not in around:
+            inner.append(folder)
     for folder in sorted(inner, key=lambda one: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", one.name)]):
-        yield from _runs_below(folder)
+        with suppress(PermissionError):
+            yield from _runs_below(folder, around)
 
 
 def _groups(rows: Sequence[RunRow]) -> list[list[RunRow]]:
