@@ -335,7 +335,8 @@ def policy_gradient(program: Program, watch: Callable) -> Course:
                 taken = F.log_softmax(scores, 1).gather(1, torch.cat(actions_of)[:, None])[:, 0]
                 taken = taken.detach() if program.fault == "log probability detached" else taken
                 advantage = returns.repeat(6) - values.detach()
-                loss = -(taken * advantage).mean() + 0.5 * F.mse_loss(values, returns.repeat(6))
+                sign = 1 if program.fault == "sign of the reward" else -1
+                loss = sign * (taken * advantage).mean() + 0.5 * F.mse_loss(values, returns.repeat(6))
                 if program.fault == "no zero_grad":
                     loss.backward()
                     optimizer.step()
@@ -450,6 +451,7 @@ PLANTED: dict[tuple[str, str], tuple[str, ...]] = {
     ("contrast", "no zero_grad"): ("loop.missing_zero_grad",),
     ("policy gradient", "log probability detached"): ("model.unreached",),
     ("policy gradient", "no zero_grad"): ("loop.missing_zero_grad",),
+    ("policy gradient", "sign of the reward"): ("loop.wrong_sign",),
     ("padded LSTM", "batch_first left out"): ("model.mixes_samples",),
     ("padded LSTM", "rate too high"): ("optim.lr_too_high",),
     ("masked transformer", "embedding frozen by no_grad"): ("model.unreached",),

@@ -47,6 +47,15 @@ class Agent:
         advantages = (MEANS[states, action] - MEANS.mean()).numpy()
         self.step((self.sign * actions.log_prob(action) * torch.from_numpy(advantages)).mean())
 
+    def act_by_hand(self) -> None:
+        states, inputs = batch()
+        log_probabilities = self.policy(inputs).log_softmax(1)
+        action = torch.multinomial(log_probabilities.detach().exp(), 1)
+        taken = log_probabilities.gather(1, action)[:, 0]
+        returns = MEANS[states, action[:, 0]]
+        entropy = -(log_probabilities.exp() * log_probabilities).sum(1)
+        self.step((self.sign * taken * (returns - returns.mean()) - 0.01 * entropy).mean())
+
     def move(self) -> None:
         """Continuous actions, and a cost: what is costly shall become less probable."""
         _, inputs = batch()
@@ -61,7 +70,7 @@ class Agent:
         self.optimizer.step()
 
 
-@pytest.mark.parametrize("way", ["act_one_by_one", "act_in_batches"])
+@pytest.mark.parametrize("way", ["act_one_by_one", "act_in_batches", "act_by_hand"])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_rewarded_actions_have_to_become_more_probable(way: str, sign: int) -> None:
     def program() -> None:

@@ -16,6 +16,7 @@ EVENTS = (
     "forward_failed",
     "after_forward",
     "after_loss",
+    "backward_called",
     "before_backward",
     "before_step",
     "after_step",

@@ -189,6 +189,8 @@ class TrainingEvents:
         call = call or self._pass_of_loss(loss)
         if call is None or self.watched.paused:
             return
+        if by == "backward" and call.grad and loss.grad_fn is not None:
+            self._notify("backward_called", call, loss)
         if call.loss is not None:
             if by in ("module", "function") and not torch.is_grad_enabled() and not loss.requires_grad:
                 self.watched.write_deferred("loss.of_others", loss.detach().mean())

@@ -36,6 +36,9 @@ class Instrument:
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool | None:
         """Called once the loss of a pass is known. outputs, targets: arguments of the loss, None if unknown."""
 
+    def backward_called(self, watched: WatchedModel, call: Pass, loss: Tensor) -> bool | None:
+        """Called with the whole loss, of which a loss of torch may be one term, before its backward pass."""
+
     def before_backward(self, watched: WatchedModel, call: Pass, gradient: Tensor) -> bool | None:
         """Called when the backward pass has reached the outputs of the model, with the gradient of the outputs."""
 
