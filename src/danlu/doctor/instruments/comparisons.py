@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.observation.comparisons import listen, stop_listening
+from danlu.doctor.observation.comparisons import COMPARISONS
 from danlu.doctor.observation.watched_model import Pass, WatchedModel
 from danlu.doctor.probes.sample import first_tensor
 
@@ -32,7 +32,7 @@ class Comparisons(Instrument):
         self._count = 0
         self._inside = False  # of the doctor's own comparisons, which are heard as well
         self._taken = {"accuracy.at_half": 0, "accuracy.across": 0}  # predictions wrongly taken from the outputs
-        listen(self._compared)
+        COMPARISONS.add(self._compared)
 
     def before_forward(self, watched: WatchedModel, call: Pass) -> None:
         self._waits, self._outputs = 0, None
@@ -54,7 +54,7 @@ class Comparisons(Instrument):
         self._taken = dict.fromkeys(self._taken, 0)
 
     def finish(self, watched: WatchedModel) -> None:
-        stop_listening(self._compared)
+        COMPARISONS.remove(self._compared)
         self._watched = self._outputs = None
 
     def _compared(self, equal: Tensor, one: Tensor, other: Tensor) -> None:

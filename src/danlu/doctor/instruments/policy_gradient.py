@@ -16,7 +16,7 @@ from torch import Tensor
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.loss.graph import between
 from danlu.doctor.observation.budget import is_scheduled
-from danlu.doctor.observation.log_probabilities import listen, stop_listening
+from danlu.doctor.observation.log_probabilities import LOG_PROBABILITIES
 from danlu.doctor.observation.variables import numbers_in_frames
 from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
@@ -36,7 +36,7 @@ class PolicyGradient(Instrument):
         self._active = False  # a pass of this model since its last step
         self._gradients: list[Tensor | None] = []  # of the log-probabilities since the last step, in their order
         self._gathered: list[Tensor] = []  # gradients of numbers that the loss gathers
-        listen(self._computed)
+        LOG_PROBABILITIES.add(self._computed)
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:
         self._active = self._active or call.grad
@@ -80,7 +80,7 @@ class PolicyGradient(Instrument):
         return True
 
     def finish(self, watched: WatchedModel) -> None:
-        stop_listening(self._computed)
+        LOG_PROBABILITIES.remove(self._computed)
         self._watched = None
 
 
