@@ -1,4 +1,4 @@
-"""Listeners to methods of torch for which it has no hook: the methods are replaced while somebody listens."""
+"""Listeners to methods of torch that have no hook: the methods are replaced while there are listeners."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Method = Callable[..., Any]
 
 
 class MethodListeners:
-    """Those who are told of calls of some methods.
+    """Listeners to calls of some methods.
 
     Args:
         methods: (class, name) of each.
@@ -26,7 +26,7 @@ class MethodListeners:
         self._before: dict[tuple[type, str], Method | None] = {}  # None: the method of a base class
 
     def add(self, listener: Listener) -> None:
-        """Tell this listener of each call from now on."""
+        """Call this listener after each call from now on, with the facts that `tell` gets."""
         if not self._listeners:
             for owner, name in self._methods:
                 self._before[owner, name] = vars(owner).get(name)
