@@ -15,7 +15,15 @@ from torch import Tensor
 
 from danlu.pose.cameras import focal_lengths, project
 from danlu.pose.rotations import from_axis_angle, nearest_rotations
-from danlu.pose.shading import BLIND, TINY, Surfaces, fitted_light, match_scores, nearby_background, seen_points
+from danlu.pose.shading import (
+    TINY,
+    USUAL_WEIGHT_ANY_POSE,
+    Surfaces,
+    fitted_light,
+    match_scores,
+    nearby_background,
+    seen_points,
+)
 from danlu.pose.view_crops import Views, towards
 
 CROP = 64  # pixels, side of the crops
@@ -162,7 +170,7 @@ def scores_with_own_light(crops: ObjectCrops, poses: Tensor, step: int) -> Tenso
     each, own, one = few.rows(rows), poses.flatten(0, 1)[:, None], reach[rows]
     # One background for all: what no pose covers.
     background = nearby_background(crops.pixels, places.flatten(1, 2))
-    light = fitted_light(crops.pixels[rows], one, each, own[:, 0], BLIND)
+    light = fitted_light(crops.pixels[rows], one, each, own[:, 0], USUAL_WEIGHT_ANY_POSE)
     found = match_scores(crops.pixels[rows], background[rows], light, one, each, own)[:, 0]
     return found.unflatten(0, (-1, count))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from danlu.pose.meshes import GREY, Mesh
 
-NEAR = 1e-3  # metres; triangles with a corner nearer to the camera's plane are not drawn
+NEAR_PLANE_METRES = 1e-3  # triangles with a corner nearer to the camera's plane are not drawn
 MAX_TESTS = 1 << 21  # pairs of triangle and pixel tested in one operation
 LEVELS = 64  # more than any level: powers of two of the sides of triangles
 MAX_BATCHED_SIDE = 16  # pixels; larger triangles are drawn one by one, each in its own box
@@ -58,8 +58,8 @@ def rasterise(
     height, width = size
     best = Buffer(np.zeros(height * width), np.full(height * width, -1), np.zeros((height * width, 3)))
     z = points[:, 2]
-    pixels = (points @ camera.T)[:, :2] / np.maximum(z, NEAR)[:, None]
-    before = z > NEAR
+    pixels = (points @ camera.T)[:, :2] / np.maximum(z, NEAR_PLANE_METRES)[:, None]
+    before = z > NEAR_PLANE_METRES
     numbers = np.arange(len(faces)) if before.all() else np.flatnonzero(before[faces].all(1))
     corners = pixels[faces[numbers]]  # (F, 3, 2)
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]  # numpy is slow along short axes

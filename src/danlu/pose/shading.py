@@ -23,7 +23,7 @@ OUTSIDE = 2  # pixels around the model that belong to neither model nor backgrou
 BACKGROUND = 11  # pixels of the reduced crop, side of the square in which the background is averaged
 LIGHT_ROUNDS = 3  # of the fit of the light, in which points with another colour lose their weight
 USUAL_LIGHT = (2.8, 0.0, 0.0, 0.0, -2.0, -2.0, -2.0)  # of an image in [0, 1], normalised by 0.5 and 0.25
-NEAR, BLIND = 1e-3, 0.05  # weight of the usual light in the fit, for poses that are nearly right and for any pose
+USUAL_WEIGHT_NEARLY_RIGHT, USUAL_WEIGHT_ANY_POSE = 1e-3, 0.05  # of the usual light in the fit
 TINY = 1e-12
 
 
@@ -78,7 +78,9 @@ def seen_points(surfaces: Surfaces, reach: Tensor, poses: Tensor) -> tuple[Tenso
     return torch.stack((x, y), -1) / (z * reach[:, None, None])[..., None], area
 
 
-def fitted_light(crops: Tensor, reach: Tensor, surfaces: Surfaces, poses: Tensor, usual: float = NEAR) -> Tensor:
+def fitted_light(
+    crops: Tensor, reach: Tensor, surfaces: Surfaces, poses: Tensor, usual: float = USUAL_WEIGHT_NEARLY_RIGHT
+) -> Tensor:
     """Light (R, 7) of crops (R, 3, S, S) of objects at poses (R, 3, 4), the coefficients of their colours in the image.
 
     These are colour x (ambient + direction . normal) + one number per channel, which the normalisation of the network's

@@ -78,7 +78,7 @@ LABELS: dict[str, str] = {
     "pixel": message("metric.name.pixel", "Pixel label loss"),
     "r2": "R²",
 }
-SHORT: dict[str, str] = {
+SHORT_NAMES: dict[str, str] = {
     "top5": message("metric.short.top5", "top-5"),
     "baseline": message("metric.short.baseline", "baseline"),
     "std": message("metric.short.std", "spread"),
@@ -204,7 +204,7 @@ def label(metric: str, within: Message | None = None) -> str:
 def short_label(metric: str) -> str:
     """Display name of a metric for buttons and legends, shorter than `label` where there is a shorter one."""
     own = metric.removeprefix("mask_")
-    name = str(SHORT.get(own, LABELS.get(own, own)))
+    name = str(SHORT_NAMES.get(own, LABELS.get(own, own)))
     return (
         name
         if own == metric

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SHORT = (torch.bfloat16, torch.float16)
+HALF_PRECISIONS = (torch.bfloat16, torch.float16)
 
 
 def in_short_numbers(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> bool:
     """Return whether an optimizer of torch updates 16-bit weights; those of others may add up what is lost."""
     own = type(optimizer).__module__.partition(".")[0] == "torch"
-    return own and any(parameter.dtype in SHORT for parameter in parameters)
+    return own and any(parameter.dtype in HALF_PRECISIONS for parameter in parameters)
 
 
 def lost_fraction(update: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ DIRECTIONS = 3
 STEP = 1e-4  # of the size of an argument
 SMOOTH = 0.01  # relative difference of the slopes over a step and over half of it
 WRONG = 0.1  # relative difference between a slope and that of backward()
-NEAR = 1e-3  # of a slope to 0 or 1
+MAX_SLOPE_ERROR = 1e-3  # of a slope to 0 or 1
 DIFFERENT_VALUES = 0.25  # of the elements of an output; fewer are those of a quantisation
 
 
@@ -119,7 +119,7 @@ def _is_straight(slope: Tensor, direction: Tensor) -> bool:
     if slope.shape != direction.shape:
         return not bool(slope.any())
     ratio = slope / direction
-    return bool(((ratio.abs() < NEAR) | ((ratio - 1).abs() < NEAR)).all())
+    return bool(((ratio.abs() < MAX_SLOPE_ERROR) | ((ratio - 1).abs() < MAX_SLOPE_ERROR)).all())
 
 
 def _with(args: tuple, places: list[int], values: list[Tensor]) -> tuple:

@@ -16,7 +16,7 @@ BoxForm = Literal["corners", "sized", "centred"]  # x1, y1, x2, y2; or x, y, wid
 NAMES = {"sized": "x, y, width, height", "centred": "the centre, width, height"}
 MIN_BOXES = 3  # fewer are no evidence
 NEARLY_ALL = 0.9  # of the boxes; the others may be faulty
-FAR = 0.02  # of the image's side, beyond which a box does not leave its image by rounding
+ROUNDING_FRACTION = 0.02  # of the image's side, beyond which a box does not leave its image by rounding
 MIN_PIXELS = 4.0  # a coordinate beyond it is no fraction of a faulty box
 MIN_BEYOND = 0.2  # fraction of the boxes that leave their images where the form is another
 MIN_CENTRED = 6  # boxes that leave their images; fewer may be at their edges by chance
@@ -91,7 +91,7 @@ def refuse_pixels(path: Path, found: Sequence[Labelled]) -> None:
 def are_fractions(boxes: np.ndarray) -> bool:
     """Return whether nearly all boxes (N, 4) of x1, y1, x2, y2 are in fractions of their images, and not in pixels."""
     ends = boxes[:, 2:]
-    inside = (boxes >= -FAR).all(axis=1) & (ends <= 1 + FAR).all(axis=1)
+    inside = (boxes >= -ROUNDING_FRACTION).all(axis=1) & (ends <= 1 + ROUNDING_FRACTION).all(axis=1)
     return bool(len(boxes) and inside.mean() >= NEARLY_ALL and (ends[inside] % 1).any())
 
 
@@ -117,9 +117,9 @@ def _are_centred(boxes: np.ndarray, bounds: np.ndarray) -> bool:
     """Return whether boxes of a corner and a size leave their images, and lie inside if the corner is their centre."""
     half = (boxes[:, 2:] - boxes[:, :2]) / 2
     starts, ends = boxes[:, :2] - half, boxes[:, :2] + half
-    slack = FAR * bounds
+    slack = ROUNDING_FRACTION * bounds
     inside = (starts >= -slack).all(axis=1) & (ends <= bounds + slack).all(axis=1)
-    beyond = (boxes[:, 2:] - bounds > FAR * bounds).any(axis=1)
+    beyond = (boxes[:, 2:] - bounds > ROUNDING_FRACTION * bounds).any(axis=1)
     return bool(inside.mean() >= NEARLY_ALL and beyond.mean() > MIN_BEYOND and beyond.sum() >= MIN_CENTRED)
 
 
@@ -127,6 +127,10 @@ def _are_corners(boxes: np.ndarray, bounds: np.ndarray, form: BoxForm) -> bool:
     """Return whether most boxes leave their images, and the same numbers taken as corners lie inside."""
     sizes = boxes[:, 2:] - boxes[:, :2]
     starts = boxes[:, :2] + (sizes / 2 if form == "centred" else 0)
-    inside = (starts >= 0).all(axis=1) & (sizes > starts).all(axis=1) & (sizes <= bounds * (1 + FAR)).all(axis=1)
-    beyond = np.maximum(-boxes[:, :2], boxes[:, 2:] - bounds) > FAR * bounds
+    inside = (
+        (starts >= 0).all(axis=1)
+        & (sizes > starts).all(axis=1)
+        & (sizes <= bounds * (1 + ROUNDING_FRACTION)).all(axis=1)
+    )
+    beyond = np.maximum(-boxes[:, :2], boxes[:, 2:] - bounds) > ROUNDING_FRACTION * bounds
     return bool(inside.mean() >= NEARLY_ALL and beyond.any(axis=1).mean() > 0.5)

@@ -11,7 +11,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import layer_place
 
-LEAST = 6e-8  # positive number of float16
+MIN_FLOAT16 = 6e-8  # smallest positive number
 
 
 def half_range(ledger: Ledger) -> Iterable[Finding]:
@@ -31,7 +31,7 @@ def half_range(ledger: Ledger) -> Iterable[Finding]:
     precision = str(ledger.last("run.precision", default="")).removeprefix("autocast-")
     if "float16" not in (precision, *ledger.last("run.layer_types", default=[])):
         return
-    lost = [e for e in ledger.facts("optimizer.epsilon").values() if 0 < e < LEAST / 2]
+    lost = [e for e in ledger.facts("optimizer.epsilon").values() if 0 < e < MIN_FLOAT16 / 2]
     if lost and precision == "float16" and ledger.has("nonfinite.step"):
         facts = {
             "problem": message(
