@@ -7,7 +7,6 @@ kept as text here: the config parses and checks them, so that flags, YAML and Py
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
@@ -42,10 +41,12 @@ class Parser(argparse.ArgumentParser):
         self.flags: list[str] = []
         self.texts: dict[str, str] = {}
         self._later: set[argparse.Action] = set()  # listed by `--help all` alone
-        super().__init__(*args, **kwargs, add_help=False, formatter_class=HelpFormatter)
-        self._positionals.title = translated("help.arguments", "positional arguments")
-        self._optionals.title = translated("help.options", "options")
-        self.add_argument("-h", "--help", action=HelpAction, help=translated("help.help", "show this help and exit"))
+        self._added: list[argparse.Action] = []
+        super().__init__(*args, **kwargs, add_help=False, exit_on_error=False, formatter_class=HelpFormatter)
+        self._arguments = self.add_argument_group(str(translated("help.arguments", "positional arguments")))
+        self._flags = self.add_argument_group(str(translated("help.options", "options")))
+        text = translated("help.help", "show this help and exit")
+        self._flags.add_argument("-h", "--help", action=HelpAction, help=text)
 
     def error(self, message: str) -> NoReturn:
         before, required, names = message.partition(" are required: ")
@@ -54,13 +55,15 @@ class Parser(argparse.ArgumentParser):
             raise self._refused(translated("console.required", text, names=names, usage=self.usage))
         raise self._refused(message)
 
-    def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As argparse does; a flag without its value is refused with what the value is."""
         try:
-            return super()._match_argument(action, arg_strings_pattern)  # type: ignore[misc]
+            return super().parse_known_args(*args, **kwargs)
         except argparse.ArgumentError as error:
-            if action.nargs is not None or not action.option_strings:
-                raise
-            flag, what = action.option_strings[0], (action.help or "").replace("%%", "%")
+            named = [one for one in self._added if "/".join(one.option_strings) == error.argument_name]
+            if not named or named[0].nargs is not None or not error.message.startswith("expected"):
+                self.error(str(error))
+            flag, what = named[0].option_strings[0], (named[0].help or "").replace("%%", "%")
             text = "{flag} must be followed by a value: {what}"
             raise self._refused(translated("console.value_missing", text, flag=flag, what=what)) from error
 
@@ -69,7 +72,8 @@ class Parser(argparse.ArgumentParser):
 
     def argument(self, name: str, *, help: str | Message = "", **options: Any) -> None:
         """Add a positional argument; `help` is translated."""
-        self.add_argument(name, help=self._help(name, help) if help else None, **options)
+        text = self._help(name, help) if help else None
+        self._added.append(self._arguments.add_argument(name, help=text, **options))
 
     def flag(
         self,
@@ -85,7 +89,8 @@ class Parser(argparse.ArgumentParser):
         help: description, which is translated; default_text follows it. later: list the flag by `--help all` alone.
         """
         text = self._help(names[0], help) + default_text.replace("%", "%%")
-        made = (group or self).add_argument(*names, help=text, **options)
+        made = (group or self._flags).add_argument(*names, help=text, **options)
+        self._added.append(made)
         self.flags += names
         if later:
             self._later.add(made)
@@ -99,19 +104,16 @@ class Parser(argparse.ArgumentParser):
 
     def print_help_page(self, everything: bool) -> None:
         """Print the help page: all flags, or those that a beginner needs."""
-        formatter = self._get_formatter()
-        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
-        formatter.add_text(self.description)
-        for group in self._action_groups:
-            actions = [one for one in group._group_actions if everything or one not in self._later]
-            if actions:
-                formatter.start_section(group.title)
-                formatter.add_arguments(actions)
-                formatter.end_section()
-        if self._later and not everything:
+        hidden = {one: one.help for one in self._later if not everything}
+        if hidden:
             text = "`{prog} --help all` lists {count} more flags"
-            formatter.add_text(translated("help.more", text, prog=self.prog, count=len(self._later)))
-        self._print_message(formatter.format_help(), sys.stdout)
+            self.epilog = str(translated("help.more", text, prog=self.prog, count=len(hidden)))
+        for one in hidden:
+            one.help = argparse.SUPPRESS
+        print(self.format_help(), end="")
+        self.epilog = None
+        for one, text in hidden.items():
+            one.help = text
 
     def settings(self, only: Callable[[str], bool] = lambda key: True) -> None:
         """Add a flag for every setting whose key passes `only`, grouped by section."""
@@ -136,7 +138,7 @@ class Parser(argparse.ArgumentParser):
 
     def refuse_empty(self, values: dict[str, Any]) -> None:
         """Raise Refusal for a flag or argument whose text is empty: no setting, name or path is."""
-        for action in self._actions:
+        for action in self._added:
             given = values.get(action.dest)
             if given == "" or (isinstance(given, list) and "" in given):
                 name = action.dest if action.dest in FLAGS else (action.option_strings or [action.dest])[-1]

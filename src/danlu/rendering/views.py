@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from danlu.pose.meshes import Mesh
-from danlu.pose.render import NEAR, rasterise
+from danlu.pose.render import NEAR_PLANE_METRES, rasterise
 
 FINE = 2  # pixels drawn along each side of a pixel of the image, whose mean gives smooth outlines
 
@@ -80,7 +80,7 @@ def draw_view(
     colours: of its points, (V, 3). camera: intrinsics in continuous pixels. size: (height, width) of the image.
     """
     points = shape.mesh.points @ rotation.T + translation
-    if points[:, 2].min() <= NEAR:
+    if points[:, 2].min() <= NEAR_PLANE_METRES:
         return None
     pixels = points @ camera.T
     pixels = pixels[:, :2] / pixels[:, 2:]
