@@ -42,8 +42,9 @@ def _function(name: str) -> str:
 
 def _signature(function: Any) -> str:
     """One parameter a line, as it is written."""
-    parameters = [str(p) for p in inspect.signature(function).parameters.values()]
     named = inspect.signature(function).parameters.values()
+    # Annotations are texts, which `str` shows in quotes.
+    parameters = [str(p).replace(repr(p.annotation), str(p.annotation), 1) for p in named]
     star = next((i for i, p in enumerate(named) if p.kind is p.KEYWORD_ONLY), None)
     if star is not None and not any(p.kind is p.VAR_POSITIONAL for p in named):
         parameters.insert(star, "*")

@@ -82,3 +82,10 @@ def test_one_line_shows_what_matters():
     assert str(Summary.from_json(KEPT)) == ("Summary(runs/1: classify, mlp, 3 epochs, val loss=0.6, accuracy=nan)")
     assert repr(SplitMetrics.of("test", {"loss": 0.5}).test) == "Metrics(loss=0.5)"
     assert "0x" not in repr(Summary.from_json(KEPT).data)
+
+
+def test_an_editor_completes_what_users_need() -> None:
+    offered = dir(Summary.from_json(KEPT))
+    assert {"metrics", "findings", "to_json", "keys"} <= set(offered)
+    assert not {"KEYS", "ALWAYS", "from_json"} & set(offered)
+    assert not any(name.startswith("_") for name in offered)

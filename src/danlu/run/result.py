@@ -8,6 +8,9 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar, Self
 
 
+OF_FILES = ("KEYS", "ALWAYS", "from_json")  # for the JSON form, not for users
+
+
 class Result(Mapping[str, Any]):
     """A dataclass that also reads as a mapping: `result.metrics` and `result["metrics"]` are the same object.
 
@@ -48,6 +51,9 @@ class Result(Mapping[str, Any]):
 
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         return self.to_json() | dict(other)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_") and name not in OF_FILES]
 
     def _repr_html_(self) -> str:
         return html_table(self)
