@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar, Self
 
-
 OF_FILES = ("KEYS", "ALWAYS", "from_json")  # for the JSON form, not for users
 
 
