@@ -90,6 +90,19 @@ def test_costly_actions_become_less_probable() -> None:
     assert "loop.wrong_sign" not in found_in(program)
 
 
+def test_environments_in_the_same_state_are_no_collapse() -> None:
+    def program() -> None:
+        agent = Agent(-1)
+        for _ in range(40):
+            scores = agent.policy(torch.eye(STATES)[:1].expand(16, -1))
+            actions = Categorical(logits=scores)
+            action = actions.sample()
+            rewards = MEANS[0, action]
+            agent.step(-(actions.log_prob(action) * (rewards - rewards.mean())).mean())
+
+    assert "activation.collapsed" not in found_in(program)
+
+
 def test_methods_of_torch_are_put_back() -> None:
     kinds = (Categorical, Bernoulli, Normal, Independent)
     before = [kind.log_prob for kind in kinds]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.structure import LINEAR_LAYERS, NORMS, activation_kind
 from danlu.doctor.observation.calls import observe
-from danlu.doctor.observation.watched_model import Pass, WatchedModel
+from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_SAMPLES, MAX_UNITS, MAX_POSITIONS = 32, 64, 4  # of each layer output
 GRADIENT_POSITIONS = 8  # along each axis of an image or a sequence, at least
@@ -100,8 +100,9 @@ class Activations(Instrument):
         # The last call of each layer: the initial state of a recurrence is the same for all samples.
         for item in {item[0]: item for item in blocks}.values():
             groups.setdefault((*item[2].shape, item[2].device), []).append(item)
+        alike = has_one_input(call)
         for group in groups.values():
-            self._measure(watched, group)
+            self._measure(watched, group, alike)
         return True
 
     def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
@@ -129,7 +130,8 @@ class Activations(Instrument):
             handle.remove()
         self._handles = []
 
-    def _measure(self, watched: WatchedModel, group: list[tuple[str, str, Tensor]]) -> None:
+    def _measure(self, watched: WatchedModel, group: list[tuple[str, str, Tensor]], alike: bool) -> None:
+        """Write the moments of a group of layers. alike: all samples have the same input, and outputs cannot differ."""
         stack = torch.stack([values for _, _, values in group])  # (layers, samples, positions, units)
         ends = [SATURATION_VALUES.get(kind, (-torch.inf, torch.inf)) for _, kind, _ in group]
         low = torch.tensor([e[0] + SATURATION_MARGIN for e in ends], device=stack.device).view(-1, 1, 1, 1)
@@ -145,6 +147,8 @@ class Activations(Instrument):
             for index, (name, kind) in enumerate(zip(names, kinds)):
                 row = dict(zip(FIELDS, numbers[index * width : (index + 1) * width]))
                 for key in ("mean", "std", "zero_fraction", "spread", "rank"):
+                    if alike and key in ("spread", "rank"):
+                        continue
                     watched.ledger.add(f"activation.{key}", row[key], name, step)
                 watched.ledger.add("activation.samples", samples, name, step)
                 if kind in SATURATION_VALUES:
@@ -181,6 +185,13 @@ def some_values(gradient: Tensor) -> Tensor:
         apart = part.shape[axis] // GRADIENT_POSITIONS
         part = part[(slice(None),) * axis + (slice(None, None, max(1, apart - 1 + apart % 2)),)]
     return part
+
+
+def has_one_input(call: Pass) -> bool:
+    """Return whether all samples of a pass are the same, as several environments in their first state."""
+    inputs = [one.detach() for one in tensors_in((call.args, call.kwargs)) if one.dim() and len(one) > 1]
+    some = [one[:: max(1, len(one) // MAX_SAMPLES)] for one in inputs]
+    return bool(some) and all(bool((one == one[:1]).all()) for one in some)
 
 
 def block(values: Tensor, conv: bool) -> Tensor:
