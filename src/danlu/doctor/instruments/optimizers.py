@@ -107,14 +107,14 @@ class Optimizers(Instrument):
                 self._held[label] = _held_by(optimizer)
 
     def _register(self, watched: WatchedModel, optimizer: torch.optim.Optimizer, label: str) -> None:
-        held = _held_by(optimizer)
-        common = {other: len(held & theirs) for other, theirs in self._held.items()}
+        held, names = _held_by(optimizer), _names_now(watched)
+        common = {other: len(held & theirs & names.keys()) for other, theirs in self._held.items()}
         shared = max(common.values(), default=0)
         self._replaced |= {other: True for other, count in common.items() if count and count >= len(held) / 2}
         if shared and shared >= len(held) / 2 and watched.steps_done:
             watched.write("optimizer.replaced", shared)
         self._held[label] = held
-        others = [p for g in optimizer.param_groups for p in g["params"] if id(p) not in watched.parameter_names]
+        others = [p for g in optimizer.param_groups for p in g["params"] if id(p) not in names]
         self._idle |= {id(p): (weakref.ref(p), p.numel()) for p in others}
         self._idle_in = self._idle_in or (holder_in_frames(others[0]) if others else "")
         watched.write("optimizer.kind", type(optimizer).__name__, label)
@@ -124,9 +124,9 @@ class Optimizers(Instrument):
         watched.write("optimizer.decoupled", int(decoupled), label)
         for group in optimizer.param_groups:
             for p in group["params"]:
-                if id(p) in watched.parameter_names:
+                if id(p) in names:
                     decay = float(group.get("weight_decay") or 0.0)
-                    watched.write("parameter.weight_decay", decay, watched.parameter_names[id(p)])
+                    watched.write("parameter.weight_decay", decay, names[id(p)])
 
     def _count_held(self) -> int:
         """Number of parameters in all optimizers."""
@@ -134,7 +134,7 @@ class Optimizers(Instrument):
 
     def _write_held(self, watched: WatchedModel) -> None:
         self._written_held = self._count_held()
-        for key, name in watched.parameter_names.items():
+        for key, name in _names_now(watched).items():
             watched.write("parameter.held", sum(key in held for held in self._held.values()), name)
 
     def _note(self, watched: WatchedModel, name: str, where: str, value: float | None) -> None:
@@ -144,6 +144,11 @@ class Optimizers(Instrument):
         if self._settings.get((name, where)) != value:
             self._settings[name, where] = value
             watched.write(name, value, where)
+
+
+def _names_now(watched: WatchedModel) -> dict[int, str]:
+    """Names of the parameters by identity: a layer may have been replaced since the watching began."""
+    return {id(p): name for name, p in watched.inner.named_parameters(prefix=watched.prefix)}
 
 
 def _held_by(optimizer: torch.optim.Optimizer) -> set[int]:
