@@ -37,3 +37,20 @@ def test_an_optimiser_of_the_layer_before_does_not_hold_the_one_that_replaced_it
     found = found_in(program)
     assert ("loop.params_not_in_optimizer" in found) is late
     assert "loop.optimizer_recreated" not in found
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_ctc_expects_logarithms_of_probabilities(scores: bool) -> None:
+    def program() -> None:
+        torch.manual_seed(0)
+        model = nn.Linear(8, 6)
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        for _ in range(12):
+            outputs = model(torch.randn(16, 20, 8)).permute(1, 0, 2)
+            outputs = outputs if scores else outputs.log_softmax(-1)
+            labels, lengths = torch.randint(1, 6, (16, 5)), torch.full((16,), 5)
+            optimizer.zero_grad()
+            F.ctc_loss(outputs, labels, torch.full((16,), 20), lengths).backward()
+            optimizer.step()
+
+    assert ("model.output_mismatch" in found_in(program)) is scores

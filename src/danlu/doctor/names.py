@@ -231,6 +231,9 @@ NAMES: dict[str, Name] = {
         "0/1",
         "a loss written by hand takes the logarithm of the outputs, and some of them are not positive",
     ),
+    "loss.log_sum": Name(
+        "once", "", "", "largest |logsumexp| over the classes of what is given to CTCLoss: 0 for log probabilities"
+    ),
     "loss.overlap_of_scores": Name(
         "once", "", "0/1", "a loss written by hand is a ratio of sums of the outputs (Dice); 1: some lie outside 0 .. 1"
     ),

@@ -9,6 +9,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import OUTPUT
 
+MAX_LOG_SUM = 0.05  # of probabilities, by rounding in half precision; 0 is exact
 NO_PROBABILITY = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "hardswish", "softplus", "prelu", "relu6")
 
 
@@ -19,6 +20,8 @@ def scores_in_loss(ledger: Ledger) -> Finding | None:
 
 
 def _facts(ledger: Ledger, kind: str | None, last: str | None) -> dict[str, Any] | None:
+    if kind == "ctc" and (ledger.first("loss.log_sum", default=0.0) or 0.0) > MAX_LOG_SUM:
+        return _scores_in_ctc(kind, last)
     if ledger.last("loss.picks_all"):
         return _outputs_of_all_labels(kind, ledger.last("loss.picks_all"))
     if kind == "probabilities" and last == "sigmoid":
@@ -51,6 +54,25 @@ def _outputs_of_all_labels(kind: str | None, samples: int) -> dict[str, Any]:
             "Pick one output for each sample: index the rows as well, or use nn.CrossEntropyLoss, which does.",
         ),
         "fix": "nll_scores",
+    }
+
+
+def _scores_in_ctc(kind: str, last: str | None) -> dict[str, Any]:
+    """Evidence of plain scores in a CTC loss, which expects logarithms of probabilities."""
+    return {
+        "loss": kind,
+        "activation": last,
+        "problem": message("finding.model.output_mismatch.ctc", "plain scores before CTCLoss"),
+        "why": message(
+            "finding.model.output_mismatch.ctc_scores",
+            "CTCLoss expects logarithms of probabilities, whose exponentials sum to 1 over the classes; those "
+            "of the outputs do not. Raising all scores then lowers the loss, even below 0, without a better reading",
+        ),
+        "do": message(
+            "finding.model.output_mismatch.fix_ctc",
+            "Apply log_softmax over the classes before the loss: outputs.log_softmax(dim=-1).",
+        ),
+        "fix": "ctc",
     }
 
 

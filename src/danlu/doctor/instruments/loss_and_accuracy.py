@@ -194,11 +194,9 @@ class LossAndAccuracy(Instrument):
         elif outputs is not None:
             watched.write("run.precision", str(outputs.dtype).removeprefix("torch."))
         if outputs is not None:
-            watched.write("output.shape", list(outputs.shape))
-            watched.write("output.count", outputs.shape[1] if outputs.dim() > 1 else 1)
             if outputs.grad_fn is not None:  # without a graph the activation is unknown
                 self._write_activation(watched, outputs.grad_fn if known else given_to_loss(loss, outputs))
-            watched.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
+            self._write_outputs(watched, call, str(kind), outputs)
         node = call.notes.pop("output_node", None) or getattr(outputs, "grad_fn", None)
         if node is not None and outputs is not None:
             watched.write("output.direct", int(leads_to(outputs.grad_fn, node)))
@@ -222,6 +220,14 @@ class LossAndAccuracy(Instrument):
         alike = kind in ("mse", "l1", "smooth_l1", "huber", "bce_logits")
         if outputs is not None and alike and outputs.shape != targets.shape:
             watched.write("target.broadcast", f"{list(outputs.shape)} against {list(targets.shape)}")
+
+    def _write_outputs(self, watched: WatchedModel, call: Pass, kind: str, outputs: Tensor) -> None:
+        """Record the shape of what the loss is given and, for CTC, whether it holds logarithms of probabilities."""
+        watched.write("output.shape", list(outputs.shape))
+        watched.write("output.count", outputs.shape[1] if outputs.dim() > 1 else 1)
+        watched.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
+        if kind == "ctc" and outputs.dim():
+            watched.write_deferred("loss.log_sum", outputs.detach().float().logsumexp(-1).abs().max())
 
     def _write_activation(self, watched: WatchedModel, node: Any) -> None:
         """Record the last activation of what the loss is given, the axis of a softmax, and an activation before it."""

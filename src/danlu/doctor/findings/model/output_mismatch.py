@@ -303,6 +303,7 @@ SPEC = FindingSpec(
             "nll_scores": "loss_fn = nn.CrossEntropyLoss()",
             "last_layer": "model = model[:-1]",
             "cosine": "loss = loss_fn(model(x) / 0.1, y)",
+            "ctc": "log_probabilities = model(x).log_softmax(dim=-1)",
             "overlap": "loss = loss_fn(torch.sigmoid(model(x)), y)",
         },
     ),
