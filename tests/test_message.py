@@ -12,7 +12,17 @@ import pytest
 
 from danlu import message as module
 from danlu.config import Config, dump_yaml
-from danlu.message import Message, clauses, language, message, messages_in, speaking, translated, with_messages
+from danlu.message import (
+    Message,
+    clauses,
+    language,
+    message,
+    messages_in,
+    shortened_words,
+    speaking,
+    translated,
+    with_messages,
+)
 from danlu.run.folder import Run
 
 
@@ -111,3 +121,9 @@ def test_values_of_other_kinds_are_kept_as_numbers_and_text() -> None:
     kept = json.loads(json.dumps(one.to_dict()))
     assert kept["values"] == {"count": 3, "path": "a/b"}
     assert Message.from_dict(kept) == one == "3 of a/b"
+
+
+def test_words_too_long_to_be_read_lose_their_middle() -> None:
+    name = "a" * 200 + "b" * 5_000 + "c" * 60
+    assert shortened_words(f"skipped  {name} row 3") == f"skipped  {'a' * 120}...{'c' * 60} row 3"
+    assert shortened_words("a" * 240) == "a" * 240

@@ -25,6 +25,8 @@ LIST_SEPARATOR = {"en": ", ", "zh": "、"}
 # Control characters but tab and newline, marks that reorder the text around them, and halves of surrogate pairs, by
 # which Python stands for the bytes of a file name that is not UTF-8.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+MAX_WORD = 240  # characters; longer words, also paths, are shown without their middle
+LONG_WORD = re.compile(rf"\S{{{MAX_WORD + 1},}}")
 NOT_UNICODE = re.compile("[\ud800-\udfff]")
 
 _language: ContextVar[str | None] = ContextVar("language", default=None)
@@ -136,6 +138,11 @@ def printable(text: object) -> str:
 def printable_line(text: object) -> str:
     """`printable` text in one line: line ends and tabs become escapes as well."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def shortened_words(text: str) -> str:
+    """Text in which words too long to be read, such as names of thousands of characters, lose their middle."""
+    return LONG_WORD.sub(lambda match: f"{match[0][: MAX_WORD // 2]}...{match[0][-MAX_WORD // 4 :]}", text)
 
 
 def unicode_text(text: str) -> str:

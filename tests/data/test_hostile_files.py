@@ -86,8 +86,8 @@ JSON = {
     "lists": (b"[" + b"[]," * (60 << 20) + b"[]]", "times its size"),
     "objects": (b"[" + b"{}," * (60 << 20) + b"{}]", "times its size"),
     "more than the memory": (b"[" + b"1," * (20 << 20) + b"1]", "memory are free"),
-    "deep": (b"[" * 1_000_000, "recursion"),
-    "deep objects": (b'{"a":' * 1_000_000, "recursion"),
+    "deep": (b"[" * 1_000_000, "nested"),
+    "deep objects": (b'{"a":' * 1_000_000, "nested"),
     "digits": (b"[" + b"9" * 100_000 + b"]", "digits"),
 }
 

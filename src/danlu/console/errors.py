@@ -7,25 +7,17 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from danlu.message import message, printable
+from danlu.message import message, printable, shortened_words
 from danlu.refuse import Failure, Refusal
 from danlu.run.bug_report import keep_report
-
-MAX_WORD = 240  # characters; longer words, also paths, are shown without their middle
 
 
 def print_error(error: Refusal | Failure, cause: Exception) -> int:
     """Print an error as one line, after the traceback of its cause if DANLU_DEBUG is set; return the exit code."""
     if os.environ.get("DANLU_DEBUG"):
         traceback.print_exception(cause)
-    words = [_shortened(word) for word in str(error).split()]
-    print(f"danlu: {printable(' '.join(words))}", file=sys.stderr)
+    print(f"danlu: {printable(shortened_words(' '.join(str(error).split())))}", file=sys.stderr)
     return 2 if isinstance(error, Refusal) else 1
-
-
-def _shortened(word: str) -> str:
-    """A word without its middle where it is too long to be read, such as a value of thousands of characters."""
-    return word if len(word) <= MAX_WORD else f"{word[: MAX_WORD // 2]}...{word[-MAX_WORD // 4 :]}"
 
 
 def unexpected(error: Exception, argv: Sequence[str]) -> Failure:

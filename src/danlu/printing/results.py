@@ -14,7 +14,7 @@ from danlu.doctor.finding import Finding, in_one_line, indented
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.presentation.printed import finding_line
 from danlu.doctor.presentation.terms import severity_term, term
-from danlu.message import Message, message, speaking, translated
+from danlu.message import Message, message, shortened_words, speaking, translated
 from danlu.preparation.prepared import Prepared
 from danlu.printing.lines import print_and_log, print_line
 from danlu.printing.tables import plain_table, print_in_parts
@@ -30,6 +30,17 @@ MAX_CLASS_ROWS = 200
 MAX_CODES = 12  # findings on a line of those that were not judged
 
 
+def _problem_line(done: str, where: str, reason: str) -> str:
+    """Line about one sample or object that was skipped or changed."""
+    return translated(
+        "printing.problem",
+        "{done} {where}: {reason}",
+        done=translated(f"problem.{done}", done),
+        where=shortened_words(where),
+        reason=reason,
+    )
+
+
 def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
     """Print the dataset and a table of the settings chosen from the data, with reasons; also to the run's log."""
     dataset = prepared.dataset
@@ -37,13 +48,7 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
     for note in dataset.notes:
         print_and_log(console, run, translated("printing.note", "note: {note}", note=note))
     for i, problem in enumerate(dataset.problems):
-        line = translated(
-            "printing.problem",
-            "{done} {where}: {reason}",
-            done=translated(f"problem.{problem.done}", problem.done),
-            where=problem.where,
-            reason=problem.reason,
-        )
+        line = _problem_line(problem.done, problem.where, problem.reason)
         if i < MAX_PROBLEMS:
             print_and_log(console, run, line)
         else:
@@ -285,9 +290,7 @@ def print_description(console: Console, found: Mapping[str, Any]) -> None:
     for note in found["notes"]:
         print_line(console, translated("printing.note", "note: {note}", note=note))
     for problem in found["problems"]:
-        done = translated(f"problem.{problem['done']}", problem["done"])
-        values = {"done": done, "where": problem["where"], "reason": problem["reason"]}
-        print_line(console, translated("printing.problem", "{done} {where}: {reason}", **values))
+        print_line(console, _problem_line(problem["done"], problem["where"], problem["reason"]))
     if found["contact_sheet"]:
         print_line(console, translated("printing.sheet", "contact sheet: {file}", file=found["contact_sheet"]))
     print_line(console, found["understood"])

@@ -25,7 +25,7 @@ def json_kind(path: Path) -> str:
         content = parse_json(read_bytes(path))
     except OSError:
         return "broken"
-    except (ValueError, RecursionError):
+    except ValueError:
         kind = _kind_of_marks(read_bytes(path)) if size else "broken"
         return "broken" if kind in ("other", "list") else kind
     return _kind_of_content(content)

@@ -80,8 +80,8 @@ def read_lines(file: Path) -> list[str]:
 def parse_json(data: bytes) -> Any:
     """Parse json after an estimate of the memory that its values take.
 
-    Raises JsonTooLarge, UnicodeDecodeError, json.JSONDecodeError for wrong syntax, other ValueErrors for numbers of
-    thousands of digits, and RecursionError for thousands of levels.
+    Raises JsonTooLarge (also for thousands of levels), UnicodeDecodeError, json.JSONDecodeError for wrong syntax, and
+    other ValueErrors for numbers of thousands of digits.
     """
     wanted = sum(count * data.count(mark) for mark, count in BYTES_PER_MARK.items())
     if wanted > MAX_VALUE_BYTES and wanted > MAX_JSON_RATIO * len(data):
@@ -109,6 +109,10 @@ def parse_json(data: bytes) -> Any:
     gc.disable()  # there is no garbage among the parsed objects, and searching millions of them takes most of the time
     try:
         return json.loads(text)
+    except RecursionError:
+        raise JsonTooLarge(
+            message("data.why.json_depth", "its values are nested too deeply, which no annotations are")
+        ) from None
     finally:
         if collects:
             gc.enable()
@@ -140,7 +144,7 @@ def read_json(file: Path, thing: str) -> Any:
         raise Refusal(
             message("data.refuse.json_too_large", "{thing} is not read: {why}", thing=thing, why=str(error))
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Refusal(
             message(
                 "data.refuse.text_files_valid_json_truncated_damaged",

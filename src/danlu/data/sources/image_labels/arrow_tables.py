@@ -201,7 +201,7 @@ def _first_line(error: Exception) -> str:
 def _json(data: bytes) -> dict[str, Any]:
     try:
         content = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

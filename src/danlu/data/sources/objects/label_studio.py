@@ -123,7 +123,7 @@ def _flat_results(row: dict[str, Any]) -> list[dict[str, Any]]:
         if key in OWN_KEYS:
             continue
         if isinstance(value, str) and value[:1] in "[{":
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(value)  # noqa: PLW2901
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, str) and one.strip():

@@ -67,7 +67,7 @@ def _content_of_table(file: File, reading: Reading) -> dict[str, Any]:
         regions = entries.setdefault(name, {"filename": name, "regions": []})["regions"]
         try:
             shape, attributes = (json.loads(row.get(key) or "{}") for key in (SHAPE_COLUMN, "region_attributes"))
-        except ValueError:
+        except (ValueError, RecursionError):
             reading.skip(
                 f"{file.relative} line {reader.line_num}",
                 message("data.problem.attributes_json", "attributes that are not json"),

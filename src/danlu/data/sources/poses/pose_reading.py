@@ -383,7 +383,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises Refusal for anything else."""
     try:
         content = parse_json(read_bytes(path))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         text = "{path} cannot be read as JSON: {error}"
         raise Refusal(message("data.refuse.bop_json", text, path=path, error=error)) from None
     if not isinstance(content, dict):

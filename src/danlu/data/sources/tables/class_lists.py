@@ -66,7 +66,7 @@ def names_of_folders(survey: Survey, folders: Collection[str]) -> tuple[dict[str
     for file in (file for top in tops for file in sorted(top.glob("*.json"))):
         try:
             content = parse_json(read_bytes(file)) if file.stat().st_size <= MAX_NAMES_BYTES else None
-        except (OSError, ValueError, RecursionError):  # not a list of names
+        except (OSError, ValueError):  # not a list of names
             continue
         if named := _named(folders, content if isinstance(content, dict) else {}):
             return named, file.name

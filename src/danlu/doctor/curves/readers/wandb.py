@@ -53,7 +53,7 @@ def _histories(path: Path) -> Iterator[dict[str, Any]]:
             for number, wire, _, value in fields(record):
                 if number == 2 and wire == BYTES:
                     yield dict(_items(value))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # a record of another kind
 
 
