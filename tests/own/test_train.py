@@ -178,6 +178,10 @@ def test_numbers_reach_the_users_loss_as_they_are(train: Any) -> None:
     ("settings", "sentence"),
     [
         (
+            {"model": net(), "loss": lambda outputs, targets: -outputs.log_softmax(1)},
+            r"must be a function that returns the mean, or one value per sample, got a tensor of shape \(4, 2\); end it",
+        ),
+        (
             {"model": net(5)},
             "gives 5 outputs per sample, but the data have 2 classes; its last layer '3' should have 2",
         ),
@@ -312,3 +316,9 @@ def test_a_file_without_a_name_is_answered_with_its_names(
     said = capsys.readouterr().err
     assert f"{flag} must be FILE.py:NAME, an object of the file, got '{typed}'" in said
     assert offered in said
+
+
+def test_quiet_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings: dict[str, Any] = {"model": net(), "epochs": 1, "device": "cpu", "out": tmp_path / "run"}
+    danlu.train((X, Y), quiet=True, **settings)
+    assert capfd.readouterr() == ("", "")

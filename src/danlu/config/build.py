@@ -18,7 +18,7 @@ from danlu.config.tree import Config, DoctorConfig
 from danlu.config.values import Language
 from danlu.config.yaml_text import YamlTooLarge, read_yaml
 from danlu.message import language, message
-from danlu.refuse import Refusal, nearest_files, refusal, system_reason
+from danlu.refuse import Refusal, did_you_mean, nearest, nearest_files, refusal, system_reason
 
 
 def new_config() -> Config:
@@ -111,23 +111,7 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         for written, leaf in branch.items():
             dotted = FORMER.get(written, written)
             if dotted not in keys():
-                thing = message("config.setting", "setting {name!r}", name=dotted)
-                if where:
-                    thing = message("config.setting_in", "setting {name!r} in {where}", name=dotted, where=where)
-                if (synonym := SYNONYMS.get(dotted)) is not None:
-                    raise Refusal(
-                        message(
-                            "config.refuse.known_got_did_you",
-                            "{thing} must be a known one, got {dotted!r}; did you mean {synonym!r}?",
-                            thing=thing,
-                            dotted=dotted,
-                            synonym=synonym,
-                        ),
-                        thing,
-                    )
-                raise refusal(
-                    thing, message("config.wanted.known", "a known one"), dotted, near=[*keys(), *SHORT_FLAGS]
-                )
+                raise _unknown_setting(dotted, where)
             plain = str(leaf) if isinstance(leaf, Path) else leaf  # paths are text in the tree
             head, _, tail = dotted.partition(".")
             if tail:
@@ -135,6 +119,21 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
             else:
                 tree[head] = plain
     return tree
+
+
+def _unknown_setting(name: str, where: str) -> Refusal:
+    """Refusal that names the setting of that meaning, or those with the most similar names."""
+    sentence = message("config.refuse.unknown_setting", "unknown setting {name!r}", name=name)
+    if where:
+        text = "unknown setting {name!r} in {where}"
+        sentence = message("config.refuse.unknown_setting_in", text, name=name, where=where)
+    close = [SYNONYMS[name]] if name in SYNONYMS else nearest(name, [*keys(), *SHORT_FLAGS])
+    if close:
+        sentence = message("refuse.hint", "{sentence}; {hint}", sentence=sentence, hint=did_you_mean(close))
+    else:
+        text = "{sentence}; `danlu train --help all` lists all settings"
+        sentence = message("config.refuse.list_of_settings", text, sentence=sentence)
+    return Refusal(sentence, name)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,6 +82,11 @@ class OwnLoss:
                 message("own.wanted.function_returns_tensor", "a function that returns a tensor"),
                 type(value).__name__,
             )
+        if value.ndim > 1 and value.shape != targets.shape and value.numel() != len(outputs):
+            wanted = message("own.wanted.loss_per_sample", "a function that returns the mean, or one value per sample")
+            do = message("own.do.mean_of_rows", "end it with .flatten(1).mean(1), or .sum(1)")
+            shape = message("own.tensor_of_shape", "a tensor of shape {shape}", shape=str(tuple(value.shape)))
+            raise refusal(f"loss {shown(self.name)}", wanted, shape, do=do)
         return value
 
     def _fitting(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ def train(
     config: str | Path | None = None,
     resume: str | Path | Run | None = None,
     console: Console | None = None,
+    quiet: bool = False,
     **settings: Any,
 ) -> LoadedRun:
     """Train a network on `data` and write a run folder.
@@ -103,7 +104,8 @@ def train(
         out: Run folder; the next free runs/N by default.
         config: A YAML file to start from.
         resume: Folder of a run to continue. Objects of the user must be given again.
-        console: Destination of the progress; standard output by default, `Console(quiet=True)` for silence.
+        console: Destination of the progress; standard output by default.
+        quiet: Print nothing; the run's log holds what would be printed.
         settings: Any other setting (docs/python.md lists them), by dotted or nested name: `optim={"momentum": 0.8}`.
 
     Returns:
@@ -124,7 +126,7 @@ def train(
         "val": None if is_data(val) else val, "test": None if is_data(test) else test,
     }  # fmt: skip
     plain, objects = collect({name: value for name, value in named.items() if value is not None} | settings)
-    console = console or TextConsole()
+    console = console or TextConsole(quiet=quiet)
     if resume is None:
         return _start(data, val, test, config, plain, objects, console)
     if config is not None or (isinstance(data, str | Path) and str(data)):
