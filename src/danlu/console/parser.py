@@ -144,7 +144,7 @@ def _export(parser: Parser) -> None:
     parser.argument("run", metavar="RUN")
     parser.flag("--format", metavar="|".join(EXPORT_NAMES), default=None, help="format of the file [onnx]")
     parser.flag("--out", metavar="FILE", default=None, help="file to write [RUN/export/model.onnx]")
-    parser.flag("--int8", action="store_true", help="onnx: layers in 8 bits, with ranges from training images")
+    parser.flag("--int8", action="store_true", help="8 bits: onnx, all layers; pt2, weights of dense layers")
     parser.flag("--batch", metavar="N|any", default=None, help="images per call of the file [any]")
     _own_objects(parser, "model", "transform")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")

@@ -9,16 +9,15 @@ from typing import Any
 import torch
 
 from danlu.deployment.facts import facts_of
-from danlu.deployment.file_formats import FILE_FORMATS, FileFormat
+from danlu.deployment.file_formats import FILE_FORMATS, FileFormat, Int8
 from danlu.deployment.graph import check_exportable, graph_of
-from danlu.deployment.int8 import quantise
 from danlu.deployment.onnx_file import EXAMPLE_BATCH, need
 from danlu.deployment.samples import ExportSamples, calibration_images, noise_images, samples_of
 from danlu.deployment.script import check_script, write_script
 from danlu.deployment.verification import Verified, verify
 from danlu.inference.load import load, opened
 from danlu.inference.loaded_run import LoadedRun
-from danlu.message import message, translated
+from danlu.message import Message, message, translated
 from danlu.progress.stages import stage
 from danlu.refuse import Refusal, blame, one_of, refusal
 from danlu.run.folder import Run
@@ -72,7 +71,8 @@ def export(
         format: onnx, pt2 (torch.export) or openvino (NAME.xml, with its weights in NAME.bin).
         out: The file, by default RUN/export/model.onnx.
         batch: Images per call, "any" or a number.
-        int8: Convolutions and dense layers in 8 bits (onnx), with ranges from training images.
+        int8: onnx: convolutions and dense layers in 8 bits, with ranges from training images. pt2: the weights of dense
+            layers in 8 bits, by torchao; for transformers and wide classifiers, because convolutions stay in floats.
         weights: "best" or "last".
         model, transform: Objects of your own, as for `load`.
 
@@ -86,13 +86,8 @@ def export(
     """
     one_of("--format", format, FILE_FORMATS, message("deployment.wanted.format", "onnx, pt2 or openvino"))
     form = FILE_FORMATS[format]
-    if int8 and not form.int8:
-        raise refusal(
-            "--int8",
-            message("deployment.wanted.omitted_formats_other_onnx", "omitted for formats other than onnx"),
-            format,
-        )
     need(form.packages, f"--format {format}", form.extra)
+    eight_bits = _eight_bits(format) if int8 else Int8()
     size = _batch(batch)
     check_exportable(opened(Run.open(run.folder if isinstance(run, Run) else run)))  # before objects are asked for
     loaded = load(run, weights, model=model, transform=transform)
@@ -106,24 +101,24 @@ def export(
         raise Refusal(
             message(
                 "deployment.refuse.int8_needs_data_run",
-                "--int8 needs the data of the run for the ranges of its layers, but {found}",
+                "--int8 needs the data of the run, by which its file is verified, but {found}",
                 found=found,
             ),
             "--int8",
         )
+    source, note = eight_bits.graph(graph) if eight_bits.graph else (graph, None)
     example = torch.from_numpy(noise_images(loaded, size or EXAMPLE_BATCH))
     facts = facts_of(loaded) | {"batch": size or "any", "images_per_call": size or 1}
     parts = _PartialFiles(file, form)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with stage(translated("stage.exporting", "writing the network as {format}", format=format)):
-            form.write(graph, example, parts.whole, facts, size is None)
-            answer = form.read(parts.whole)
-        if int8 and samples is not None:
+            form.write(source, example, parts.whole, facts, size is None)
+        if eight_bits.file and samples is not None:
             parts.whole.replace(parts.plain)
             with stage(translated("stage.quantising", "choosing ranges for 8 bits")):
-                quantise(parts.plain, parts.whole, calibration_images(samples), size)
-            answer = form.read(parts.whole)
+                eight_bits.file(parts.plain, parts.whole, calibration_images(samples), size)
+        answer = form.read(parts.whole)
         with stage(translated("stage.verifying", "comparing the file with the network")):
             verified = verify(loaded, graph, answer, samples, batch=size, exact=form.exact, int8=int8)
         written = parts.keep()
@@ -133,7 +128,22 @@ def export(
     finally:
         parts.remove()
     name = f"{format} int8" if int8 else format
-    return _result(loaded, name, file, script, size, written, verified, None if samples else str(found))
+    return _result(loaded, name, file, script, size, written, verified, note if samples else _no_data(str(found)))
+
+
+def _eight_bits(format: str) -> Int8:
+    """Return the way in which a format is quantised. Raises Refusal for one that is not, or a missing package."""
+    found = FILE_FORMATS[format].int8
+    if found is None:
+        raise refusal("--int8", message("deployment.wanted.int8_formats", "omitted but for onnx and pt2"), format)
+    need(found.packages, "--int8", found.extra)
+    return found
+
+
+def _no_data(reason: str) -> Message:
+    """The note of a file that was verified without data."""
+    text = "the data of the run cannot be read, so that random images were compared and no metric: {reason}"
+    return message("deployment.no_data", text, reason=reason)
 
 
 class _PartialFiles:
@@ -200,9 +210,8 @@ def _result(
     batch: int | None,
     written: int,
     verified: Verified,
-    reason: str | None,
+    note: Message | None,
 ) -> Export:
-    text = "the data of the run cannot be read, so that random images were compared and no metric: {reason}"
     return Export(
         file=str(file),
         format=format,
@@ -221,5 +230,5 @@ def _result(
         ms_before=round(verified.ms_before, 3),
         ms_after=round(verified.ms_after, 3),
         script=str(script) if script else None,
-        note=message("deployment.no_data", text, reason=reason) if reason else None,
+        note=note,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from danlu.progress.silence import silent_log
 
 CALIBRATION_BATCH = 16  # images at once
 LAYERS = ["Conv", "Gemm", "MatMul"]  # decoding of boxes and softmax stay in float32
@@ -38,7 +38,7 @@ def quantise(source: Path, target: Path, images: np.ndarray, batch: int | None) 
             part = next(self.parts, None)
             return None if part is None else {"images": part}
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, silent_log():
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(
@@ -66,14 +66,3 @@ def _parts(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
     for start in range(0, len(images), size):
         part = images[start : start + size]
         yield part if len(part) == size else np.resize(np.concatenate([part, images]), (size, *images.shape[1:]))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without onnxruntime's advice in the log."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.message import message
-from danlu.progress.silence import silent_thread
+from danlu.progress.silence import silent_log, silent_thread
 from danlu.refuse import Failure, Refusal
 
 MAX_BYTES = 2_000_000_000  # a protocol buffer is smaller than 2 GB
@@ -98,13 +97,8 @@ def need(packages: Sequence[str], flag: str, extra: str) -> None:
 
 
 @contextlib.contextmanager
-def _silent() -> Any:
+def _silent() -> Iterator[None]:
     """Without the notes of the exporter on standard output and in its log."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), silent_thread():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    with warnings.catch_warnings(), silent_thread(), silent_log():
+        warnings.simplefilter("ignore")
+        yield

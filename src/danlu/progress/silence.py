@@ -1,8 +1,9 @@
-"""Silence for one thread: notes that a library prints, while other threads still print the progress."""
+"""Silence: notes that a library prints or logs, while other threads still print the progress."""
 
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,17 @@ def silent_thread() -> Iterator[None]:
     """Drop what this thread writes to standard output; that of other threads, such as a display, goes where it did."""
     with redirect_stdout(_ElseTo(sys.stdout)):
         yield
+
+
+@contextmanager
+def silent_log() -> Iterator[None]:
+    """Drop what libraries log, warnings included."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 class _ElseTo(io.TextIOBase):
