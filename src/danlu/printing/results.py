@@ -160,8 +160,15 @@ def nothing_found(metrics: Mapping[str, float]) -> Message | None:
 
 
 def checked_line(checked: Checked, notes: int = 0) -> str:
-    """Number of kinds of faults that were checked, for a run with `notes` notes and no serious finding."""
-    values = {"count": checked.n, "missing": len(checked.not_judged)}
+    """Number of kinds of faults that were checked and codes of those that could not be judged.
+
+    For a run with `notes` notes and no serious finding.
+    """
+    codes = [one.code for one in checked.not_judged]
+    missing = ", ".join(codes[:MAX_CODES]) or translated("printing.none", "none")
+    if more := len(codes[MAX_CODES:]):
+        missing = translated("printing.more_codes", "{codes} and {more} more", codes=missing, more=more)
+    values = {"count": checked.n, "missing": missing}
     if notes:
         text = "The doctor checked {count} kinds of faults and found only notes, see the report; not judged: {missing}."
         return translated("printing.only_notes", text, **values)
