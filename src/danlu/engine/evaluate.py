@@ -8,16 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from danlu.data.batches import Batches
+from danlu.progress.stages import Stage
 from danlu.tasks.task import Evaluation, Task, Views
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def evaluate(fabric: Fabric, task: Task, model: nn.Module, batches: Batches, views: Views | None = None) -> Evaluation:
+def evaluate(
+    fabric: Fabric,
+    task: Task,
+    model: nn.Module,
+    batches: Batches,
+    views: Views | None = None,
+    shown: Stage | None = None,
+) -> Evaluation:
     """Evaluate `model` on all `batches`; every process returns the outputs of all samples, on the CPU.
 
-    views: inputs -> versions of them for test-time augmentation; see `Task.predict`.
+    views: inputs -> versions of them for test-time augmentation; see `Task.predict`. shown: counts the samples.
     """
     modes = {module: module.training for module in model.modules()}  # a wrapper's may differ from the module's
     model.eval()
@@ -27,6 +35,8 @@ def evaluate(fabric: Fabric, task: Task, model: nn.Module, batches: Batches, vie
             counted = len(batch.index) if batch.weight > 0 else 0
             for column, part in zip(columns, (*task.predict(model, batch, views), batch.index)):
                 column.append(part[:counted])
+            if shown is not None:
+                shown.advance(counted)
     for module, training in modes.items():
         module.training = training
     return Evaluation(*(_gathered(fabric, column) for column in columns))

@@ -17,8 +17,9 @@ from torch import Tensor
 from danlu.config import Config, ResolvedConfig, with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.engine.loop import Plan, Progress, Watcher
-from danlu.message import Message, message
+from danlu.message import Message, message, translated
 from danlu.printing.lines import print_line
+from danlu.progress.stages import stage
 from danlu.refuse import Failure
 from danlu.run.folder import Run
 from danlu.run.summary import Metrics
@@ -125,11 +126,13 @@ class Trials:
     def next_round(self, result: ChangeResult, change: Change, name: str, round_: int) -> None:
         """Add trainings to `result` with the seeds of a round that it does not have yet."""
         began = time.perf_counter()
-        for seed in self.seeds[len(result.metrics) : self.seeds_until(round_)]:
-            if time.perf_counter() > self.deadline:
-                raise OutOfTime
-            run = self._train({**change, "seed": seed}, self._folder(name, seed))
-            result.metrics.append(run.summary.metrics.val if run.summary else None)
+        seeds = self.seeds[len(result.metrics) : self.seeds_until(round_)]
+        with stage(translated("stage.trials", "short trainings"), len(seeds)) as trainings:
+            for seed in trainings.each(seeds):
+                if time.perf_counter() > self.deadline:
+                    raise OutOfTime
+                run = self._train({**change, "seed": seed}, self._folder(name, seed))
+                result.metrics.append(run.summary.metrics.val if run.summary else None)
         result.seconds += time.perf_counter() - began
 
     def _folder(self, name: str, seed: int) -> Path:

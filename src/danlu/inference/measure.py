@@ -53,8 +53,8 @@ def measure(trained: TrainedNetwork, prepared: Prepared, split: str) -> Measurem
         scorer = task if signature is kept else make_task(own)
         batches = evaluation_batches(own, index, fabric)
         text = translated("stage.evaluating", "evaluating on the {split} set", split=SPLIT_WORDS[split])
-        with stage(text):
-            one = evaluate(fabric, scorer, fabric.setup(model), batches, views)
+        with stage(text, len(index)) as shown:
+            one = evaluate(fabric, scorer, fabric.setup(model), batches, views, shown)
         each.append(replace(one, outputs=_rescaled(one.outputs, signature, prepared.signature)))
     evaluation = each[0]
     if len(each) > 1:
