@@ -299,6 +299,35 @@ def contrast(program: Program, watch: Callable) -> Course:
             yield float((data.y[(new @ known.T).argmax(1)] == data.y_val).float().mean())
 
 
+# Pairs: an embedding by distances within pairs of images (Hadsell et al. 2006).
+
+
+def pairs(program: Program, watch: Callable) -> Course:
+    """Draw images of a class together and others apart; score: nearest neighbour in the embedding."""
+    data = sets.digits(program.seed)
+    x, held = data.x.flatten(1), data.x_val.flatten(1)
+    model = nn.Sequential(nn.Linear(x.shape[1], program.width * 2), nn.ReLU(), nn.Linear(program.width * 2, 16))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    members = [torch.where(data.y == label)[0] for label in range(10)]
+    with watch(model, optimizer):
+        for _ in range(4):
+            for _ in range(150):
+                first = torch.randint(len(x), (64,))
+                other = (data.y[first] + torch.randint(1, 10, (64,))) % 10
+                like, unlike = (
+                    torch.stack([members[label][torch.randint(len(members[label]), ())] for label in labels.tolist()])
+                    for labels in (data.y[first], other)
+                )
+                anchor, positive, negative = model(x[first]), model(x[like]), model(x[unlike])
+                loss = (anchor - positive).square().sum(1)
+                if program.fault != "no negative pairs":
+                    loss = loss + (1 - (anchor - negative).norm(dim=1)).clamp(min=0).square()
+                step(optimizer, loss.mean())
+            with torch.no_grad():
+                known, new = model(x), model(held)
+            yield float((data.y[torch.cdist(new, known).argmin(1)] == data.y_val).float().mean())
+
+
 # Policy gradient: steps to a goal on a line (REINFORCE with a value baseline, Williams 1992).
 
 
@@ -428,6 +457,7 @@ KINDS: dict[str, tuple[Callable, float]] = {
     "segmentation": (segmentation, 0.93),
     "detection": (detection, 0.6),
     "contrast": (contrast, 0.9),
+    "pairs": (pairs, 0.9),
     "policy gradient": (policy_gradient, 0.9),
     "padded LSTM": (lstm, 0.85),
     "masked transformer": (masked_transformer, 0.85),
@@ -449,6 +479,7 @@ PLANTED: dict[tuple[str, str], tuple[str, ...]] = {
     ("detection", "softmax before cross entropy"): ("model.output_mismatch",),
     ("contrast", "layers in a list"): ("model.unregistered",),
     ("contrast", "no zero_grad"): ("loop.missing_zero_grad",),
+    ("pairs", "no negative pairs"): ("activation.collapsed",),
     ("policy gradient", "log probability detached"): ("model.unreached",),
     ("policy gradient", "no zero_grad"): ("loop.missing_zero_grad",),
     ("policy gradient", "sign of the reward"): ("loop.wrong_sign",),

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from danlu.doctor.findings.activation.collapsed import collapsed
 from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.labels_shuffled import labels_shuffled
+from danlu.doctor.script.program import ProgramDoctor
 from danlu.doctor.watch import watch
 
 
@@ -208,3 +209,28 @@ def test_the_accuracy_of_rounded_probabilities_is_that_of_the_loop() -> None:
 
     assert ledger_of(program).values("accuracy.compared", "val") == pytest.approx(right)
     assert right[0] < 1
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_columns_of_nan_given_to_weights_without_a_module(constant: bool) -> None:
+    x = torch.randn(200, 6)
+    x[:, 2] = 1.0 if constant else x[:, 2]
+    x = (x - x.mean(0)) / x.std(0)
+    y = x[:, :3].nan_to_num().argmax(1)
+
+    def program() -> None:
+        weights, bias = torch.zeros(6, 3, requires_grad=True), torch.zeros(3, requires_grad=True)
+        optimizer = torch.optim.SGD([weights, bias], 0.1)
+        for _ in range(4):
+            for i in torch.randperm(200).split(20):
+                loss = F.cross_entropy(x[i] @ weights + bias, y[i])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+    torch.manual_seed(0)
+    with ProgramDoctor(say=lambda line: None) as doctor:
+        program()
+    serious = [one for one in doctor.findings if one.severity != "note"]
+    assert [one.code for one in serious[:1]] == (["numerics.nonfinite"] if constant else [])
+    assert all("bad input" in one.title for one in serious[:1])

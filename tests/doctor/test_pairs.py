@@ -112,3 +112,47 @@ def test_a_generator_that_helps_the_discriminator(fake_label: float, joint: bool
         gan(fake_label, joint)
     found = [one for one in doctor.findings if one.code == "loop.wrong_sign"]
     assert [one.evidence["fix"] for one in found] == (["adversary"] if fake_label == 0.0 else [])
+
+
+@pytest.mark.parametrize("repelled", [True, False])
+def test_embeddings_that_nothing_keeps_apart(repelled: bool) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8))
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    with danlu.watch(net, optimizer, quiet=True) as doctor:
+        for step in range(500):
+            mine = torch.randint(0, 6, (32,))
+            other = (mine + torch.randint(1, 6, (32,))) % 6
+            anchor, positive, negative = (net(samples(one)) for one in (mine, mine, other))
+            loss = (anchor - positive).square().sum(1)
+            if repelled:
+                loss = loss + (1 - (anchor - negative).norm(dim=1)).clamp(min=0).square()
+            optimizer.zero_grad()
+            loss.mean().backward()
+            optimizer.step()
+            if step % 100 == 0:
+                with torch.no_grad():
+                    net(samples(torch.randint(0, 6, (200,))))
+    found = [one for one in doctor.findings if one.severity != "note"]
+    assert [one.code for one in found[:1]] == ([] if repelled else ["activation.collapsed"])
+    assert "negative pairs" in (found[0].remedy if found else "negative pairs")
+    assert doctor.ledger.last("run.forwards", "val") < 10  # the outputs that the loss leaves out are no validation
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_pairs_drawn_with_replacement_are_no_copies(copies: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(120, 8)
+    x = x.repeat_interleave(2, 0)[:160] if copies else x
+    net = nn.Linear(8, 1)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    with danlu.watch(net, optimizer, quiet=True) as doctor:
+        for _ in range(5):
+            order = torch.randperm(160) if copies else torch.randint(0, 120, (960,))
+            for index in order.split(16):
+                optimizer.zero_grad()
+                net(x[index]).square().mean().backward()
+                optimizer.step()
+            with torch.no_grad():
+                net(torch.randn(50, 8))
+    assert ("data.duplicates" in [one.code for one in doctor.findings]) == copies

@@ -390,3 +390,37 @@ def test_targets_may_exceed_the_range_of_an_output_by_noise(beyond: float, found
     ledger.add("target.min", -1.0, "train", 1)
     ledger.add("target.max", 1.0 + beyond, "train", 1)
     assert [one.code for one in output_mismatch(ledger)] == found
+
+
+# Samples that are equal, or hold one value, by chance.
+
+
+class Reader(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.head = nn.GRU(1, 8, batch_first=True), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.cells(x)[1][-1])[:, 0]
+
+
+def binary_sequences(blank: int) -> None:
+    """Count the ones of binary sequences that grow from 6 to 24 values. blank: sequences of each batch without a one."""
+    model = Reader()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for length in (6, 12, 24):
+        for _ in range(60):
+            x = (torch.rand(32, length, 1) < 0.5).float()
+            x[:blank] = 0
+            loss = F.mse_loss(model(x), x.mean((1, 2)))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            x = (torch.rand(200, 24, 1) < 0.5).float()
+            F.mse_loss(model(x), x.mean((1, 2)))
+
+
+def test_short_sequences_are_blank_and_equal_by_chance() -> None:
+    assert not {"data.degenerate", "data.duplicates", "data.leak"} & set(found_in(lambda: binary_sequences(0)))
+    assert "data.degenerate" in found_in(lambda: binary_sequences(8))

@@ -519,6 +519,12 @@ NAMES: dict[str, Name] = {
     "input.samples": Name("epoch", "phase", "samples", "samples these are taken over"),
     "input.measured": Name("epoch", "phase", "samples", "samples that the mean and the standard deviation rest on"),
     "input.constant": Name("epoch", "phase", "samples", "samples whose values are all equal (blank)"),
+    "input.equal_by_chance": Name(
+        "epoch", "phase", "", "probability that two samples are equal, for independent values (0 for many values)"
+    ),
+    "input.constant_by_chance": Name(
+        "epoch", "phase", "", "probability that a sample is blank, for independent values (0 for many values)"
+    ),
     "input.nonfinite": Name("epoch", "phase", "samples", "samples with NaN or inf"),
     "input.val_redrawn": Name(
         "epoch",

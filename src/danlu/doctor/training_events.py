@@ -7,7 +7,8 @@ epoch ends when training resumes after validation, or at a call of `doctor.epoch
 
 Not all passes without gradients are for validation: an acting agent or a teacher that labels the next batch runs one
 every few steps, of its own or of the model that it teaches. No loss is computed from these auxiliary passes; they do
-not end an epoch and are not reported to the instruments.
+not end an epoch and are not reported to the instruments. Nor is a pass with gradients that lies between another pass
+and its backward pass and has none itself: the loss leaves its outputs out.
 """
 
 from __future__ import annotations
@@ -326,11 +327,14 @@ class TrainingEvents:
         for index, call in enumerate(self._open):
             if call.backward or not call.grad:
                 last_known = index
+            elif any(one.number < call.number <= one.notes.get("backward_at", 0) for one in self._open):
+                call.notes["in_step"] = True  # between another pass and its backward pass
         if final:
             last_known = len(self._open) - 1
         settle, self._open = self._open[: last_known + 1], self._open[last_known + 1 :]
         for call in settle:
-            self._settle(call, "train" if call.backward else "val")
+            if call.backward or "in_step" not in call.notes:
+                self._settle(call, "train" if call.backward else "val")
 
     def _settle(self, call: Pass, kind: str) -> None:
         if not call.grad:  # it counted as auxiliary until its loss was seen

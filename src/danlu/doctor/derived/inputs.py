@@ -9,6 +9,7 @@ from danlu.doctor.phrase import message
 from danlu.message import Message
 
 MAX_INDEPENDENT = 16  # values of a sample that count as independent of each other
+CHANCE_TIMES = 3.0  # times the number expected by chance, up to which equal and blank samples are no fault
 
 
 def input_shift(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
@@ -60,6 +61,28 @@ def are_tokens(ledger: Ledger) -> bool:
 def is_number_of_item(ledger: Ledger) -> bool:
     """Return whether an input is one integer, as a token or the number of an item, which are equal in many samples."""
     return are_tokens(ledger) and len(ledger.last("input.shape", default=[0, 0])) < 2
+
+
+def blank_by_chance(ledger: Ledger) -> float:
+    """Number of blank training samples that chance may make, as of short sequences of few levels."""
+    samples, chances = ledger.values("input.samples", "train"), ledger.values("input.constant_by_chance", "train")
+    return CHANCE_TIMES * sum(count * chance for count, chance in zip(samples, chances))
+
+
+def repeated_by_chance(ledger: Ledger) -> float:
+    """Fraction of the training samples of an epoch that chance may repeat: of n, 1 - (1 - exp(-pn)) / pn repeat others.
+
+    p: probability that two samples are equal.
+    """
+    counts = zip(ledger.values("input.samples", "train"), ledger.values("input.equal_by_chance", "train"))
+    pairs = [count * chance for count, chance in counts if count * chance > 0]
+    return CHANCE_TIMES * sum(1 + math.expm1(-mean) / mean for mean in pairs) / max(1, len(pairs))
+
+
+def leaked_by_chance(ledger: Ledger) -> float:
+    """Fraction of the validation samples that chance may make equal to one of the training samples."""
+    chance = mean_of_epochs(ledger, "input.equal_by_chance", "val") or 0.0
+    return -CHANCE_TIMES * math.expm1(-chance * ledger.last("input.hashed", "train", 0))
 
 
 def reevaluates_batches(ledger: Ledger) -> bool:

@@ -13,6 +13,7 @@ from danlu.doctor.loss.graph import SELECTING, behind
 from danlu.doctor.observation.budget import is_scheduled
 from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
+HEAD = ("min", "max", "blank", "nonfinite", "equal by chance", "blank by chance")  # of the values of a batch
 MAX_FEATURES = 256
 UNLABELLED = -1
 NARROW = 64  # values of a sample, at most, of which many samples are measured
@@ -146,7 +147,7 @@ class Inputs(Instrument):
         self._seen, self._evaluated, self._evaluated_later = {"train": {}, "val": {}}, {}, set()
 
     def _measure(self, first: Tensor) -> Tensor:
-        """[min, max, blank, nonfinite, features] + means + stds + one hash per sample, in double precision."""
+        """[features] + HEAD + means + stds + one hash per sample, in double precision."""
         kind = torch.float32 if first.device.type == "mps" else torch.float64
         picked = first.detach()
         rows = picked.reshape(picked.shape[0], -1) if picked.dim() > 1 else picked[:, None]
@@ -161,7 +162,7 @@ class Inputs(Instrument):
         subset = subset[:, :: max(1, subset.shape[1] // MAX_FEATURES)].to(kind)
         broken = (~rows.isfinite()).any(1).sum() if rows.is_floating_point() else rows.new_zeros(())
         means, stds = subset.mean(0), subset.std(0, correction=0)
-        head = torch.stack([t.to(kind) for t in (rows.amin(), rows.amax(), blank, broken)])
+        head = torch.stack([t.to(kind) for t in (rows.amin(), rows.amax(), blank, broken, *by_chance(rows, kind))])
         size = torch.tensor([means.numel()], dtype=kind, device=rows.device)
         return torch.cat([size, head, means, stds, self._hash(rows, kind)])
 
@@ -197,10 +198,10 @@ class Inputs(Instrument):
             whole: the loss was computed from all samples; else it is not known which of them were trained on.
         """
         features = int(numbers[0])
-        self._moments[phase].append((samples, numbers[1 : 5 + 2 * features]))
+        self._moments[phase].append((samples, numbers[1 : 1 + len(HEAD) + 2 * features]))
         if phase == "train" and not whole:
             return
-        rest = numbers[5 + 2 * features :]
+        rest = numbers[1 + len(HEAD) + 2 * features :]
         hashes, labels = rest[:samples], rest[samples:] if labelled else [float(UNLABELLED)] * samples
         if sorted(labels) == list(range(samples)):  # positions in the batch, as of a contrastive loss
             labels = [float(UNLABELLED)] * samples
@@ -270,9 +271,12 @@ class Inputs(Instrument):
         width = len(rows[0][1])
         rows = [row for row in rows if len(row[1]) == width]
         total = sum(samples for samples, _ in rows)
-        count = (width - 4) // 2
-        means = [sum(n * r[4 + i] for n, r in rows) / total for i in range(count)]
-        squares = [sum(n * (r[4 + count + i] ** 2 + r[4 + i] ** 2) for n, r in rows) / total for i in range(count)]
+        head = len(HEAD)
+        count = (width - head) // 2
+        means = [sum(n * r[head + i] for n, r in rows) / total for i in range(count)]
+        squares = [
+            sum(n * (r[head + count + i] ** 2 + r[head + i] ** 2) for n, r in rows) / total for i in range(count)
+        ]
         stds = [max(square - mean**2, 0.0) ** 0.5 for square, mean in zip(squares, means)]
         mean = sum(means) / count
         for name, value in (
@@ -282,6 +286,8 @@ class Inputs(Instrument):
             ("input.max", max(r[1] for _, r in rows)),
             ("input.constant", int(sum(r[2] for _, r in rows))),
             ("input.nonfinite", int(sum(r[3] for _, r in rows))),
+            ("input.equal_by_chance", sum(n * r[4] for n, r in rows) / total),
+            ("input.constant_by_chance", sum(n * r[5] for n, r in rows) / total),
             ("input.samples", total),
             ("input.measured", sum(len(range(0, samples, stride(samples, count))) for samples, _ in rows)),
             ("input.feature_means", means),
@@ -297,6 +303,20 @@ def are_tokens(inputs: Tensor, model: nn.Module) -> bool:
     tables = [one for one in model.modules() if isinstance(one, nn.Embedding | nn.EmbeddingBag)]
     rows = max((one.num_embeddings for one in tables), default=0)
     return bool(inputs.min() >= 0) and bool(inputs.max() < rows)
+
+
+def by_chance(rows: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Probability that two samples are equal, and that one is blank, where the values are independent of each other.
+
+    Both matter for a few values with few levels, such as short binary sequences. rows: (N, D). The probability that two
+    samples agree is the product of those of the columns; that a sample is blank, that of D - 1 neighbours to agree.
+    """
+    count, width = rows.shape
+    if count < 2 or not 1 < width <= NARROW:
+        return rows.new_zeros(()), rows.new_zeros(())
+    columns = (rows == rows.roll(1, 0)).to(kind).mean(0)
+    neighbours = (rows[:, 1:] == rows[:, :-1]).to(kind).mean()
+    return columns.prod(), neighbours ** (width - 1)
 
 
 def is_selection(outputs: Tensor, samples: int) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.graph_leaves import nodes
 from danlu.doctor.instruments.modes import undisturbed
 from danlu.doctor.observation.calls import observe
 from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
@@ -38,6 +39,10 @@ NONFINITE_OPERATIONS = {
 }
 
 
+PRODUCTS = ("MmBackward0", "AddmmBackward0", "MvBackward0", "BmmBackward0", "ConvolutionBackward0")
+SAVED = "_saved_"  # how autograd names the tensors that an operation keeps
+
+
 class Nonfinite(Instrument):
     """Write nonfinite.*, once."""
 
@@ -58,7 +63,7 @@ class Nonfinite(Instrument):
             if math.isfinite(number):
                 self._finite_before = number
             else:
-                self._locate(watched, call, number, targets, suspects(loss))
+                self._locate(watched, call, number, targets, suspects(loss), loss)
         elif value.device.type == "cuda":
             host = torch.empty((), pin_memory=True)
             host.copy_(value, non_blocking=True)
@@ -84,13 +89,23 @@ class Nonfinite(Instrument):
                 self._locate(watched, call, float(host), targets, suspicious)
         del self._pending[:-8]
 
-    def _locate(self, watched: WatchedModel, call: Pass, loss: float, targets: Any, suspicious: list[str]) -> None:
+    def _locate(
+        self,
+        watched: WatchedModel,
+        call: Pass,
+        loss: float,
+        targets: Any,
+        suspicious: list[str],
+        with_graph: Tensor | None = None,
+    ) -> None:
+        """Write where the first value that is not finite came from. with_graph: the loss, before its backward pass."""
         self._tripped = True
         self._pending = []
         step = call.step
         watched.write("nonfinite.step", "nan" if math.isnan(loss) else "inf", "", step)
         found = (
             self._in_batch(call, targets)
+            or (self._in_constants(with_graph) if with_graph is not None else None)
             or self._in_weights(watched, step, suspicious)
             or self._in_layers(watched, call)
             or self._in_loss(watched, call, suspicious)
@@ -103,6 +118,16 @@ class Nonfinite(Instrument):
             for tensor in tensors_in(tree):
                 if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
                     return {"source": source, "layer": "", "reason": f"bad {source}", **extent(tensor)}
+        return None
+
+    def _in_constants(self, loss: Tensor) -> dict | None:
+        """Data that an operation of the loss was given without a module, as by x @ w: saved, and without a gradient."""
+        for node in nodes(loss.grad_fn):
+            if node.name() in PRODUCTS:
+                saved = (getattr(node, name) for name in dir(node) if name.startswith(SAVED))
+                for tensor in saved:
+                    if isinstance(tensor, Tensor) and not tensor.requires_grad and not bool(tensor.isfinite().all()):
+                        return {"source": "input", "layer": "", "reason": "bad input", **extent(tensor)}
         return None
 
     def _in_weights(self, watched: WatchedModel, step: int, suspicious: list[str]) -> dict | None:

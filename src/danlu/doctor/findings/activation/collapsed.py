@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from danlu.doctor.derived.embeddings import have_equal_embeddings
 from danlu.doctor.derived.layers import norms_of_one_value
 from danlu.doctor.drawings.over_layers import by_layer
 from danlu.doctor.finding import Finding
@@ -15,10 +16,14 @@ from danlu.message import Message
 
 MIN_SIGMOIDS = 2  # layers
 ABRUPT = 1e-2  # spread of the outputs of the layer before, above which they vary
+EQUAL = 1e-5  # max spread of outputs that are the same for every sample
 CHECK = message(
     "finding.activation.collapsed.check",
     "Check what it receives and how its weights are initialised. A lower learning rate, less weight decay, a normalisation "
     "layer or a residual connection keep samples apart.",
+)
+INDISTINGUISHABLE = message(
+    "finding.activation.collapsed.indistinguishable", " The layers after it cannot tell the samples apart."
 )
 NORMALISED = message(
     "finding.activation.collapsed.one_value",
@@ -29,6 +34,11 @@ WIDEN = message(
     "Give each position more features before it (d_model of 16 or more, by nn.Linear(1, 16)), or remove this normalisation.",
 )
 
+REPEL = message(
+    "finding.activation.collapsed.repel",
+    "Add to the loss what keeps different samples apart: negative pairs with a margin, a contrastive loss over the batch "
+    "(InfoNCE), or a term for the variance of each output; or stop the gradient of one branch, behind a predictor.",
+)
 UNSQUASH = message(
     "finding.activation.collapsed.unsquash",
     "Use ReLU or GELU in place of sigmoid in the hidden layers, or put a normalisation layer before each.",
@@ -48,7 +58,8 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
             continue
         spreads = ledger.values("activation.spread", layer)[-2:]
         samples = ledger.last("activation.samples", layer, 0)
-        if len(spreads) >= 2 and samples >= 8 and max(spreads) < 1e-5:
+        fallen = layer in outputs and have_equal_embeddings(ledger, layer)
+        if len(spreads) >= 2 and samples >= 8 and (max(spreads) < EQUAL or fallen):
             facts = {
                 "spread": spreads[-1],
                 "samples": samples,
@@ -56,15 +67,27 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
                 "kind": ledger.last("layer.kind", layer),
             }
             of_one = layer in norms_of_one_value(ledger)
-            facts |= {"why": NORMALISED if of_one else "", "do": WIDEN if of_one else CHECK}
+            facts |= {"why": NORMALISED if of_one else INDISTINGUISHABLE, "do": WIDEN if of_one else CHECK}
             sigmoids = _sigmoids_up_to(ledger, order[layer])
             if sigmoids >= MIN_SIGMOIDS and not of_one and before <= ABRUPT:
                 facts |= {"why": _squashed(sigmoids), "do": UNSQUASH}
+            elif fallen:
+                facts |= {"why": _drawn_together(ledger, layer), "do": REPEL}
             # If the outputs of the layer before still vary, this layer is the cause of the faults before and after it.
             confidence = 0.97 if before > ABRUPT or of_one else 0.85
             yield Finding("activation.collapsed", "error", confidence, layer, facts)
             return
         before = spreads[-1] if spreads else before
+
+
+def _drawn_together(ledger: Ledger, layer: str) -> Message:
+    """Sentence on a loss that pulls all embeddings to one point."""
+    return message(
+        "finding.activation.collapsed.no_repulsion",
+        " At the start they varied by {start:%}. The loss compares outputs with one another, without targets, and is "
+        "smallest where all of them are equal.",
+        start=math.sqrt(max(0.0, ledger.first("activation.spread", layer, 0.0))),
+    )
 
 
 def _sigmoids_up_to(ledger: Ledger, place: int) -> int:
@@ -94,10 +117,7 @@ SPEC = FindingSpec(
     rule=collapsed,
     words=Words(
         title="{where} returns the same output for every sample",
-        cause=(
-            "For {samples} different samples the outputs of {where} vary by only {variation:%} of their "
-            "size. The layers after it cannot tell the samples apart.{why}"
-        ),
+        cause=("For {samples} different samples the outputs of {where} vary by only {variation:%} of their size.{why}"),
         fix="{do}",
     ),
     charts=(

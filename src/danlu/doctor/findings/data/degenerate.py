@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from danlu.doctor.derived.inputs import blank_by_chance
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -23,6 +24,8 @@ def degenerate(ledger: Ledger) -> Iterable[Finding]:
     if bad and not ledger.has("nonfinite.step"):  # else numerics.nonfinite names the sample
         yield Finding("data.degenerate", "error", 0.95, "", facts)
     elif blank > 0.02 * seen and blank >= 3 and math.prod(shape[1:] or [1]) > 4:
+        if blank <= min(blank_by_chance(ledger), MAX_BLANK_FRACTION * seen):
+            return
         severity, confidence = ("error", 0.95) if blank > MAX_BLANK_FRACTION * seen else ("warning", 0.85)
         yield Finding("data.degenerate", severity, confidence, "", facts)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from danlu.doctor.derived.inputs import are_tokens, is_number_of_item, reevaluates_batches
+from danlu.doctor.derived.inputs import are_tokens, is_number_of_item, reevaluates_batches, repeated_by_chance
 from danlu.doctor.derived.labels import mean_rows
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.noise import batch_size
@@ -28,6 +28,7 @@ COMPLETE = 0.98  # of the samples of the first epoch
 MIN_REPEATED_FRACTION = 0.05  # of the samples of an epoch, which had already occurred in it
 MIN_EXPECTED_REPEATS = 5.0
 MIN_BALANCE = 0.8  # of the least frequent class to the most frequent one, for classes that are balanced
+MIN_ROUNDS = 3.0  # samples of an epoch over the distinct ones; copies alone would have to be two thirds of the data
 NEW = 1.03  # distinct samples after all epochs over those of the first
 REPEATED = message("finding.data.duplicates.repeated", "Samples occur more than once")
 DROP = message(
@@ -58,6 +59,8 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     repeated = ledger.values("input.repeated", "train") if known_epochs else []
     # Copies repeat in each epoch; samples carried over from the last batch of an epoch need not.
     repeated_fraction = fmean(repeated) if repeated and not _is_second_pass(ledger) else 0.0
+    if _goes_round(ledger) or repeated_fraction <= repeated_by_chance(ledger):
+        repeated_fraction = 0.0
     facts: dict[str, Any] = {
         "repeated": repeated_fraction,
         "conflicts": int(conflicts),
@@ -120,6 +123,14 @@ def _is_second_pass(ledger: Ledger) -> bool:
         return False
     before, seen = ledger.first("input.before_repeat", default=0), ledger.first("input.hashed", "train", 0)
     return bool(seen) and MIN_REPEATED_FRACTION * before**2 / seen > MIN_EXPECTED_REPEATS
+
+
+def _goes_round(ledger: Ledger) -> bool:
+    """Return whether a loop that draws its batches itself validates only after several times its distinct samples."""
+    if ledger.last("run.epoch_by") != "validation" or ledger.has("loader.samples"):
+        return False
+    samples = ledger.values("epoch.samples", "train")
+    return bool(samples) and fmean(samples) >= MIN_ROUNDS * ledger.last("input.hashed", "train", 0)
 
 
 def is_drawn_with_replacement(ledger: Ledger) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.inputs import are_tokens, is_number_of_item, reevaluates_batches
+from danlu.doctor.derived.inputs import are_tokens, is_number_of_item, leaked_by_chance, reevaluates_batches
 from danlu.doctor.derived.progress import has_backward_passes, has_even_epochs
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
@@ -54,7 +54,7 @@ def leak(ledger: Ledger) -> Iterable[Finding]:
     if ledger.last("input.only_trained") and _says_validation(ledger):
         leaked = seen = ledger.last("input.hashed", "val", 0)
         fraction = 1.0
-    if _are_common(ledger, fraction):
+    if _are_common(ledger, fraction) or fraction <= leaked_by_chance(ledger):
         return
     if leaked >= MIN_LEAKED and fraction > 0.01:
         confidence = min(0.98, 0.8 + 0.02 * leaked)

@@ -203,6 +203,7 @@ SPEC = FindingSpec(
         "fit.one_class",
         "fit.not_learning",
         "fit.stopped_early",
+        "loop.no_update",
         "activation.*",
         "norm.train_eval_gap",
         "data.label_noise",
