@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +17,7 @@ from danlu.refuse import Failure
 
 def write_openvino(onnx: Path, path: Path, facts: Mapping[str, str]) -> None:
     """Convert an ONNX file. path: of the graph, NAME.xml. Failure if OpenVINO does not take an operation of it."""
-    import openvino  # pyright: ignore[reportMissingImports]
-
+    openvino = _openvino()
     try:
         model = openvino.convert_model(str(onnx))
     except Exception as error:  # of its frontend, several kinds
@@ -30,8 +31,21 @@ def write_openvino(onnx: Path, path: Path, facts: Mapping[str, str]) -> None:
 
 def read_openvino(path: Path) -> Answer:
     """Open the files with OpenVINO's runtime, on the CPU in float32 with as many threads as torch."""
-    import openvino  # pyright: ignore[reportMissingImports]
-
+    openvino = _openvino()
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     return lambda images: [np.array(one) for one in compiled({"images": images}).values()]
+
+
+def _openvino() -> Any:
+    """Import OpenVINO without openvino_telemetry, which reports each import and conversion to its maker."""
+    name = "openvino_telemetry"
+    hidden = name not in sys.modules
+    if hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        import openvino  # pyright: ignore[reportMissingImports]
+    finally:
+        if hidden:
+            del sys.modules[name]
+    return openvino

@@ -15,6 +15,7 @@ class RunLogger:
     """Writes through a client, so that no global state of MLflow is changed; a resumed training continues its run."""
 
     def __init__(self, run: Run, step: int) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else its import reports the use to its maker
         from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
 
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.folder.resolve().parent / 'mlflow.db'}"

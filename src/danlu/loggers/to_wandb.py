@@ -13,6 +13,7 @@ class RunLogger:
     """Writes to a run of W&B; a resumed training continues the same id."""
 
     def __init__(self, run: Run, step: int) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else wandb reports its use to its maker, also offline
         import wandb  # pyright: ignore[reportMissingImports]
 
         known = run.read_json("wandb.json", default={})
