@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # start first (tests/conftest.py).
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint gym bench docs release-check clean
+.PHONY: demo test test-all test-loggers lint gym bench docs release-check clean
 
 # Versions are pinned in constraints.txt; the stamp makes a second call instant.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -26,6 +26,19 @@ test: $(VENV)/installed-test
 
 test-all: $(VENV)/installed-test
 	$(TEST)
+
+# trackio does not take the Pillow of constraints.txt, so that its test has an environment of its own on top of the other.
+LOGGERS := $(VENV)-loggers
+SITE := -c 'import site; print(site.getsitepackages()[0])'
+
+$(LOGGERS)/installed: $(VENV)/installed-test
+	$(PYTHON) -m venv $(LOGGERS)
+	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > $$($(LOGGERS)/bin/python $(SITE))/danlu.pth
+	$(LOGGERS)/bin/python -m pip install --quiet --disable-pip-version-check trackio
+	touch $@
+
+test-loggers: $(LOGGERS)/installed
+	OMP_NUM_THREADS=1 $(LOGGERS)/bin/python -m pytest tests/loggers
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -54,4 +67,4 @@ release-check: $(VENV)/installed-test
 	$(BIN)/python tools/release_check.py
 
 clean:
-	rm -rf $(VENV) .venv-peers
+	rm -rf $(VENV) $(LOGGERS) .venv-peers
