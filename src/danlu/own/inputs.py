@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from danlu.config import DataConfig
@@ -18,18 +20,20 @@ from danlu.data.sources.labelled_images.labelled import image_files
 from danlu.message import message
 from danlu.own.arrays import array_inputs
 from danlu.own.labels import as_labels
-from danlu.own.recognition import is_frame, is_hugging_face, is_pair
+from danlu.own.recognition import is_frame, is_hugging_face, is_listed, is_pair
 from danlu.own.samples import (
     LABEL_KEYS,
     ItemReader,
     ReadInput,
     as_input,
+    check_collate,
     class_names,
     image_tensor,
     is_image,
     item_at,
     known_labels,
     tensors_of,
+    unreadable,
 )
 from danlu.refuse import NOTHING, Refusal, refusal
 
@@ -79,6 +83,8 @@ def read_split(data: Any, options: ReadOptions, where: str) -> SplitData:
                 options.target,
             )
         first, second = data
+        if is_listed(first):
+            return _listed(list(first), second, options, where)
         if is_frame(first):
             named = str(getattr(second, "name", None) or "target")
             return SplitData(first.reset_index(drop=True), as_labels(second, f"targets of {where}"), target=named)
@@ -98,6 +104,32 @@ def read_split(data: Any, options: ReadOptions, where: str) -> SplitData:
             options.target,
         )
     return _dataset(data, options, where)
+
+
+def _listed(inputs: list[Any], labels: Any, options: ReadOptions, where: str) -> SplitData:
+    """Images one by one, as PIL images, arrays, encoded images or paths, and their labels."""
+    values = as_labels(labels, f"targets of {where}")
+    if all(isinstance(one, str | Path) for one in inputs):
+        return _files([Path(one) for one in inputs], values, options, where, "inputs")
+    images = [_decoded(one, i, where) if isinstance(one, bytes) else one for i, one in enumerate(inputs)]
+    if all(map(is_image, images)) and len({_shape(one) for one in images}) > 1:
+        return SplitData(image_tensor(images, lambda one: one, options.config.side), values)
+    arrays = [np.asarray(one) for one in images]
+    return SplitData(array_inputs(arrays, options.raw, where, options.config.frames), values)
+
+
+def _shape(image: Any) -> tuple[Any, ...]:
+    """Shape of an array, or size and mode of a PIL image."""
+    return (image.size, image.mode) if hasattr(image, "getbands") else tuple(image.shape)
+
+
+def _decoded(encoded: bytes, number: int, where: str) -> Image.Image:
+    try:
+        image = Image.open(BytesIO(encoded))
+        image.load()
+    except (OSError, ValueError) as error:
+        raise unreadable(number, where, error) from error
+    return image
 
 
 def _frame(frame: Any, options: ReadOptions, where: str) -> SplitData:
@@ -205,6 +237,10 @@ def _files(paths: list[Path], labels: np.ndarray, options: ReadOptions, where: s
 def _hugging_face(data: Any, options: ReadOptions, where: str) -> SplitData:
     """A dataset of Hugging Face: a column of images and one of labels, or a table."""
     names, features = list(data.column_names), data.features
+    if (getattr(data, "format", None) or {}).get("type") == "custom":  # set_transform: items hold what it returns
+        label = next((name for name in LABEL_KEYS if name in names), None)
+        known = getattr(features[label], "names", None) if label else None
+        return replace(_dataset(data, options, where), classes=tuple(known) if known else None)
     image = next((name for name in names if type(features[name]).__name__ == "Image"), None)
     classes = [name for name in names if type(features[name]).__name__ == "ClassLabel"]
     if image is None:
@@ -236,7 +272,7 @@ def _dataset(data: Any, options: ReadOptions, where: str) -> SplitData:
     """A torch Dataset, or a list of samples."""
     if not len(data):
         raise refusal(where, message("own.wanted.dataset_samples", "a dataset with samples"), NOTHING)
-    if arrays := tensors_of(data):
+    if options.collate is None and (arrays := tensors_of(data)):
         if len(arrays) != 2:
             raise refusal(
                 where,
@@ -248,10 +284,12 @@ def _dataset(data: Any, options: ReadOptions, where: str) -> SplitData:
             as_labels(arrays[1], f"targets of {where}"),
         )
     read = ItemReader(options.collate, where)
+    if options.collate is not None:
+        check_collate(options.collate, [item_at(data, i, where) for i in range(min(2, len(data)))], where)
     first, label = read(item_at(data, 0, where))
     if not is_image(first):
         as_input(first, where)
-    labels = known_labels(data)
+    labels = known_labels(data) if options.collate is None else None
     if labels is None or np.shape(labels)[0] != len(data):
         labels = [read(item_at(data, i, where))[1] for i in range(len(data))]
         if isinstance(label, Tensor | np.ndarray):

@@ -23,7 +23,16 @@ def as_labels(values: Any, where: str) -> np.ndarray:
     """Labels (N,) or (N, T) of numbers or text. Refusal for other shapes and for missing values."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
-    array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    if isinstance(values, list | tuple) and any(one is None or isinstance(one, str | bytes) for one in values):
+        array = _apart(values)  # numpy would turn None, NaN and numbers among text into text
+    elif isinstance(values, list | tuple):
+        array = np.asarray(values)
+    else:
+        array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    if array.dtype.kind == "S":
+        array = array.astype(object)
+    if array.dtype == object and array.ndim == 1:
+        array = _without_gaps(array, where)
     if array.dtype == object:
         kinds = {type(one) for one in array.ravel().tolist()}
         if any(issubclass(kind, list | tuple | dict | Tensor | np.ndarray) for kind in kinds):
@@ -49,6 +58,33 @@ def as_labels(values: Any, where: str) -> np.ndarray:
             message("own.got.text_shape", "text of shape {shape}", shape=str(array.shape)),
         )
     return array
+
+
+def _apart(values: Sequence[Any]) -> np.ndarray:
+    """Values as an array of objects, each as it is."""
+    array = np.empty(len(values), dtype=object)
+    for i, one in enumerate(values):
+        array[i] = one
+    return array
+
+
+def _without_gaps(values: np.ndarray, where: str) -> np.ndarray:
+    """Labels with bytes as text. Refusal for a missing label, and for text and numbers in one set."""
+    values = _apart([one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in values])
+    text = next((one for one in values if isinstance(one, str) and one.strip()), None)
+    for i, one in enumerate(values):
+        missing = (
+            one is None or type(one).__name__ in ("NAType", "NaTType") or (isinstance(one, str) and not one.strip())
+        )
+        if missing or (text is not None and isinstance(one, float | np.floating) and np.isnan(one)):
+            wanted = message("own.wanted.label_each_sample", "a label for each sample")
+            do = message("own.do.leave_sample_out", "leave the samples without one out")
+            raise refusal(f"{where} at sample {i}", wanted, one, do=do)
+        if text is not None and isinstance(one, int | float | np.number | np.bool_):
+            wanted = message("own.wanted.text_or_numbers", "either text or numbers for all samples")
+            both = message("own.got.text_and_number", "{text!r} and {number!r}", text=text, number=one)
+            raise refusal(where, wanted, both)
+    return values
 
 
 def task_of(
@@ -97,6 +133,13 @@ def _task_of_several(labels: np.ndarray, task: TaskName | None, loss: str | None
             wanted = message("own.wanted.label_per_sample_classify", "one label per sample to classify")
             raise refusal(where, wanted, shape_of(labels))
         return label_task(False)
+    if task is None and loss is None and not table and is_one_hot(labels):
+        return label_task(False)
+    if task is None and loss is None and not table and _is_probabilities(labels):
+        wanted = message("own.wanted.classes_or_numbers", "classes, or numbers to predict")
+        got = message("own.got.probabilities", "probabilities of {count} classes", count=labels.shape[1])
+        text = "give the classes, or a loss that takes probabilities, such as loss=nn.CrossEntropyLoss()"
+        raise refusal(where, wanted, got, do=message("own.do.give_classes", text))
     if task is None and binary and not table and loss in (None, "binary-cross-entropy", *BINARY_KINDS):
         return label_task(True)
     return task or "regress"
@@ -115,6 +158,12 @@ def is_one_hot(labels: np.ndarray) -> bool:
     return labels.ndim == 2 and set(np.unique(labels).tolist()) <= {0, 1} and bool((labels.sum(1) == 1).all())
 
 
+def _is_probabilities(labels: np.ndarray) -> bool:
+    """Return whether the rows (N, K) are fractions that sum to 1, as smoothed or mixed labels are."""
+    fractions = labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind == "f" and bool((labels >= 0).all())
+    return fractions and not is_one_hot(labels) and bool(np.allclose(labels.sum(1), 1, atol=1e-3))
+
+
 def numbered(labels: np.ndarray, names: Sequence[str] | None, keep: bool) -> tuple[Tensor, tuple[str, ...], list[str]]:
     """Class indices (N,), class names and notes. labels: (N,), or one-hot (N, K).
 
@@ -123,7 +172,9 @@ def numbered(labels: np.ndarray, names: Sequence[str] | None, keep: bool) -> tup
     """
     if labels.ndim == 2:
         names = names or tuple(map(str, range(labels.shape[1])))
-        labels = labels.argmax(1)  # one-hot
+        text = "the targets are 1 for one of {count} classes each; task='multilabel' takes them as labels apart"
+        note = message("own.note.one_hot", text, count=labels.shape[1])
+        return torch.from_numpy(labels.argmax(1)), tuple(names), [note]
     if labels.dtype.kind == "f":
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "iu" and len(labels):
@@ -161,4 +212,4 @@ def numbers(labels: np.ndarray, where: str) -> Tensor:
                 example=str(labels.ravel()[0]),
             )
         )
-    return to_numbers(labels.astype(float), where)
+    return to_numbers(labels.astype(float), where.removeprefix("targets "))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler
 
+from danlu.data.files.image_file import IMAGE_SUFFIXES
 from danlu.message import message
 from danlu.refuse import Refusal, nearest
 
@@ -44,9 +46,10 @@ def is_data(value: object) -> bool:
 
 def splits_of(data: Any, val: Any, test: Any) -> dict[str, Any]:
     """The data of each split: "train", and "val" and "test" where they are given. Refusal for what is no data."""
-    parts = _splits(data)
+    parts = {name: as_pandas(one) for name, one in _splits(as_pandas(data)).items()}
     for name, one in (("val", val), ("test", test)):
         if is_data(one):
+            one = as_pandas(one)  # noqa: PLW2901
             if name in parts:
                 raise Refusal(
                     message(
@@ -124,6 +127,7 @@ def _refuse_arrays(data: Sequence[Any]) -> None:
 
 def _is_split(data: Any) -> bool:
     """Return whether this is one set of labelled samples."""
+    data = as_pandas(data)
     return (
         is_pair(data) or is_frame(data) or is_hugging_face(data) or is_map_style(data) or isinstance(data, DataLoader)
     )
@@ -135,7 +139,7 @@ def is_array(value: Any) -> bool:
         return value.ndim > 0
     if type(value).__module__.startswith("pandas") and hasattr(value, "to_numpy"):
         return True
-    plain = (int, float, str, bool, np.generic)
+    plain = (int, float, str, bytes, bool, np.generic, type(None))
     return isinstance(value, list) and bool(value) and all(isinstance(one, plain) or _is_numbers(one) for one in value)
 
 
@@ -155,7 +159,35 @@ def is_pair(data: Any) -> bool:
     if isinstance(data, list) and all(_is_numbers(one) for one in data):
         return False
     first, second = data
-    return (is_array(first) or _is_nested(first)) and is_array(second) and len(first) == len(second)
+    taken = is_array(first) or _is_nested(first) or is_listed(first)
+    return taken and is_array(second) and len(first) == len(second)
+
+
+def is_listed(inputs: Any) -> bool:
+    """Return whether these are images or other inputs one by one: PIL images, arrays, encoded images or paths."""
+    if isinstance(inputs, np.ndarray) and inputs.ndim == 1 and inputs.dtype.kind in "OU":
+        inputs = inputs.tolist()
+    return isinstance(inputs, list) and bool(inputs) and all(map(_is_input, inputs))
+
+
+def _is_input(value: Any) -> bool:
+    if isinstance(value, Tensor | np.ndarray):
+        return value.ndim > 0
+    if isinstance(value, str) or hasattr(value, "__fspath__"):
+        return Path(value).suffix.lower() in IMAGE_SUFFIXES
+    return isinstance(value, bytes) or hasattr(value, "getbands")
+
+
+def as_pandas(data: Any) -> Any:
+    """A frame of polars, or numpy's array of records, as a DataFrame; other data as they are."""
+    import pandas
+
+    if isinstance(data, np.ndarray):
+        names = data.dtype.names
+        return pandas.DataFrame({name: data[name] for name in names}) if names else data
+    if type(data).__module__.split(".")[0] == "polars" and hasattr(data, "to_dict") and hasattr(data, "columns"):
+        return pandas.DataFrame(data.to_dict(as_series=False))
+    return data
 
 
 def is_frame(data: Any) -> bool:
@@ -181,16 +213,39 @@ def is_map_style(data: Any) -> bool:
 
 def described(value: Any) -> str:
     """Describe a value in a few words."""
-    if isinstance(value, IterableDataset):
-        return f"{type(value).__name__}, a stream without a length; collect it: list(dataset)"
     if isinstance(value, Tensor | np.ndarray):
         return f"one {type(value).__name__} of shape {tuple(value.shape)} without targets"
     if isinstance(value, tuple | list):
-        inner = ", ".join(_kind(one) for one in value[:4]) + ", ..." * (len(value) > 4)
-        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+        return _items_described(value)
+    return _unusable(value) or _kind(value)
+
+
+def _items_described(items: tuple[Any, ...] | list[Any]) -> str:
+    odd = _odd_item(items) if isinstance(items, list) else None
+    if odd is not None:
+        return message("own.got.odd_item", "a list whose item {odd} is no sample (input, target)", odd=odd)
+    inner = ", ".join(_kind(one) for one in items[:4]) + ", ..." * (len(items) > 4)
+    return f"({inner})" if isinstance(items, tuple) else f"[{inner}]"
+
+
+def _unusable(value: Any) -> str | None:
+    """A dataset without a length or an iterator, and what to do with it; None for other values."""
+    name = type(value).__name__
+    if isinstance(value, IterableDataset):
+        return f"{name}, a stream without a length; collect it: list(dataset)"
     if hasattr(value, "__next__"):
-        return f"a {type(value).__name__}, which can be read once only; collect it: list(...)"
-    return _kind(value)
+        return f"a {name}, which can be read once only; collect it: list(...)"
+    if hasattr(value, "__getitem__") and not hasattr(value, "__len__") and not isinstance(value, type):
+        text = "{name}, a dataset without __len__; add it, or collect it: list(dataset)"
+        return message("own.got.no_len", text, name=name)
+    return None
+
+
+def _odd_item(items: list[Any]) -> int | None:
+    """Number of the first item that is no sample, in a list that begins with a sample."""
+    if not is_map_style(items[:1]):
+        return None
+    return next((i for i, one in enumerate(items) if not is_map_style([one])), None)
 
 
 def _kind(value: Any) -> str:
@@ -214,8 +269,9 @@ def unwrapped(data: Any) -> tuple[Any, Any, Loading]:
             "DATA",
         )
     sampler = getattr(data, "sampler", None)
-    if not isinstance(sampler, PLAIN_SAMPLERS) or data.batch_size is None:
-        name = type(sampler if not isinstance(sampler, PLAIN_SAMPLERS) else data.batch_sampler).__name__
+    batched = data.batch_size is None and data.batch_sampler is not None  # by a sampler of batches of the user's
+    if not isinstance(sampler, PLAIN_SAMPLERS) or batched:
+        name = "batch_sampler" if batched else type(sampler).__name__
         text = (
             "DATA: the DataLoader's {name} cannot be used, as danlu orders the samples itself; leave it out "
             "(data={{'balance': True}} draws all classes equally often), or pass the dataset"
@@ -224,5 +280,6 @@ def unwrapped(data: Any) -> tuple[Any, Any, Loading]:
     dataset: Any = data.dataset
     if isinstance(sampler, SubsetRandomSampler):
         dataset = Subset(dataset, list(sampler.indices))
-    collate = data.collate_fn if data.collate_fn is not torch.utils.data.default_collate else None
+    alone = data.batch_size is None  # no batches: the collate function takes a sample, by default as it is
+    collate = data.collate_fn if data.collate_fn is not torch.utils.data.default_collate and not alone else None
     return dataset, collate, Loading(data.batch_size, data.num_workers)

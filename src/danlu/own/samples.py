@@ -35,8 +35,12 @@ class ItemReader:
 
     def __call__(self, item: Any) -> tuple[Any, Any]:
         if self.collate is not None:
-            inputs, labels = self.collate([item])
+            inputs, labels = self.parts(collated(self.collate, [item], self.where))
             return inputs[0], labels[0]
+        return self.parts(item)
+
+    def parts(self, item: Any) -> tuple[Any, Any]:
+        """Input and label of an item, or of a batch that a collate function made."""
         if isinstance(item, Mapping):
             x = next((item[key] for key in INPUT_KEYS if key in item), None)
             y = next((item[key] for key in LABEL_KEYS if key in item), None)
@@ -63,6 +67,37 @@ class ItemReader:
         )
 
 
+def collated(collate: Any, items: list[Any], where: str) -> Any:
+    """A batch as the user's collate function makes it."""
+    try:
+        return collate(items)
+    except Exception as error:
+        text = "the collate_fn of {where} fails on {count} {count:sample|samples}: {why}"
+        values = {"where": where, "count": len(items), "why": shortened(error)}
+        raise Refusal(message("own.refuse.collate_fails", text, **values), "DATA") from error
+
+
+def check_collate(collate: Any, items: list[Any], where: str) -> None:
+    """Refuse a collate function that makes another thing of samples together than of each alone."""
+    read = ItemReader(collate, where)
+    inputs, labels = read.parts(collated(collate, items, where))
+    for i, item in enumerate(items):
+        x, y = read(item)
+        if not (_same(inputs[i], x) and _same(labels[i], y)):
+            text = (
+                "the collate_fn of {where} makes another thing of {count} samples together than of each alone, as "
+                "mixup and padding do; danlu forms the batches itself: pass it as transform=, or change the dataset"
+            )
+            raise Refusal(message("own.refuse.collate_mixes", text, where=where, count=len(items)), "DATA")
+
+
+def _same(one: Any, other: Any) -> bool:
+    one, other = np.asarray(one), np.asarray(other)
+    if one.dtype.kind in "OUS" or other.dtype.kind in "OUS":
+        return bool(np.array_equal(one, other))
+    return one.shape == other.shape and bool(np.allclose(one, other, equal_nan=True))
+
+
 @dataclass(frozen=True)
 class ReadInput:
     """Read the input of an item as a tensor."""
@@ -77,19 +112,25 @@ def item_at(data: Any, number: int, where: str) -> Any:
     try:
         return data[number]
     except Exception as error:
-        why = shortened(error)
-        raise Refusal(
-            message(
-                "own.refuse.sample_cannot_read",
-                "sample {number} of {where} cannot be read: {why}",
-                number=number,
-                where=where,
-                why=why,
-            )
-        ) from error
+        raise unreadable(number, where, error) from error
+
+
+def unreadable(number: int, where: str, error: Exception) -> Refusal:
+    """The refusal of a sample that cannot be read."""
+    text = "sample {number} of {where} cannot be read: {why}"
+    return Refusal(
+        message("own.refuse.sample_cannot_read", text, number=number, where=where, why=shortened(error)), "DATA"
+    )
 
 
 def as_input(value: Any, where: str) -> Tensor:
+    if isinstance(value, list | tuple) and any(np.ndim(one) or hasattr(one, "getbands") for one in value):
+        kinds = sorted({type(one).__name__ for one in value})
+        got = message(
+            "own.got.several_inputs", "{count} values of type {kinds}", count=len(value), kinds=", ".join(kinds)
+        )
+        do = message("own.do.join_inputs", "join them in the dataset, and part them in the network")
+        raise refusal(f"inputs of {where}", message("own.wanted.one_tensor", "one tensor per sample"), got, do=do)
     if isinstance(value, list | tuple) or np.isscalar(value):
         value = np.asarray(value)
     if not isinstance(value, Tensor | np.ndarray) or (isinstance(value, np.ndarray) and value.dtype.kind not in "iufb"):
@@ -176,5 +217,8 @@ def known_labels(data: Any) -> Any:
 
 
 def class_names(data: Any) -> tuple[str, ...] | None:
+    """Names of the classes 0, 1, ... of a dataset, None where it has none or changes its labels."""
+    if getattr(data.dataset if isinstance(data, Subset) else data, "target_transform", None) is not None:
+        return None
     names: Sequence[str] | None = getattr(data.dataset if isinstance(data, Subset) else data, "classes", None)
     return tuple(map(str, names)) if isinstance(names, list | tuple) and names else None
