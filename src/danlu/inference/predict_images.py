@@ -28,6 +28,7 @@ from danlu.progress.stages import stage
 from danlu.report.images import annotate
 from danlu.run.signature import Signature
 from danlu.tasks.classify import probabilities
+from danlu.tasks.task import rows
 from danlu.user_objects import find
 
 CHUNK = 256  # images on the device at once
@@ -97,7 +98,7 @@ def member_output(signature: Signature, model: nn.Module, inputs: Tensor) -> Ten
 
     K class probabilities, or K target values in their units.
     """
-    return answers_of(signature, model(inputs).float().cpu())
+    return answers_of(signature, rows(model(inputs)).float().cpu())
 
 
 def answers_of(signature: Signature, outputs: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from danlu.data.batches import Batch
 from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, required
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Failure, Refusal, nearest, refusal, shortened
 from danlu.tasks.task import Evaluation
 from danlu.user_objects import PREFIX
 
@@ -92,12 +93,13 @@ def _checked(callback: Any) -> Any:
     methods = [name for name in dir(callback) if name.startswith("on_") and callable(getattr(callback, name))]
     if unknown := [name for name in methods if name not in MOMENTS]:
         near = difflib.get_close_matches(unknown[0], MOMENTS, 1, 0.5)
+        near = near if len(unknown) <= 2 else []  # more are those of another library
         hint = (
             message("own.hint.did_you_mean", "; did you mean {near!r}?", near=near[0])
             if near
             else message("own.hint.known", "; known are {moments}", moments=", ".join(MOMENTS))
         )
-        if not set(methods) & set(MOMENTS) or near:
+        if not set(methods) & set(MOMENTS) or near or len(unknown) > 2:
             name = own_name(callback).removeprefix(PREFIX)
             raise Refusal(
                 message(
@@ -111,7 +113,7 @@ def _checked(callback: Any) -> Any:
             )
     if methods:
         return callback
-    if not callable(callback) or len(required(parameters_of(callback))) > 1:
+    if not callable(callback) or not _takes_state(callback):
         wanted = message(
             "own.wanted.object_method_function_state",
             "an object with a method {listed} or {moments}, or a function f(state)",
@@ -120,6 +122,14 @@ def _checked(callback: Any) -> Any:
         )
         raise refusal("callbacks", wanted, own_name(callback).removeprefix(PREFIX))
     return callback
+
+
+def _takes_state(function: Any) -> bool:
+    """Return whether a function can be called with one argument; True where it cannot be inspected."""
+    parameters = parameters_of(function)
+    if len(required(parameters)) > 1:
+        return False
+    return bool(parameters) or not inspect.isfunction(function)
 
 
 class CallbackWatcher(Watcher):
@@ -178,4 +188,19 @@ class CallbackWatcher(Watcher):
             if function is None and moment == "on_epoch_end" and callable(callback):
                 function = callback
             if function is not None:
-                function(self.state)
+                _call_one(function, self.state, own_name(callback).removeprefix(PREFIX), moment)
+
+
+def _call_one(function: Any, state: TrainingState, name: str, moment: str) -> None:
+    """Call a callback. Failure with its name and the moment where it fails."""
+    try:
+        function(state)
+    except (Refusal, Failure):
+        raise
+    except Exception as error:
+        key = error.args[0] if isinstance(error, KeyError) and error.args else ""
+        near = nearest(key, state.metrics) if key else []
+        hint = message("own.hint.did_you_mean", "; did you mean {near!r}?", near=near[0]) if near else ""
+        text = "callback {name} fails in {moment} at epoch {epoch}: {why}{hint}"
+        values = {"name": name, "moment": moment, "epoch": state.epoch, "why": shortened(error), "hint": hint}
+        raise Failure(message("own.failure.callback", text, **values)) from error

@@ -14,7 +14,7 @@ from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Samples
 from danlu.data.sources.tables.targets import need_two
 from danlu.message import message
 from danlu.own.inputs import ReadOptions, SplitData, read_split
-from danlu.own.labels import check_scores, numbered, numbers, task_of
+from danlu.own.labels import check_scores, integers_as_floats, numbered, numbers, task_of
 from danlu.own.naming import plain_name
 from danlu.own.recognition import Loading, is_pair, splits_of, unwrapped
 from danlu.refuse import Refusal, refusal
@@ -59,6 +59,8 @@ def open_data(
     if targets_of(decided) == "numbers":
         targets = numbers(labels, where)
         names = (first.target or "target",) if targets.shape[1] == 1 else _columns(targets.shape[1])
+        if task is None and loss is None and not _is_table(first):
+            common["notes"] += integers_as_floats(labels)
         made = Dataset(task="regress", inputs=inputs, targets=targets, target_names=names, **common)
     elif targets_of(decided) == "labels":
         named = classes or first.classes or tuple(map(str, range(labels.shape[1])))

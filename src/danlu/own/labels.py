@@ -16,6 +16,7 @@ from danlu.refuse import Refusal, either, refusal, shape_of
 from danlu.task_spec import TASKS, TaskName, label_task, targets_of
 
 UNKNOWN_LOSS = "own"  # of the user, whose targets may be anything
+MAX_FLOAT_CLASSES = 20  # distinct integers stored as floats that may be meant as classes
 MAX_INTEGER_CLASSES = 1000  # integers with at most this many distinct values, each seen twice on average, are classes
 
 
@@ -213,3 +214,16 @@ def numbers(labels: np.ndarray, where: str) -> Tensor:
             )
         )
     return to_numbers(labels.astype(float), where.removeprefix("targets "))
+
+
+def integers_as_floats(labels: np.ndarray) -> list[str]:
+    """Note on targets (N,) of few integers stored as floats, which may be classes."""
+    if labels.ndim != 1 or labels.dtype.kind != "f" or not np.equal(np.mod(labels, 1), 0).all():
+        return []
+    distinct = len(np.unique(labels))
+    if distinct > MAX_FLOAT_CLASSES or 2 * distinct > len(labels):
+        return []
+    text = (
+        "the targets are {count} different integers stored as floats, taken as numbers, not as classes (task='classify')"
+    )
+    return [message("own.note.integers_as_floats", text, count=distinct)]

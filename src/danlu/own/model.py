@@ -71,6 +71,12 @@ class Copies:
     """Returns copies of a module, on the CPU, as it was when it was given."""
 
     def __init__(self, module: nn.Module) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            text = (
+                "model {name} is a TorchScript program, whose copies cannot be trained; give the module it was made of"
+            )
+            name = getattr(module, "original_name", type(module).__name__)
+            raise Refusal(message("own.refuse.model_scripted", text, name=name), "model")
         if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
             raise Refusal(
                 message(

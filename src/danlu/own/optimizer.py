@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,7 @@ def own_optimizer(optimizer: Any, model: Any) -> OwnOptimizer:
     name = own_name(optimizer)
     if isinstance(optimizer, torch.optim.Optimizer):
         made = Rebuilt(optimizer, model)
+        _check_step(name, copy.deepcopy(optimizer))
         return OwnOptimizer(name, made, (), made.lr, made.weight_decay)
     if not callable(optimizer):
         wanted = message(
@@ -68,15 +70,11 @@ def own_optimizer(optimizer: Any, model: Any) -> OwnOptimizer:
             "optimizer", wanted, optimizer if isinstance(optimizer, int | float) else type(optimizer).__name__
         )
     make = Called(optimizer)
-    trial = _called(name, make, nn.Linear(1, 1), [nn.Parameter(torch.zeros(1))], {})
-    if isinstance(trial, torch.optim.LBFGS):
-        raise Refusal(
-            message(
-                "own.refuse.optimizer_lbfgs_needs_loss",
-                "optimizer LBFGS needs the loss several times a step, which danlu does not compute",
-            ),
-            "optimizer",
-        )
+    if make.takes_model and not isinstance(model, nn.Module):  # it may use layers of a network that is built later
+        return OwnOptimizer(name, make, (), None, 0.0)
+    network = copy.deepcopy(model) if make.takes_model else nn.Linear(1, 1)
+    trial = _called(name, make, network, [nn.Parameter(torch.zeros(1))], {})
+    _check_step(name, trial)
     group = trial.param_groups[0]
     takes = tuple(one for one in SETTINGS if one in parameters_of(optimizer))
     return OwnOptimizer(name, make, takes, group.get("lr"), group.get("weight_decay", 0.0))
@@ -88,9 +86,13 @@ class Called:
 
     function: Any
 
+    @property
+    def takes_model(self) -> bool:
+        """Whether the function asks for the model, by the name of its parameter."""
+        return next(iter(required(parameters_of(self.function))), "params") in MODEL_PARAMETERS
+
     def __call__(self, model: nn.Module, parameters: Any, settings: dict[str, float]) -> Any:
-        first = next(iter(required(parameters_of(self.function))), "params")
-        return self.function(model if first in MODEL_PARAMETERS else parameters, **settings)
+        return self.function(model if self.takes_model else parameters, **settings)
 
 
 class Rebuilt:
@@ -124,22 +126,42 @@ class Rebuilt:
         return self.kind(groups, **self.defaults)
 
 
+def _check_step(name: str, trial: torch.optim.Optimizer) -> None:
+    """Refuse an optimiser that cannot step after one backward pass, by a step with gradients of zero."""
+    if isinstance(trial, torch.optim.LBFGS):
+        raise Refusal(
+            message(
+                "own.refuse.optimizer_lbfgs_needs_loss",
+                "optimizer LBFGS needs the loss several times a step, which danlu does not compute",
+            ),
+            "optimizer",
+        )
+    for group in trial.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    try:
+        trial.step()
+    except Exception as error:
+        text = "optimizer {name} fails in a step: {why}; danlu calls step() without a closure"
+        values = {"name": shown(name), "why": shortened(error)}
+        raise Refusal(message("own.refuse.optimizer_step", text, **values), "optimizer") from error
+
+
 def _called(name: str, make: Any, model: nn.Module, parameters: Any, settings: dict[str, float]) -> Any:
     try:
         made = make(model, parameters, settings)
     except Refusal:
         raise
     except Exception as error:
-        why = shortened(error)
-        raise Refusal(
-            message(
-                "own.refuse.optimizer_fails_list_parameters",
-                "optimizer {name} fails on a list of parameters: {why}",
-                name=shown(name),
-                why=why,
-            ),
-            "optimizer",
-        ) from error
+        values = {"name": shown(name), "why": shortened(error)}
+        if getattr(make, "takes_model", False):
+            failed = message(
+                "own.refuse.optimizer_fails_network", "optimizer {name} fails on the network: {why}", **values
+            )
+        else:
+            text = "optimizer {name} fails on a list of parameters: {why}; a parameter called model gets the network"
+            failed = message("own.refuse.optimizer_fails_list_parameters", text, **values)
+        raise Refusal(failed, "optimizer") from error
     if not isinstance(made, torch.optim.Optimizer):
         raise refusal(
             f"optimizer {shown(name)}",

@@ -180,14 +180,18 @@ def _is_input(value: Any) -> bool:
 
 def as_pandas(data: Any) -> Any:
     """A frame of polars, or numpy's array of records, as a DataFrame; other data as they are."""
-    import pandas
-
     if isinstance(data, np.ndarray):
         names = data.dtype.names
-        return pandas.DataFrame({name: data[name] for name in names}) if names else data
+        return _pandas({name: data[name] for name in names}) if names else data
     if type(data).__module__.split(".")[0] == "polars" and hasattr(data, "to_dict") and hasattr(data, "columns"):
-        return pandas.DataFrame(data.to_dict(as_series=False))
+        return _pandas(data.to_dict(as_series=False))
     return data
+
+
+def _pandas(columns: dict[str, Any]) -> Any:
+    import pandas
+
+    return pandas.DataFrame(columns)
 
 
 def is_frame(data: Any) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from danlu.data.batches import Batch
 from danlu.message import Message, message
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import initial_network
@@ -56,24 +58,32 @@ def check_own(prepared: Prepared) -> None:
             "model",
         )
     if is_own(config.loss.name):
-        task = make_task(prepared)
-        loss = task.loss(lambda x: outputs, replace(batch, inputs=inputs, targets=targets))["loss"]
-        if not bool(torch.isfinite(loss)):
-            raise refusal(
-                f"loss {_shown(config.loss.name)}",
-                message("preparation.wanted.finite_first_samples", "finite on the first samples"),
-                float(loss),
-            )
+        loss = _checked_loss(prepared, replace(batch, inputs=inputs, targets=targets), outputs)
         if any(p.requires_grad for p in model.parameters()) and not loss.requires_grad:
-            raise Refusal(
-                message(
-                    "preparation.refuse.loss_gradient_detaches_outputs",
-                    "loss {name} has no gradient: it detaches the outputs or uses numpy",
-                    name=_shown(config.loss.name),
-                ),
-                "loss",
-            )
+            text = "loss {name} has no gradient: it detaches the outputs or uses numpy"
+            name = _shown(config.loss.name)
+            raise Refusal(message("preparation.refuse.loss_gradient_detaches_outputs", text, name=name), "loss")
     torch.set_rng_state(state)
+
+
+def _checked_loss(prepared: Prepared, batch: Batch, outputs: Tensor) -> Tensor:
+    """The loss. Refusal if it is not finite, or adds up the samples of a batch, as that of two equal halves shows."""
+    name = _shown(prepared.config.loss.name)
+    loss = _loss(prepared, batch, outputs)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        wanted = message("preparation.wanted.finite_first_samples", "finite on the first samples")
+        raise refusal(f"loss {name}", wanted, value)
+    both = replace(batch, targets=torch.cat([batch.targets, batch.targets]))
+    twice = float(_loss(prepared, both, torch.cat([outputs, outputs])).detach())
+    if value != 0 and abs(twice - 2 * value) < 1e-3 * abs(value):
+        text = "loss {name} adds up the samples of a batch; give their mean, as by reduction='mean', or one value each"
+        raise Refusal(message("preparation.refuse.loss_sums", text, name=name), "loss")
+    return loss
+
+
+def _loss(prepared: Prepared, batch: Batch, outputs: Tensor) -> Tensor:
+    return make_task(prepared).loss(lambda x: outputs, batch)["loss"]
 
 
 def _outputs(model: nn.Module, inputs: Tensor, name: str) -> Tensor:
@@ -87,14 +97,26 @@ def _outputs(model: nn.Module, inputs: Tensor, name: str) -> Tensor:
         raise Refusal(
             message(
                 "preparation.refuse.model_fails_batch_shape",
-                "model {name} fails on a batch of shape {shape}, {kind}: {why}",
+                "model {name} fails on a batch of shape {shape}, {kind}: {why}{hint}",
                 name=_shown(name),
                 shape=str(shape),
                 kind=kind,
                 why=why,
+                hint=_other_type(model, inputs, error),
             ),
             "model",
         ) from error
+
+
+def _other_type(model: nn.Module, inputs: Tensor, error: Exception) -> str:
+    """Hint where the network and the inputs have other types of numbers, "" elsewhere."""
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if "type" not in str(error).lower() or not kinds or inputs.dtype in kinds:
+        return ""
+    if not inputs.is_floating_point():
+        return message("preparation.hint_inputs", "; give the inputs as float32: x.float()")
+    kind = str(next(iter(kinds))).removeprefix("torch.")
+    return message("preparation.hint_weights", "; its weights are {kind}: give model.float()", kind=kind)
 
 
 def _near_miss(model: nn.Module, wanted: int) -> Message:

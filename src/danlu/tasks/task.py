@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -142,12 +142,15 @@ class SampleLossTask:
 
 
 def rows(outputs: Any) -> Tensor:
-    """Outputs of a network as (N, K): a tensor, or an object with `logits`. Refusal for anything else."""
+    """Outputs of a network as (N, K): a tensor, or an object or mapping with `logits`. Refusal for anything else."""
     outputs = getattr(outputs, "logits", outputs)
+    if isinstance(outputs, Mapping) and "logits" in outputs:
+        outputs = outputs["logits"]
     if not isinstance(outputs, Tensor):
         raise refusal(
             "model",
             message("tasks.wanted.network_returns_tensor", "a network that returns one tensor (N, K)"),
             type(outputs).__name__,
+            do=message("tasks.do.return_one", "return one of its tensors, or a dict with it as 'logits'"),
         )
     return outputs[:, None] if outputs.ndim == 1 else outputs

@@ -58,7 +58,7 @@ def train(
     pretrained: str | None = None,
     folds: int | None = None,
     seed: int | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     devices: int | None = None,
     precision: str | None = None,
     out: str | Path | None = None,
@@ -122,7 +122,7 @@ def train(
         "model": model, "loss": loss, "optimizer": optimizer, "scheduler": scheduler, "metrics": metrics,
         "transform": transform, "callbacks": callbacks, "target": target, "task": task, "epochs": epochs,
         "batch_size": batch_size, "lr": lr, "size": size, "augment": augment, "pretrained": pretrained, "folds": folds,
-        "seed": seed, "device": device, "devices": devices, "precision": precision, "out": out,
+        "seed": seed, "device": device and str(device), "devices": devices, "precision": precision, "out": out,
         "val": None if is_data(val) else val, "test": None if is_data(test) else test,
     }  # fmt: skip
     plain, objects = collect({name: value for name, value in named.items() if value is not None} | settings)
