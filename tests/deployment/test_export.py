@@ -150,6 +150,14 @@ def test_onnx_file_is_whole_and_tells_about_itself(exported, coloured_run):
 
 
 @pytest.mark.slow
+def test_the_environment_of_predict_py_has_no_torch(small_python):
+    names = ["numpy", "PIL", "onnxruntime", "torch", "torchvision", "danlu", "pandas", "onnx"]
+    code = f"from importlib.util import find_spec; print([name for name in {names} if find_spec(name)])"
+    done = subprocess.run([str(small_python), "-c", code], capture_output=True, text=True, check=True, env={})
+    assert ast.literal_eval(done.stdout) == names[:3]
+
+
+@pytest.mark.slow
 def test_predict_py_gives_the_table_of_danlu_predict(exported, coloured_run, images, told):
     ours = [row.to_json() for row in danlu.predict(coloured_run, images)]
     theirs = told(Path(exported.script), images)
