@@ -50,7 +50,7 @@ def test_a_bug_before_the_first_epoch_leaves_its_report_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train_run, "fit_network", broken)
+    monkeypatch.setattr(train_run, "fit", broken)
     assert main(TRAIN.split()) == 1
     assert "please report it with the end of danlu-bug-report.txt" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["danlu-bug-report.txt"]

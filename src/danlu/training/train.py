@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,7 +129,10 @@ def train(
     plain, objects = collect({name: value for name, value in named.items() if value is not None} | settings)
     console = console or TextConsole(quiet=quiet)
     if resume is None:
-        return _start(data, val, test, config, plain, objects, console)
+        with _settings_of_new_run((data, val, test), config, plain, objects, console) as wanted:
+            if wanted.data.folds and wanted.data.fold is None:
+                return train_folds(wanted, console)
+            return train_run(new_job(wanted, console), console)
     if config is not None or (isinstance(data, str | Path) and str(data)):
         text = "used without DATA and --config, which the run defines"
         raise refusal("--resume", message("training.wanted.used_without_data_config", text), str(data or config))
@@ -137,16 +141,19 @@ def train(
         return _resume(folder, plain, (data, val, test), objects, console)
 
 
-def _start(
-    data: Any,
-    val: Any,
-    test: Any,
+@contextmanager
+def _settings_of_new_run(
+    given: tuple[Any, Any, Any],
     config: str | Path | None,
     settings: dict[str, Any],
     objects: UserObjects,
     console: Console,
-) -> LoadedRun:
-    """Train a new run, or one for each fold. data, val, test, config: as of `train`. settings: those that are given."""
+) -> Iterator[Config]:
+    """Check what was asked for; yield the settings of a new run, with language, objects and live page in force.
+
+    given, config: data, val and test, and config, as of `train`. settings: those that are given.
+    """
+    data, val, test = given
     base = new_config() if config is None else load_yaml(config)
     in_memory = is_data(data)
     if not in_memory and not isinstance(data, str | Path):
@@ -162,10 +169,7 @@ def _start(
         if wanted.devices > 1:
             check_sendable(objects)
         with using(objects), live_page(wanted.live, console):
-            wanted = replace(wanted, live=None)
-            if wanted.data.folds and wanted.data.fold is None:
-                return train_folds(wanted, console)
-            return train_run(new_job(wanted, console), console)
+            yield replace(wanted, live=None)
 
 
 def _too_many(data: Any, more: tuple[Any, ...]) -> Refusal:

@@ -14,7 +14,7 @@ from danlu.advice.earlier import remember_earlier
 from danlu.config import Config, dump_yaml, get, keys, with_values
 from danlu.engine.checkpoint import save_tensors
 from danlu.engine.device import make_fabric
-from danlu.engine.loop import Watcher
+from danlu.engine.loop import Watcher, fit
 from danlu.engine.processes import launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
 from danlu.inference.load import load, opened
@@ -37,7 +37,7 @@ from danlu.training.conditions import RESUMABLE
 from danlu.training.environment import describe_environment
 from danlu.training.finish import complete_run, finish_run
 from danlu.training.fit_closed_form import fit_closed_form
-from danlu.training.fit_network import fit_network, fit_worker
+from danlu.training.fitting import fit_worker, ready_to_fit
 from danlu.training.keep_features import keep_features
 from danlu.training.keep_start import keep_start
 from danlu.training.live_page import follow
@@ -140,7 +140,11 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
             else:
                 fabric.launch()
                 watchers = job.guidance.watchers
-                progress = fit_network(fabric, run, prepared, console, stop, resume=job.resume, more_watchers=watchers)
+                with ready_to_fit(
+                    fabric, run, prepared, console, stop, resume=job.resume, more_watchers=watchers
+                ) as fitting:
+                    fit(*fitting)
+                progress = fitting.progress
         interrupted = (progress.stopped or "").startswith(INTERRUPTED)
         val_metrics = calibration = start_metrics = None
         if not interrupted:

@@ -1,10 +1,10 @@
-"""Fit the network of a run: restore the last checkpoint, attach display, checkpoints and doctor, run the loop."""
+"""Prepare the fit of a network: restore the last checkpoint, attach display, checkpoints and doctor."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
@@ -39,7 +39,18 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def fit_network(
+class Fitting(NamedTuple):
+    """Arguments of `engine.loop.fit`."""
+
+    plan: Plan
+    progress: Progress
+    record: Record
+    watchers: list[Watcher]
+    stop: Callable[[], str | None]
+
+
+@contextmanager
+def ready_to_fit(
     fabric: Fabric,
     run: Run,
     prepared: Prepared,
@@ -48,8 +59,8 @@ def fit_network(
     *,
     resume: bool,
     more_watchers: Sequence[Watcher] = (),
-) -> Progress:
-    """Train until the epochs are done, patience ends or a signal arrives; called in every process.
+) -> Iterator[Fitting]:
+    """Assemble a training and attach its watchers; called in every process, which passes the result to `fit`.
 
     fabric: launched. Checkpoints, metrics and the doctor's ledger are written to `run` by the first process. resume:
     continue from the last checkpoint, if there is one. more_watchers: notified after the doctor and before the
@@ -85,10 +96,9 @@ def fit_network(
             doctor = stack.enter_context(_doctor(plan, run, prepared, display, state.get("doctor")))
             watchers.insert(0, doctor)
             saver.doctor = doctor.doctor.state
-        fit(plan, progress, record, watchers, agreement if several else stop)
+        yield Fitting(plan, progress, record, watchers, agreement if several else stop)
         if not several and (progress.stopped or "").startswith(INTERRUPTED):
             saver.save(plan, progress)  # before the doctor closes its last epoch
-    return progress
 
 
 def fit_worker(
@@ -98,7 +108,10 @@ def fit_worker(
     run = Run.open(folder)
     console = TextConsole(stderr=True, quiet=quiet or fabric.global_rank > 0)
     with speaking(config.doctor.language), using(objects):
-        return fit_network(fabric, run, prepare(config, run.weights("start")), console, stop, resume=resume)
+        prepared = prepare(config, run.weights("start"))
+        with ready_to_fit(fabric, run, prepared, console, stop, resume=resume) as fitting:
+            fit(*fitting)
+            return fitting.progress
 
 
 def _has_checkpoint(run: Run) -> bool:
