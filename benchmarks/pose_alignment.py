@@ -19,7 +19,8 @@ from torch import Tensor
 from danlu.data.annotations import Annotation
 from danlu.data.sources.named.scenes import SIDE, camera_of, draw
 from danlu.detection.pose_detector import SURFACE_POINTS
-from danlu.pose.alignment import ObjectCrops, aligned, turned_to_match
+from danlu.detection.posecnn import SEARCHED
+from danlu.pose.alignment import ObjectCrops, aligned, best_aligned, turned_to_match
 from danlu.pose.evaluation import TrueObjects, pose_errors, pose_metrics
 from danlu.pose.rotation_anchors import spread_rotations
 from danlu.pose.rotations import from_axis_angle, random_rotations
@@ -72,8 +73,10 @@ def rows(count: int) -> Iterator[tuple[str, dict[str, float], dict[str, float], 
             start[..., :3] = random_rotations(len(start), generator).float()
         began = time.process_time()
         crops = ObjectCrops.around(inputs, image, cameras, surfaces, start)
-        better = start if degrees else turned_to_match(crops, start, spread_rotations(200))
-        better = aligned(crops, better)
+        if degrees:
+            better = aligned(crops, start)
+        else:
+            better = best_aligned(crops, *turned_to_match(crops, start, spread_rotations(SEARCHED)))
         spent = 1000 * (time.process_time() - began) / len(start)
         name = f"{degrees:g} degrees" if degrees else "any rotation"
         yield f"{name}, {pixels} px, {depth:.1%}", metrics(annotations, start), metrics(annotations, better), spent

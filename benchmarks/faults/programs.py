@@ -308,16 +308,15 @@ def pairs(program: Program, watch: Callable) -> Course:
     x, held = data.x.flatten(1), data.x_val.flatten(1)
     model = nn.Sequential(nn.Linear(x.shape[1], program.width * 2), nn.ReLU(), nn.Linear(program.width * 2, 16))
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    members = [torch.where(data.y == label)[0] for label in range(10)]
+    members, counts = data.y.argsort(), data.y.bincount()
+    begins = counts.cumsum(0) - counts
+    one_of = lambda labels: members[begins[labels] + (torch.rand(len(labels)) * counts[labels]).long()]  # noqa: E731
     with watch(model, optimizer):
         for _ in range(4):
             for _ in range(150):
                 first = torch.randint(len(x), (64,))
                 other = (data.y[first] + torch.randint(1, 10, (64,))) % 10
-                like, unlike = (
-                    torch.stack([members[label][torch.randint(len(members[label]), ())] for label in labels.tolist()])
-                    for labels in (data.y[first], other)
-                )
+                like, unlike = one_of(data.y[first]), one_of(other)
                 anchor, positive, negative = model(x[first]), model(x[like]), model(x[unlike])
                 loss = (anchor - positive).square().sum(1)
                 if program.fault != "no negative pairs":

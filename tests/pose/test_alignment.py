@@ -199,9 +199,12 @@ def test_the_rotation_is_found_without_an_estimate() -> None:
     start = scenes.shifted(0, 1.5, 0.03)
     start[..., :3] = random_rotations(len(start), torch.Generator().manual_seed(2)).float()
     crops = scenes.crops(start)
-    better = turned_to_match(crops, start, spread_rotations(200))
+    better, second = turned_to_match(crops, start, spread_rotations(200))
     assert scenes.metrics(better)["rotation"] < 0.6 * scenes.metrics(start)["rotation"]
-    assert scenes.metrics(aligned(crops, better))["add_s_01d"] > scenes.metrics(start)["add_s_01d"] + 0.3
+    one = scenes.metrics(aligned(crops, better))["add_s_01d"]
+    assert one > scenes.metrics(start)["add_s_01d"] + 0.3
+    assert scenes.metrics(best_aligned(crops, better, second))["add_s_01d"] >= one
+    assert turned_to_match(crops, start, spread_rotations(20), QUICK)[1].isnan().all()
 
 
 def test_a_model_without_faces_keeps_its_pose() -> None:

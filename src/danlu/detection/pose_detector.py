@@ -123,7 +123,7 @@ class PoseDetector(Detector):
 
         Those with a low score, of which there may be many, keep their pose. others: second estimates of all detections,
         (D, 3, 4), NaN where there is none. rotations: relative to the viewing ray, (A, 3, 3), that are tried first,
-        where those of the detections may be far from the truth.
+        where those of the detections may be far from the truth; they take the place of the second estimates.
         """
         image = images_of(found)
         if not len(image) or images.shape[1] != 3:
@@ -141,9 +141,9 @@ class PoseDetector(Detector):
             surfaces = Surfaces.of(self.surface, self.unhidden, labels[chosen])
             of, better = image[chosen], poses[chosen].float()
             crops = ObjectCrops.around(images.float(), of, cameras.float()[of], surfaces, better)
-            if rotations is not None:
-                better = turned_to_match(crops, better, rotations, self.effort)
             second = torch.full_like(better, torch.nan) if others is None else others[chosen].float()
+            if rotations is not None:
+                better, second = turned_to_match(crops, better, rotations, self.effort)
             poses[chosen] = best_aligned(crops, better, second, self.effort)
         for one, part in zip(found, poses.split([len(one) for one in found])):
             one.poses = part

@@ -40,7 +40,7 @@ LOSS_POINTS = 144  # of a model in the rotation loss: orbits of up to 72 symmetr
 SURFACE_POINTS = 1000  # of a model, of which those are chosen
 JITTER = 0.05  # of the true regions in training: shift and change of side, as fractions of the side
 MAX_LOG_DEPTH = 8.0
-SEARCHED = 200  # rotations; the head is trained for minutes, and most of its own are far off
+SEARCHED = 400  # rotations; the head is trained for minutes, and most of its own are far off
 
 
 class Embedding(nn.Module):

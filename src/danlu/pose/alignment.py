@@ -44,7 +44,7 @@ class Effort:
         rounds: Number of times that poses are drawn and compared.
         shrink: Factor of the standard deviations from round to round.
         step: Interval between the points of the surface that are compared; 1 for all of them.
-        candidates: Number of rotations that are improved before the best one is chosen, where none is known. With one,
+        candidates: Number of rotations that are improved before the best two are chosen, where none is known. With one,
             the second of two estimates is not tried either.
         min_score: Score of a detection below which its pose is left as it is.
     """
@@ -56,10 +56,11 @@ class Effort:
     min_score: float = 0.0
 
 
-THOROUGH = Effort(24, 0.9, step=1, candidates=4)
+THOROUGH = Effort(24, 0.9, step=1, candidates=16)
 # For validations during a training: a quarter of the time, and less in early epochs, which are sure of little.
 QUICK = Effort(8, 0.74, step=2, min_score=0.3)
-OF_CANDIDATES = Effort(4, 0.74, step=2)
+OF_CANDIDATES = Effort(8, 0.8, step=2)
+OF_ONE_CANDIDATE = Effort(4, 0.74, step=2)
 
 
 @dataclass(frozen=True)
@@ -132,30 +133,37 @@ def explained(crops: ObjectCrops, poses: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def turned_to_match(crops: ObjectCrops, poses: Tensor, rotations: Tensor, effort: Effort = THOROUGH) -> Tensor:
-    """Find the rotations that match the image best, near poses (R, 3, 4) in the camera's frame.
+def turned_to_match(
+    crops: ObjectCrops, poses: Tensor, rotations: Tensor, effort: Effort = THOROUGH
+) -> tuple[Tensor, Tensor]:
+    """Find the two rotations that match the image best, near poses (R, 3, 4) in the camera's frame.
 
     Tried are the given ones and `rotations` (A, 3, 3) relative to the viewing ray; only the places are believed.
+
+    Returns:
+        The best poses and the second best ones, each (R, 3, 4); with one candidate, the second is NaN.
     """
     if not len(poses):
-        return poses
+        return poses, poses
     parts = crops.parts(-(-len(rotations) // CANDIDATE_STEP))  # they are compared at this fraction of the points
     found = [_turned(crops.rows(part), poses[part], rotations, effort.candidates) for part in parts]
-    return torch.where(crops.surfaces.usable[:, None, None], torch.cat(found), poses)
+    usable = crops.surfaces.usable[:, None, None]
+    best, second = (torch.cat(each) for each in zip(*found))
+    return torch.where(usable, best, poses), torch.where(usable, second, torch.nan)
 
 
-def _turned(crops: ObjectCrops, poses: Tensor, rotations: Tensor, count: int) -> Tensor:
+def _turned(crops: ObjectCrops, poses: Tensor, rotations: Tensor, count: int) -> tuple[Tensor, Tensor]:
     seen = crops.views.poses(poses)
     turns = torch.cat((seen[:, None, :, :3], rotations.to(seen).expand(len(seen), -1, 3, 3)), 1)
     tried = torch.cat((turns, seen[:, None, :, 3:].expand(-1, turns.shape[1], 3, 1)), -1)
     chosen = scores_with_own_light(crops, tried, CANDIDATE_STEP).topk(count, 1).indices
     rows = torch.arange(len(seen), device=seen.device)
     candidates = tried[rows[:, None], chosen].flatten(0, 1)
-    repeated = crops.rows(rows.repeat_interleave(count))
-    better = _improved(repeated, candidates, OF_CANDIDATES, (CANDIDATE_TURN, SHIFT, ZOOM))
-    better = better.unflatten(0, (-1, count))
-    best = scores_with_own_light(crops, better, OF_CANDIDATES.step).argmax(1)
-    return crops.views.back(better[rows, best])
+    repeated, effort = crops.rows(rows.repeat_interleave(count)), OF_CANDIDATES if count > 1 else OF_ONE_CANDIDATE
+    better = _improved(repeated, candidates, effort, (CANDIDATE_TURN, SHIFT, ZOOM)).unflatten(0, (-1, count))
+    order = scores_with_own_light(crops, better, effort.step).argsort(1, descending=True)
+    best = crops.views.back(better[rows, order[:, 0]])
+    return best, crops.views.back(better[rows, order[:, 1]]) if count > 1 else torch.full_like(best, torch.nan)
 
 
 def scores_with_own_light(crops: ObjectCrops, poses: Tensor, step: int) -> Tensor:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 JUDGED_IMAGES = 64  # by which it is decided whether poses are aligned with the pixels
 MAX_EVALUATED_MAPS = 16  # images of an evaluation batch of semantic segmentation
+MAX_EVALUATED_SCENES = 64  # images with objects of an evaluation batch, whose detections may take seconds each
 
 
 def make_task(prepared: Prepared) -> Task:
@@ -120,6 +121,8 @@ def evaluation_batches(prepared: Prepared, index: Tensor, fabric: Fabric) -> Bat
     size = min(max(prepared.config.batch_size, 256), 1024)
     if prepared.maps is not None:  # the outputs are as large as the images
         size = max(1, min(prepared.config.batch_size, MAX_EVALUATED_MAPS))
+    elif prepared.objects is not None:
+        size = MAX_EVALUATED_SCENES
     return make_batches(prepared, index, normalise, batch_size=size, rank=fabric.global_rank, world=fabric.world_size)
 
 
