@@ -1,6 +1,6 @@
 """Errors of poses before and after `pose.alignment`, from starts with errors of a known size, on objects of `scenes`.
 
-    python benchmarks/pose_alignment.py        1 min of processor time
+    python benchmarks/pose_alignment.py        3 min of processor time
 
 No network takes part: true poses are turned and moved at random, so that the result is a limit for networks with such
 errors. The last row starts from random rotations.
