@@ -21,7 +21,7 @@ from danlu.cli import main
 from danlu.conversion.convert import convert
 from danlu.data.formats import open_dataset
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.presentation.page import Section, write_sections
+from danlu.doctor.presentation.page import TrainingSection, write_sections
 from danlu.engine.checkpoint import read_weights
 from danlu.message import printable, printable_line, unicode_text
 from danlu.printing.console import TextConsole
@@ -162,7 +162,7 @@ def test_report(run: Path) -> None:
 
 
 def test_pages_forbid_what_they_do_not_need(run: Path, tmp_path: Path) -> None:
-    doctor = write_sections(tmp_path / "doctor.html", [Section(Ledger(), [], title=name) for name in HOSTILE])
+    doctor = write_sections(tmp_path / "doctor.html", [TrainingSection(Ledger(), [], title=name) for name in HOSTILE])
     for page in (doctor, run / "report.html"):
         head = page.read_text(encoding="utf-8").split("<style>")[0]
         assert "Content-Security-Policy" in head

@@ -167,29 +167,29 @@ def test_gradients_that_vanish_are_an_error_where_nothing_was_learnt(loss: float
     assert [one.severity for one in vanishing(depth_ledger(slight, slight, loss))] == [severity]
 
 
-def noise_ledger(surest_right: float, accuracy: float) -> Ledger:
+def noise_ledger(top_third_right: float, accuracy: float) -> Ledger:
     both = {"train": [accuracy] * 6, "val": [accuracy] * 6}
-    sure = {"train": [surest_right] * 6, "val": [surest_right] * 6}
+    sure = {"train": [top_third_right] * 6, "val": [top_third_right] * 6}
     return ledger_of(
         accuracy__mean=both,
-        label__surest_correct=sure,
+        label__top_third_accuracy=sure,
         loss__mean={"train": [1.0] * 6, "val": [1.0] * 6},
         class__actual={phase: [[0.25] * 4] * 6 for phase in ("train", "val")},
     )
 
 
-@pytest.mark.parametrize(("surest_right", "accuracy", "found"), [(0.7, 0.65, True), (0.97, 0.65, False)])
+@pytest.mark.parametrize(("top_third_right", "accuracy", "found"), [(0.7, 0.65, True), (0.97, 0.65, False)])
 def test_label_noise_causes_errors_among_top_scoring_predictions(
-    surest_right: float, accuracy: float, found: bool
+    top_third_right: float, accuracy: float, found: bool
 ) -> None:
-    codes = [finding.code for finding in label_noise(noise_ledger(surest_right, accuracy))]
+    codes = [finding.code for finding in label_noise(noise_ledger(top_third_right, accuracy))]
     assert codes == (["data.label_noise"] if found else [])
 
 
-@pytest.mark.parametrize(("surest_right", "found"), [(0.994, False), (0.87, True)])
-def test_overconfident_model_is_not_label_noise(surest_right: float, found: bool) -> None:
+@pytest.mark.parametrize(("top_third_right", "found"), [(0.994, False), (0.87, True)])
+def test_overconfident_model_is_not_label_noise(top_third_right: float, found: bool) -> None:
     """ResNet-20 on CIFAR-10 at its first learning rate: 5.4 % of the labels contradicted, the top-scoring third correct."""
-    ledger = noise_ledger(surest_right, 0.82)
+    ledger = noise_ledger(top_third_right, 0.82)
     for name, value in (("contradicted", 0.054), ("confident", 0.775), ("confident_correct", 0.916)):
         for epoch in range(1, 7):
             ledger.add(f"label.{name}", value, "val", epoch)

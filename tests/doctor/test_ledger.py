@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from danlu.doctor.ledger import MANY_PLACES, MAX_RECORDS, MAX_RECORDS_PER_PLACE, Ledger, Record
+from danlu.doctor.ledger import MANY_PLACES, MAX_RECORDS, MAX_RECORDS_PER_PLACE, Ledger, LedgerRecord
 from danlu.doctor.names import FORMER
 
 
@@ -29,7 +29,7 @@ def test_names_of_earlier_versions_are_read(former, name, tmp_path):
     file.write_text(json.dumps({"name": former, "where": "", "step": 3, "value": 0.5}) + "\n")
     restored = Ledger()
     restored.restore(json.dumps([[former, "", 1, 1, [[3, 0.5]]]]))
-    assert list(Ledger.read(file)) == list(restored) == [Record(name, "", 3, 0.5)]
+    assert list(Ledger.read(file)) == list(restored) == [LedgerRecord(name, "", 3, 0.5)]
 
 
 @pytest.mark.parametrize("count", [MAX_RECORDS, MAX_RECORDS + 1, 3 * MAX_RECORDS + 7, 10 * MAX_RECORDS])

@@ -51,7 +51,7 @@ def noisy(right: float, contradicted: float) -> list[tuple]:
                 ("label.confident", 0.6, phase, epoch),
                 ("label.confident_correct", right, phase, epoch),
                 ("label.contradicted", contradicted, phase, epoch),
-                ("label.surest_correct", right, phase, epoch),
+                ("label.top_third_accuracy", right, phase, epoch),
             ]
     return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from danlu.config import DataConfig, new_config, with_values
-from danlu.conversion.samples import Sample, samples_of, write_image
+from danlu.conversion.samples import ConvertedImage, samples_of, write_image
 from danlu.conversion.writers import TARGETS, Target
 from danlu.data.dataset import UNASSIGNED, Dataset
 from danlu.data.formats import open_dataset
@@ -152,7 +152,7 @@ def _check_target(dataset: Dataset, to: str, target: Target) -> None:
     )
 
 
-def _lost(dataset: Dataset, samples: Sequence[Sample], to: str, target: Target) -> list[str]:
+def _lost(dataset: Dataset, samples: Sequence[ConvertedImage], to: str, target: Target) -> list[str]:
     """Sentences about contents of the old set that the new one lacks or stores differently."""
     notes = []
     ignored = sum(box.ignore for sample in samples for box in sample.objects)
@@ -186,7 +186,9 @@ def _lost(dataset: Dataset, samples: Sequence[Sample], to: str, target: Target) 
     return [str(note) for note in notes]
 
 
-def _described(folder: Path, to: str, dataset: Dataset, samples: Sequence[Sample], notes: list[str]) -> Conversion:
+def _described(
+    folder: Path, to: str, dataset: Dataset, samples: Sequence[ConvertedImage], notes: list[str]
+) -> Conversion:
     splits = dict.fromkeys(sample.split for sample in samples)
     counts = {split or NO_SPLIT: sum(sample.split == split for sample in samples) for split in splits}
     kept = [box for sample in samples for box in sample.objects if TARGETS[to].ignores or not box.ignore]

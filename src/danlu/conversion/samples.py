@@ -28,7 +28,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Sample:
+class ConvertedImage:
     """One image with its targets.
 
     source: its file, or the pixels uint8 (C, H, W). name: file name in the converted set, without a folder. split: its
@@ -43,7 +43,7 @@ class Sample:
     objects: tuple[Box, ...] = ()
 
 
-def samples_of(dataset: Dataset) -> list[Sample]:
+def samples_of(dataset: Dataset) -> list[ConvertedImage]:
     """Samples of images, in the order of the data set. Samples in no split join the training split where there is one.
 
     File names are kept, without control characters and bytes that are not UTF-8; where two images share one, the
@@ -57,11 +57,11 @@ def samples_of(dataset: Dataset) -> list[Sample]:
     for i, (source, name, split) in enumerate(zip(sources, names, splits)):
         target = dataset.targets[i]
         if isinstance(target, Annotation):
-            made.append(Sample(source, name, split, target.size, objects=_objects(target)))
+            made.append(ConvertedImage(source, name, split, target.size, objects=_objects(target)))
         else:
             size = dataset.inputs.sizes[i] if isinstance(dataset.inputs, ImageFiles) else _size(source)
             assert isinstance(target, Tensor), "label maps are refused before"
-            made.append(Sample(source, name, split, size, label=int(target)))
+            made.append(ConvertedImage(source, name, split, size, label=int(target)))
     return made
 
 

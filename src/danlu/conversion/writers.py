@@ -12,15 +12,15 @@ from xml.etree import ElementTree
 import numpy as np
 
 from danlu.conversion.outlines import mask_of, ring_of, run_lengths
-from danlu.conversion.samples import Box, Sample
+from danlu.conversion.samples import Box, ConvertedImage
 from danlu.data.annotations import Polygons
 from danlu.data.format_spec import BOXES, CLASSES, OBJECTS
 from danlu.message import UNPRINTABLE, message, printable_line
 from danlu.refuse import refusal
 from danlu.task_spec import TaskName
 
-Place = Callable[[Sample], Path]  # where an image lies below the folder of the converted set
-Writer = Callable[[Path, Sequence[Sample], Sequence[str], Place], None]
+Place = Callable[[ConvertedImage], Path]  # where an image lies below the folder of the converted set
+Writer = Callable[[Path, Sequence[ConvertedImage], Sequence[str], Place], None]
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,25 @@ class Target:
     """
 
     tasks: tuple[TaskName, ...]
-    place: Callable[[Sample, Sequence[str]], Path]
+    place: Callable[[ConvertedImage, Sequence[str]], Path]
     write: Writer
     ignores: bool = False
 
 
-def coco_place(sample: Sample, classes: Sequence[str]) -> Path:
+def coco_place(sample: ConvertedImage, classes: Sequence[str]) -> Path:
     return Path("images", sample.split, sample.name)
 
 
-def voc_place(sample: Sample, classes: Sequence[str]) -> Path:
+def voc_place(sample: ConvertedImage, classes: Sequence[str]) -> Path:
     return Path("JPEGImages", sample.name)
 
 
-def folder_place(sample: Sample, classes: Sequence[str]) -> Path:
+def folder_place(sample: ConvertedImage, classes: Sequence[str]) -> Path:
     assert sample.label is not None
     return Path(sample.split, classes[sample.label], sample.name)
 
 
-def write_coco(folder: Path, samples: Sequence[Sample], classes: Sequence[str], place: Place) -> None:
+def write_coco(folder: Path, samples: Sequence[ConvertedImage], classes: Sequence[str], place: Place) -> None:
     """annotations/instances_SPLIT.json, or instances_default.json where there are no splits; images in images/SPLIT."""
     categories = [{"id": k, "name": name} for k, name in enumerate(classes, 1)]
     for split in dict.fromkeys(sample.split for sample in samples):
@@ -85,7 +85,7 @@ def _coco_object(box: Box, size: tuple[int, int]) -> dict[str, Any]:
     return fields
 
 
-def write_yolo(folder: Path, samples: Sequence[Sample], classes: Sequence[str], place: Place) -> None:
+def write_yolo(folder: Path, samples: Sequence[ConvertedImage], classes: Sequence[str], place: Place) -> None:
     """data.yaml, and labels/SPLIT/NAME.txt for images/SPLIT/NAME: boxes, or polygons where there are masks."""
     splits = list(dict.fromkeys(sample.split for sample in samples))
     lines = ["path: .", *(f"{split or 'train'}: images/{split}".rstrip("/") for split in splits)]
@@ -113,7 +113,7 @@ def _yolo_object(box: Box, size: tuple[int, int]) -> str:
     return " ".join([str(box.label), *(f"{number:.8g}" for number in numbers)])
 
 
-def write_voc(folder: Path, samples: Sequence[Sample], classes: Sequence[str], place: Place) -> None:
+def write_voc(folder: Path, samples: Sequence[ConvertedImage], classes: Sequence[str], place: Place) -> None:
     """Annotations/NAME.xml, ImageSets/Main/SPLIT.txt; boxes in integer pixels that count from 1.
 
     Raises Refusal for a class with control characters, which XML forbids.
@@ -166,7 +166,7 @@ def _add(parent: ElementTree.Element, **fields: Any) -> None:
         ElementTree.SubElement(parent, name).text = str(value)
 
 
-def write_folder(folder: Path, samples: Sequence[Sample], classes: Sequence[str], place: Place) -> None:
+def write_folder(folder: Path, samples: Sequence[ConvertedImage], classes: Sequence[str], place: Place) -> None:
     """Nothing beside the images, which lie in SPLIT/CLASS. Raises Refusal for a class that cannot be a folder."""
     for name in classes:
         if (

@@ -24,7 +24,7 @@ MAX_RECORDS_PER_PLACE = 256  # the same where a name is written at many places, 
 MANY_PLACES = 8  # places
 
 
-class Record(NamedTuple):
+class LedgerRecord(NamedTuple):
     name: str
     where: str
     step: int | None
@@ -110,11 +110,11 @@ class Ledger:
         """Map of every place to the value written last."""
         return {where: series.pairs[-1][1] for where, series in self._records.get(name, {}).items()}
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[LedgerRecord]:
         for name, places in self._records.items():
             for where, series in places.items():
                 for step, value in series.pairs:
-                    yield Record(name, where, step, value)
+                    yield LedgerRecord(name, where, step, value)
 
     def __len__(self) -> int:
         return sum(len(series.pairs) for places in self._records.values() for series in places.values())

@@ -36,6 +36,7 @@ FORMER = {
     "activation.zero_share": "activation.zero_fraction",
     "nonfinite.share": "nonfinite.fraction",
     "time.share": "time.fraction",
+    "label.surest_correct": "label.top_third_accuracy",
 }
 NAMES: dict[str, Name] = {
     # The run as a whole.
@@ -401,7 +402,9 @@ NAMES: dict[str, Name] = {
         "epoch", "phase", "", "fraction of samples where the predicted class has probability > 0.8"
     ),
     "label.confident_correct": Name("epoch", "phase", "", "accuracy among these confident predictions"),
-    "label.surest_correct": Name("epoch", "phase", "", "accuracy of the top-scoring third of each batch's predictions"),
+    "label.top_third_accuracy": Name(
+        "epoch", "phase", "", "accuracy of the top-scoring third of each batch's predictions"
+    ),
     "label.kinship": Name(
         "step", "", "", "similarity of the labels of nearest inputs in a batch: 0 is chance level, 1 always equal"
     ),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from danlu.data.batches import Batches
 from danlu.progress.stages import Stage
-from danlu.tasks.task import Evaluation, Task, Views
+from danlu.tasks.task import Evaluation, Task, ViewFunction
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -20,7 +20,7 @@ def evaluate(
     task: Task,
     model: nn.Module,
     batches: Batches,
-    views: Views | None = None,
+    views: ViewFunction | None = None,
     shown: Stage | None = None,
 ) -> Evaluation:
     """Evaluate `model` on all `batches`; every process returns the outputs of all samples, on the CPU.

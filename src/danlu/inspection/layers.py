@@ -19,7 +19,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from danlu.inspection.costs import Costs
-from danlu.inspection.receptive import View, Views, image_view, seen, tensors
+from danlu.inspection.receptive import ReceptiveFields, image_view, seen, tensors
 
 
 @dataclass
@@ -118,7 +118,7 @@ class _Tracer(TorchDispatchMode):
         super().__init__()
         self.model = model
         self.names = {m: name for name, m in model.named_modules() if "parametrizations" not in name.split(".")}
-        self.costs, self.views = Costs(), Views()
+        self.costs, self.views = Costs(), ReceptiveFields()
         self.layers: list[Layer] = []
         self.stack: list[nn.Module] = []
         self.parents: set[nn.Module] = set()  # modules that called submodules
@@ -271,4 +271,4 @@ def _describe_operations(operations: Sequence[str]) -> str:
     return ", ".join(word for word in words if word)
 
 
-__all__ = ["Layer", "Traced", "View", "describe", "in_mode", "trace", "weightless"]
+__all__ = ["Layer", "Traced", "describe", "in_mode", "trace", "weightless"]

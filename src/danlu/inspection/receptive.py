@@ -63,7 +63,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class View:
+class ReceptiveField:
     """Receptive field of a tensor.
 
     Args:
@@ -76,27 +76,27 @@ class View:
     along: tuple[bool, ...]
     depth: int = 0
 
-    def gathered(self) -> View:
+    def gathered(self) -> ReceptiveField:
         """Return the union over all positions."""
         return replace(self, spans=tuple(span.gathered() for span in self.spans))
 
 
-def image_view(shape: Sequence[int]) -> View:
+def image_view(shape: Sequence[int]) -> ReceptiveField:
     """Return the view of the input: images (N, C, H, W), also with fewer or more axes, or rows (N, D)."""
-    return View(tuple(Span(0, 1, 1, n) for n in shape[2:]), (False, False, *(True for _ in shape[2:])))
+    return ReceptiveField(tuple(Span(0, 1, 1, n) for n in shape[2:]), (False, False, *(True for _ in shape[2:])))
 
 
-class Views:
+class ReceptiveFields:
     """Views of all tensors traced so far."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Tensor, View]] = {}  # id -> tensor (kept alive: ids are reused)
+        self._known: dict[int, tuple[Tensor, ReceptiveField]] = {}  # id -> tensor (kept alive: ids are reused)
 
-    def get(self, tensor: Any) -> View | None:
+    def get(self, tensor: Any) -> ReceptiveField | None:
         """Return the view of a tensor; None if it does not depend on the input."""
         return self._known.get(id(tensor), (None, None))[1]
 
-    def set(self, tensor: Tensor, view: View) -> None:
+    def set(self, tensor: Tensor, view: ReceptiveField) -> None:
         """Store the view of a tensor."""
         self._known[id(tensor)] = (tensor, view)
 
@@ -122,19 +122,19 @@ def tensors(values: Any) -> Iterator[Tensor]:
             yield from tensors(value)
 
 
-Sources = list[tuple[Tensor, View]]
+Sources = list[tuple[Tensor, ReceptiveField]]
 
 
-def _merged(sources: Sources) -> View:
+def _merged(sources: Sources) -> ReceptiveField:
     """Return the union of the sources."""
     view = sources[0][1]
     for _, other in sources[1:]:
         spans = tuple(a.joined(b) for a, b in zip(view.spans, other.spans)) or view.spans or other.spans
-        view = View(spans, view.along, max(view.depth, other.depth))
+        view = ReceptiveField(spans, view.along, max(view.depth, other.depth))
     return view
 
 
-def _pointwise(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _pointwise(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     """Rule of elementwise operations with broadcasting, of concatenation, and of operations without their own rule."""
     along = [False] * out.ndim
     for tensor, view in sources:
@@ -145,7 +145,7 @@ def _pointwise(views: Views, args: Sequence[Any], sources: Sources, out: Tensor)
     return replace(_merged(sources), along=tuple(along))
 
 
-def _windows(views: Views, sources: Sources, out: Tensor, *settings: Any) -> View:
+def _windows(views: ReceptiveFields, sources: Sources, out: Tensor, *settings: Any) -> ReceptiveField:
     """Rule of sliding windows. settings: kernel, stride, padding, dilation, each one number or one per axis."""
     view = sources[0][1]
     axes = len(view.spans)
@@ -154,7 +154,7 @@ def _windows(views: Views, sources: Sources, out: Tensor, *settings: Any) -> Vie
     per_axis = zip(*(_each(setting, axes) for setting in settings), out.shape[-axes:])
     spans = tuple(span.window(*numbers) for span, numbers in zip(view.spans, per_axis))
     moves = tuple(n > 1 for n in out.shape[-axes:])
-    return View(spans, (False,) * (out.ndim - axes) + moves, view.depth)
+    return ReceptiveField(spans, (False,) * (out.ndim - axes) + moves, view.depth)
 
 
 def _each(setting: Any, axes: int) -> list[int]:
@@ -162,7 +162,7 @@ def _each(setting: Any, axes: int) -> list[int]:
     return values * axes if len(values) == 1 else values
 
 
-def _convolution(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _convolution(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     weight, stride, padding, dilation, transposed = args[1], *args[3:7]
     kernel = list(weight.shape[2:])
     view = sources[0][1]
@@ -172,21 +172,21 @@ def _convolution(views: Views, args: Sequence[Any], sources: Sources, out: Tenso
     if transposed:
         numbers = zip(kernel, stride, padding, out.shape[2:])
         spans = tuple(span.spread(*row) for span, row in zip(view.spans, numbers))
-        return View(spans, image_view(out.shape).along, deeper)
+        return ReceptiveField(spans, image_view(out.shape).along, deeper)
     return replace(_windows(views, sources[:1], out, kernel, stride, padding, dilation), depth=deeper)
 
 
-def _max_pool(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _max_pool(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     kernel, stride, padding, dilation, _ = (*args[1:], *([], 0, 1, False)[len(args) - 2 :])
     return _windows(views, sources, out, kernel, stride or kernel, padding, dilation)
 
 
-def _average_pool(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _average_pool(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     kernel, stride, padding = (*args[1:4], *([], 0)[len(args[1:4]) - 1 :])
     return _windows(views, sources, out, kernel, stride or kernel, padding, 1)
 
 
-def _adaptive_pool(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _adaptive_pool(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     """Rule of pooling from n to m positions: windows of n / m, or of the ceiling plus one if that is no integer."""
     view = sources[0][1]
     axes = len(view.spans)
@@ -197,7 +197,7 @@ def _adaptive_pool(views: Views, args: Sequence[Any], sources: Sources, out: Ten
     return replace(pooled, spans=spans)
 
 
-def _reduction(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _reduction(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     """Rule of sums and means over dimensions: the union over positions if these are reduced."""
     tensor, view = sources[0]
     given = args[1] if len(args) > 1 and args[1] is not None and args[1] != [] else list(range(tensor.ndim))
@@ -210,10 +210,10 @@ def _reduction(views: Views, args: Sequence[Any], sources: Sources, out: Tensor)
     return replace(view, along=tuple(along))
 
 
-def _product(first: int) -> Callable[[Views, Sequence[Any], Sources, Tensor], View]:
+def _product(first: int) -> Callable[[ReceptiveFields, Sequence[Any], Sources, Tensor], ReceptiveField]:
     """Make the rule of matrix products of args[first] and args[first + 1]."""
 
-    def rule(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    def rule(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
         left, right = views.get(args[first]), views.get(args[first + 1])
         view = _merged(sources)
         if (left and left.along[-1]) or (right and right.along[-2]):
@@ -226,11 +226,11 @@ def _product(first: int) -> Callable[[Views, Sequence[Any], Sources, Tensor], Vi
     return rule
 
 
-def _attention(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _attention(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     return replace(_pointwise(views, args, sources[:1], out), spans=_merged(sources).gathered().spans)
 
 
-def _permuted(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _permuted(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     tensor, view = sources[0]
     if len(args) == 1:  # t
         order = list(range(tensor.ndim))[::-1]
@@ -242,7 +242,7 @@ def _permuted(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) 
     return replace(view, along=tuple(view.along[d] for d in order))
 
 
-def _reshaped(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _reshaped(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     """Rule of reshapes: dimensions are matched in groups of equal product; a group moves if any member did."""
     tensor, view = sources[0]
     along = [False] * out.ndim
@@ -264,13 +264,13 @@ def _reshaped(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) 
     return replace(view, along=tuple(along))
 
 
-def _selected(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _selected(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     tensor, view = sources[0]
     gone = args[1] % tensor.ndim if len(args) > 1 else 0
     return replace(view, along=tuple(a for d, a in enumerate(view.along) if d != gone))
 
 
-def _sliced(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+def _sliced(views: ReceptiveFields, args: Sequence[Any], sources: Sources, out: Tensor) -> ReceptiveField:
     """Rule of slices: every step-th position from start on, if the dimension is an axis of a map."""
     tensor, view = sources[0]
     settings: tuple[Any, ...] = (*args[1:], *(0, None, None, 1)[len(args) - 1 :])
@@ -284,7 +284,7 @@ def _sliced(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) ->
     return replace(view, spans=(*view.spans[:axis], moved, *view.spans[axis + 1 :]))
 
 
-RULES: dict[Any, Callable[[Views, Sequence[Any], Sources, Tensor], View]] = {
+RULES: dict[Any, Callable[[ReceptiveFields, Sequence[Any], Sources, Tensor], ReceptiveField]] = {
     aten.convolution: _convolution,
     aten._convolution: _convolution,
     aten.max_pool2d_with_indices: _max_pool,

@@ -40,7 +40,7 @@ from danlu.pretraining.pretrainer import Pretrainer
 from danlu.pretraining.views import ViewPair
 from danlu.progress.stages import stage
 from danlu.tasks.build import build_task
-from danlu.tasks.task import Task, TaskData, Views
+from danlu.tasks.task import Task, TaskData, ViewFunction
 from danlu.user_objects import find, is_own
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _judge_alignment(module: PoseDetector, prepared: Prepared) -> None:
         module.judge_alignment(batch.inputs, batch.targets)
 
 
-def evaluation_views(config: Config) -> Views | None:
+def evaluation_views(config: Config) -> ViewFunction | None:
     return (lambda images: views(images, config.augment)) if config.tta else None
 
 

@@ -34,7 +34,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Stage:
+class CameraSetup:
     """Camera, image size and range of depths, common to all images.
 
     camera: intrinsics in continuous pixels. size: (height, width). depth: range of the depth of objects in metres.
@@ -61,12 +61,12 @@ def chosen_objects(rng: np.random.Generator, count: int) -> np.ndarray:
     return present if len(present) else rng.integers(count, size=1)
 
 
-def arrange(rng: np.random.Generator, shapes: Sequence[Shape], stage: Stage) -> tuple[list[Placed], np.ndarray]:
+def arrange(rng: np.random.Generator, shapes: Sequence[Shape], stage: CameraSetup) -> tuple[list[Placed], np.ndarray]:
     """Place shapes, and return also the direction that is up in the camera frame (3,). Some may be left out."""
     return _on_table(rng, shapes, stage) if stage.table else _in_space(rng, shapes, stage)
 
 
-def _in_space(rng: np.random.Generator, shapes: Sequence[Shape], stage: Stage) -> tuple[list[Placed], np.ndarray]:
+def _in_space(rng: np.random.Generator, shapes: Sequence[Shape], stage: CameraSetup) -> tuple[list[Placed], np.ndarray]:
     """Any rotation, depth and place in the image."""
     placed, (height, width) = [], stage.size
     for number in range(len(shapes)):
@@ -76,7 +76,7 @@ def _in_space(rng: np.random.Generator, shapes: Sequence[Shape], stage: Stage) -
     return placed, np.array([0.0, -1.0, 0.0])
 
 
-def _on_table(rng: np.random.Generator, shapes: Sequence[Shape], stage: Stage) -> tuple[list[Placed], np.ndarray]:
+def _on_table(rng: np.random.Generator, shapes: Sequence[Shape], stage: CameraSetup) -> tuple[list[Placed], np.ndarray]:
     """Objects on a plane around a point that is seen near the centre of the image."""
     view = camera_above(math.radians(rng.uniform(*ELEVATION)), math.radians(rng.normal(0, ROLL)))
     height, width = stage.size

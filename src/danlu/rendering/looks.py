@@ -13,7 +13,7 @@ from danlu.data.files.image_file import UNREADABLE, reason_of
 from danlu.data.images import decode
 from danlu.message import message
 from danlu.refuse import Refusal
-from danlu.rendering.views import Light
+from danlu.rendering.views import SceneLight
 
 PATTERNED = 0.5  # probability of a pattern on an object whose colours are not known
 STAINED = 0.3  # the same, for an object whose colours are known
@@ -43,13 +43,13 @@ def pattern(rng: np.random.Generator, places: np.ndarray) -> np.ndarray:
     return (0.5 + rng.uniform(1, 6) * (wave - rng.uniform(-0.2, 0.5))).clip(0, 1) * rng.uniform(0.2, 1)
 
 
-def random_light(rng: np.random.Generator, up: np.ndarray) -> Light:
+def random_light(rng: np.random.Generator, up: np.ndarray) -> SceneLight:
     """Draw a light from the side of the camera, and from above where something is up in the camera frame (3,)."""
     towards = rng.normal(size=3) + 0.7 * up
     towards[2] = -abs(towards[2])
     ambient, warmth = rng.uniform(0.3, 0.75), rng.normal(0, 0.06)
     colour = np.array([1 + warmth, 1, 1 - warmth])
-    return Light(
+    return SceneLight(
         towards / np.linalg.norm(towards),
         colour * (1.15 - ambient) * rng.uniform(0.7, 1.2),
         ambient * rng.normal(1, 0.03, 3),

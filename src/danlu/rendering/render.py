@@ -18,7 +18,7 @@ from danlu.message import message, translated
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing, stage
 from danlu.refuse import one_of, refusal, whole_number
-from danlu.rendering.arrangement import Stage
+from danlu.rendering.arrangement import CameraSetup
 from danlu.rendering.files import SceneWriter, write_camera, write_models
 from danlu.rendering.scene import render_image
 from danlu.rendering.sources import Meshes, depth_range, photographs, read_camera, read_meshes
@@ -107,7 +107,7 @@ def render(
     camera, sides = read_camera(source, _size(size))
     depths = _depths(depth) or depth_range(source, meshes, camera, sides)
     files = photographs(Path(backgrounds).expanduser()) if backgrounds is not None else []
-    world = Stage(camera, sides, depths, poses == "table")
+    world = CameraSetup(camera, sides, depths, poses == "table")
     with filled(folder) as part, showing(StageLines(console)) if console else nullcontext():
         objects = _write(part, meshes, world, files, count, number)
     names = {number: f"obj_{number:06d}" for number in meshes.by_number}
@@ -117,7 +117,7 @@ def render(
     )
 
 
-def _write(part: Path, meshes: Meshes, world: Stage, files: list[Path], count: int, seed: int) -> int:
+def _write(part: Path, meshes: Meshes, world: CameraSetup, files: list[Path], count: int, seed: int) -> int:
     """Render all images into a folder. Returns the number of objects."""
     shapes = [Shape(mesh, mesh.diameter) for mesh in meshes.by_number.values()]
     writer = SceneWriter(part.joinpath(*SCENE), [*meshes.by_number], world.camera)

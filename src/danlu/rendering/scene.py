@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from danlu.rendering.arrangement import Placed, Stage, arrange, chosen_objects
+from danlu.rendering.arrangement import CameraSetup, Placed, arrange, chosen_objects
 from danlu.rendering.distractors import distractors
 from danlu.rendering.looks import (
     as_photograph,
@@ -19,7 +19,7 @@ from danlu.rendering.looks import (
     random_light,
     with_shadow,
 )
-from danlu.rendering.views import FINE, Light, Shape, View, draw_view
+from danlu.rendering.views import FINE, DrawnObject, SceneLight, Shape, draw_view
 
 MIN_PIXELS = 12  # visible; objects with less are no objects of the image
 
@@ -48,7 +48,7 @@ class RenderedImage:
 
 
 def render_image(
-    rng: np.random.Generator, shapes: Sequence[Shape], stage: Stage, backgrounds: Sequence[Path]
+    rng: np.random.Generator, shapes: Sequence[Shape], stage: CameraSetup, backgrounds: Sequence[Path]
 ) -> RenderedImage:
     """Render one image. backgrounds: photographs; without any, backgrounds are drawn."""
     present = chosen_objects(rng, len(shapes))
@@ -78,12 +78,14 @@ def render_image(
     return RenderedImage(as_photograph(rng, canvas), objects)
 
 
-def _view(rng: np.random.Generator, shape: Shape, one: Placed, stage: Stage, light: Light) -> View | None:
+def _view(
+    rng: np.random.Generator, shape: Shape, one: Placed, stage: CameraSetup, light: SceneLight
+) -> DrawnObject | None:
     colours = point_colours(rng, shape.mesh.points, shape.mesh.colours, shape.extent)
     return draw_view(shape, colours, one.rotation, one.translation, stage.camera, stage.size, light)
 
 
-def _composed(views: Sequence[View], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _composed(views: Sequence[DrawnObject], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Nearest surfaces: colours (h, w, 3), 0 where none is, and number of the view (h, w) or -1, in fine pixels."""
     height, width = FINE * size[0], FINE * size[1]
     colours, item = np.zeros((height, width, 3), np.float32), np.full((height, width), -1)

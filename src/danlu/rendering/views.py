@@ -32,7 +32,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Light:
+class SceneLight:
     """A directional light in the camera frame, and light from everywhere.
 
     towards: unit vector to the light. colour: (3,), of the directional part. ambient: (3,). gloss: strength of the
@@ -47,7 +47,7 @@ class Light:
 
 
 @dataclass(frozen=True)
-class View:
+class DrawnObject:
     """An object in a window of the image, in fine pixels.
 
     corner: first row and column of the window; the window may reach out of the image. depth: metres, 0 for no surface,
@@ -73,8 +73,8 @@ def draw_view(
     translation: np.ndarray,
     camera: np.ndarray,
     size: tuple[int, int],
-    light: Light,
-) -> View | None:
+    light: SceneLight,
+) -> DrawnObject | None:
     """Draw one object; None if it reaches behind the camera.
 
     colours: of its points, (V, 3). camera: intrinsics in continuous pixels. size: (height, width) of the image.
@@ -101,10 +101,10 @@ def draw_view(
     normals = ((shape.normals @ rotation.T)[corners] * weights).sum(1)
     places = (points[corners] * weights).sum(1)
     canvas[covered] = _lit((colours[corners] * weights).sum(1), normals, places, light)
-    return View((top, left), depth.reshape(window), canvas.reshape(*window, 3), np.concatenate((low, high)))
+    return DrawnObject((top, left), depth.reshape(window), canvas.reshape(*window, 3), np.concatenate((low, high)))
 
 
-def _lit(base: np.ndarray, normals: np.ndarray, places: np.ndarray, light: Light) -> np.ndarray:
+def _lit(base: np.ndarray, normals: np.ndarray, places: np.ndarray, light: SceneLight) -> np.ndarray:
     """Colours (n, 3) by the model of Blinn and Phong; normals are turned towards the camera."""
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     to_camera = -places / np.linalg.norm(places, axis=1, keepdims=True)

@@ -31,7 +31,7 @@ from danlu.metrics.detection import (
 from danlu.objects import Detections, ObjectBatch, Objects
 from danlu.task_spec import TASKS, object_task
 from danlu.tasks import attention_maps
-from danlu.tasks.task import Evaluation, TaskData, Views
+from danlu.tasks.task import Evaluation, TaskData, ViewFunction
 
 MIN_SCORE = 0.01  # of a detection that is evaluated; the precision-recall curve needs low scores too
 MAX_EXAMPLES_SHOWN = 12  # in the report
@@ -93,7 +93,7 @@ class Detect:
         return model(batch.inputs, batch.targets)
 
     def predict(
-        self, model: nn.Module, batch: Batch, views: Views | None
+        self, model: nn.Module, batch: Batch, views: ViewFunction | None
     ) -> tuple[list[ImageDetections], list[Objects]]:
         """Detections and true objects of each image of a batch, in the image's own pixels."""
         detector = getattr(model, "module", model)  # Fabric and DDP wrap it

@@ -22,7 +22,7 @@ from danlu.pose.evaluation import PoseErrors, TrueObjects, pose_errors, pose_met
 from danlu.pose.object_model import ObjectModel
 from danlu.task_spec import TASKS
 from danlu.tasks import attention_maps
-from danlu.tasks.task import Evaluation, TaskData, Views
+from danlu.tasks.task import Evaluation, TaskData, ViewFunction
 
 MIN_SCORE = 0.05  # of an evaluated detection; the best ones of each class count regardless of their score
 MAX_EXAMPLES_SHOWN = 12  # in the report
@@ -84,7 +84,7 @@ class Pose:
         return model(batch.inputs, batch.targets)
 
     def predict(
-        self, model: nn.Module, batch: Batch, views: Views | None
+        self, model: nn.Module, batch: Batch, views: ViewFunction | None
     ) -> tuple[list[PosePrediction], list[TrueObjects]]:
         """Detections with poses, and true objects, of each image of a batch."""
         detector = getattr(model, "module", model)  # Fabric and DDP wrap it

@@ -13,7 +13,7 @@ from danlu.pretraining.losses import effective_rank, spread
 from danlu.pretraining.pretrainer import parts_of
 from danlu.pretraining.probes import MIN_SAMPLES, knn_accuracy, linear_accuracy
 from danlu.task_spec import TASKS
-from danlu.tasks.task import Evaluation, TaskData, Views
+from danlu.tasks.task import Evaluation, TaskData, ViewFunction
 
 MAX_MEASURED = 5_000  # images of which spread and rank are measured
 
@@ -38,7 +38,7 @@ class Pretrain:
         """Loss of the method and of the baseline, computed by the network itself."""
         return model(batch.inputs)
 
-    def predict(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
+    def predict(self, model: nn.Module, batch: Batch, views: ViewFunction | None) -> tuple[Tensor, Tensor]:
         """Losses, embeddings and features of a batch as rows, see `pretraining.pretrainer`; and the labels."""
         return model(batch.inputs), batch.targets
 

@@ -22,7 +22,7 @@ from danlu.metrics.classification import compact
 from danlu.metrics.semantic import boundary_counts, class_rows, confusion_of, iou_per_class, semantic_metrics
 from danlu.objects import IGNORE
 from danlu.task_spec import TASKS
-from danlu.tasks.task import Evaluation, SampleLoss, TaskData, UserMetrics, Views
+from danlu.tasks.task import Evaluation, SampleLoss, TaskData, UserMetrics, ViewFunction
 
 MAX_EXAMPLES_SHOWN = 12  # in the report
 EXAMPLE_SIDE = 256  # max pixels of the label maps of examples
@@ -90,7 +90,9 @@ class Semantic:
             accuracy = right.sum(dtype=torch.float32) / kept.sum().clamp(min=1)
         return {"loss": self.sample_loss(outputs, batch.targets).mean(), "pixel_accuracy": accuracy}
 
-    def predict(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[list[MapPrediction], list[int]]:
+    def predict(
+        self, model: nn.Module, batch: Batch, views: ViewFunction | None
+    ) -> tuple[list[MapPrediction], list[int]]:
         """Predict each image of a batch, counted against its label map at the image's own size."""
         outputs = model(batch.inputs).float()
         losses = self.sample_loss(outputs, batch.targets).tolist()

@@ -31,7 +31,7 @@ class Evaluation:
     index: Tensor
 
 
-Views = Callable[[Tensor], list[Tensor]]  # inputs -> versions of them for test-time augmentation
+ViewFunction = Callable[[Tensor], list[Tensor]]  # inputs -> versions of them for test-time augmentation
 UserMetrics = Callable[[Tensor, Tensor, Tensor, Tensor], dict[str, float]]
 SampleLoss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> losses (N,), float32
 
@@ -68,7 +68,7 @@ class Task(Protocol):
         """Compute "loss", the mean over the batch with its gradient, and other scalars to log, by name."""
         ...
 
-    def predict(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Any, Any]:
+    def predict(self, model: nn.Module, batch: Batch, views: ViewFunction | None) -> tuple[Any, Any]:
         """Return predictions and targets of one batch: tensors or lists with one row per sample.
 
         views: makes versions of the inputs whose outputs are merged by `combine`; None for no test-time augmentation.
@@ -112,7 +112,7 @@ class SampleLossTask:
         self.sample_loss = sample_loss
         self.user_metrics = user_metrics
 
-    def predict(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
+    def predict(self, model: nn.Module, batch: Batch, views: ViewFunction | None) -> tuple[Tensor, Tensor]:
         """Raw network outputs, float32, and targets of one batch."""
         if views is None:
             return rows(model(batch.inputs)).float(), batch.targets

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from danlu.config import AugmentConfig
 from danlu.data.augmentation import object_crops
-from danlu.data.augmentation.augment_objects import AugmentObjects, Draws
+from danlu.data.augmentation.augment_objects import AugmentObjects, ObjectDraws
 from danlu.data.augmentation.geometry import bernoulli, between
 from danlu.data.augmentation.presets import resolve_maps
 from danlu.message import message
@@ -35,14 +35,14 @@ class AugmentMaps(AugmentObjects):
             raise refusal("augment.mixup", zero, resolved.mixup, do=instead)
         return resolved
 
-    def _rectangles(self, boxes: Tensor, valid: Tensor, draws: Draws) -> Tensor:
+    def _rectangles(self, boxes: Tensor, valid: Tensor, draws: ObjectDraws) -> Tensor:
         """Rectangle of each image on its canvas, (n, 4), in canvas sides; the whole canvas for half of the images."""
         whole = bernoulli(draws.of("crop")[:, 0], WHOLE_FRACTION)  # a column of IoU crops, which maps do not have
         moved = super()._rectangles(boxes, valid, draws)
         return torch.where(whole[:, None], object_crops.full_canvas(len(moved)), moved)
 
     def __call__(  # type: ignore[override]
-        self, source: Tensor, index: Tensor | None, targets: Tensor, draws: Draws | None
+        self, source: Tensor, index: Tensor | None, targets: Tensor, draws: ObjectDraws | None
     ) -> tuple[Tensor, Tensor]:
         """Augment and normalise the selected images with their label maps.
 

@@ -36,7 +36,7 @@ MIN_MIX_WEIGHT = 0.2  # of the second image in mixup; with a lower weight its ob
 
 
 @dataclass(frozen=True)
-class Draws:
+class ObjectDraws:
     """Random numbers of n images of a batch.
 
     uniform: float32 (n, WIDTH) in [0, 1). side: of the batch's images, in pixels. mix_ratio: weight of an image itself
@@ -51,11 +51,11 @@ class Draws:
     first: int = 0
     turn: Tensor | None = None
 
-    def rows(self, rows: slice) -> Draws:
+    def rows(self, rows: slice) -> ObjectDraws:
         """Select the random numbers of some images, for example of one process."""
         mix_ratio = None if self.mix_ratio is None else self.mix_ratio[rows]
         turn = None if self.turn is None else self.turn[rows]
-        return Draws(self.uniform[rows], self.side, mix_ratio, self.first + (rows.start or 0), turn)
+        return ObjectDraws(self.uniform[rows], self.side, mix_ratio, self.first + (rows.start or 0), turn)
 
     def of(self, name: str) -> Tensor:
         """Select the columns of one setting."""
@@ -104,7 +104,7 @@ class AugmentObjects:
         """Fill settings that are None."""
         return resolve_objects(config, size=size, channels=channels, poses=poses)
 
-    def draw(self, rng: np.random.Generator, n: int) -> Draws:
+    def draw(self, rng: np.random.Generator, n: int) -> ObjectDraws:
         """Draw the random numbers of a batch of n images (over all processes)."""
         c = self._on
         uniform = torch.from_numpy(rng.random((n, WIDTH), dtype=np.float32))
@@ -112,13 +112,13 @@ class AugmentObjects:
         side = choices[int(rng.integers(len(choices)))]
         if not c.mixup:
             turn = torch.from_numpy(rng.random(n, dtype=np.float32)) if c.rotate else None
-            return Draws(uniform, side, turn=turn)
+            return ObjectDraws(uniform, side, turn=turn)
         mix_ratio = torch.from_numpy(rng.beta(c.mixup, c.mixup, n).astype(np.float32))
         mix_ratio = mix_ratio.maximum(1 - mix_ratio)  # the image itself has the larger weight
-        return Draws(uniform, side, mix_ratio.masked_fill(mix_ratio > 1 - MIN_MIX_WEIGHT, 1.0))
+        return ObjectDraws(uniform, side, mix_ratio.masked_fill(mix_ratio > 1 - MIN_MIX_WEIGHT, 1.0))
 
     def __call__(
-        self, source: Tensor, index: Tensor | None, targets: ObjectBatch, draws: Draws | None
+        self, source: Tensor, index: Tensor | None, targets: ObjectBatch, draws: ObjectDraws | None
     ) -> tuple[Tensor, ObjectBatch]:
         """Augment and normalise the selected images and their objects.
 
@@ -145,7 +145,7 @@ class AugmentObjects:
             inputs, objects = mixup(inputs, objects, draws.mix_ratio, self._mixup_partner(draws))
         return inputs, objects.to(home)
 
-    def _in_chunks(self, images: Tensor, tiles: Tiles, draws: Draws | None) -> Tensor:
+    def _in_chunks(self, images: Tensor, tiles: Tiles, draws: ObjectDraws | None) -> Tensor:
         """Compute the normalised float32 images, on a CPU a few at a time so that they stay in its cache."""
         n, side = len(tiles.source), tiles.canvas
         chunk = max(1, CPU_CHUNK // (images.shape[1] * side * side)) if images.device.type == "cpu" else max(1, n)
@@ -155,7 +155,7 @@ class AugmentObjects:
             done[rows] = self._change_pixels(tiles.rows(rows).render(images), draws and draws.rows(rows))
         return done
 
-    def _change_pixels(self, images: Tensor, draws: Draws | None) -> Tensor:
+    def _change_pixels(self, images: Tensor, draws: ObjectDraws | None) -> Tensor:
         """Apply colour jitter, normalisation and random erasing to uint8 images."""
         c = self._on
         if draws is None:
@@ -167,7 +167,7 @@ class AugmentObjects:
         images = self.normalise.scale(images)
         return erase(images, draws.of("erase").to(images.device), c.erase) if c.erase else images
 
-    def _tiles(self, image: int, targets: ObjectBatch, draws: Draws | None) -> Tiles:
+    def _tiles(self, image: int, targets: ObjectBatch, draws: ObjectDraws | None) -> Tiles:
         """Compute the tiles of each canvas. image: side of the source images in pixels."""
         n, side = len(targets), self.size if draws is None else draws.side
         clip = torch.tensor([0.0, 0.0, side, side]).expand(n, 1, 4)
@@ -190,7 +190,7 @@ class AugmentObjects:
         rectangles, clips = torch.where(is_mosaic, four, single), torch.where(is_mosaic, clips, single_clips)
         return Tiles.of(rectangles, clips, sources, flipped[sources], image, side)
 
-    def _rectangles(self, boxes: Tensor, valid: Tensor, draws: Draws) -> Tensor:
+    def _rectangles(self, boxes: Tensor, valid: Tensor, draws: ObjectDraws) -> Tensor:
         """Rectangle of each image on its canvas, (n, 4), in canvas sides. boxes: (n, M, 4), in image sides."""
         c, found = self._on, object_crops.full_canvas(len(boxes))
         if c.zoom_out > 1:
@@ -209,10 +209,10 @@ class AugmentObjects:
             found = object_crops.zoom_and_shift(found, self._zoom(draws), shift)
         return found
 
-    def _zoom(self, draws: Draws) -> Tensor:
+    def _zoom(self, draws: ObjectDraws) -> Tensor:
         return between(draws.of("move")[:, 0], 1 - self._on.scale, 1 + self._on.scale)
 
-    def _mixup_partner(self, draws: Draws) -> Tensor:
+    def _mixup_partner(self, draws: ObjectDraws) -> Tensor:
         """Partner of each image in mixup: of the adjacent group of four, whose mosaics show other images."""
         far, near = draws.partner(4), draws.partner(1)
         return torch.where(far == torch.arange(len(far)), near, far)

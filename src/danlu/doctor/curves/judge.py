@@ -13,7 +13,7 @@ from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.judged import Checked, NotJudged
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.presentation.page import Section, write_sections
+from danlu.doctor.presentation.page import TrainingSection, write_sections
 from danlu.doctor.wording import worded_from_curves
 from danlu.message import Message, speaking
 from danlu.message import language as current_language
@@ -57,7 +57,9 @@ class LogDiagnosis:
         """Write the findings and curves to an HTML file and return its path."""
         with speaking(language or current_language()):
             lead = self.source()
-        return write_sections(path, [Section(self.ledger, self.findings, checked=self.checked, lead=lead)], language)
+        return write_sections(
+            path, [TrainingSection(self.ledger, self.findings, checked=self.checked, lead=lead)], language
+        )
 
 
 def diagnose_log(path: Path, language: str | None = None) -> LogDiagnosis | None:

@@ -24,7 +24,7 @@ from danlu.doctor.probes.own_backward import OwnFunctions, own_backward
 from danlu.doctor.probes.padding import padding_effect
 from danlu.doctor.probes.randomness import DropoutCalls, random_states
 from danlu.doctor.probes.reconstruction import reconstruction
-from danlu.doctor.probes.sample import MAX_SAMPLES, Sample, first_tensor
+from danlu.doctor.probes.sample import MAX_SAMPLES, FirstSamples, first_tensor
 from danlu.doctor.probes.unused_inputs import unused_inputs
 from danlu.doctor.probes.unused_items import unused_items
 
@@ -63,7 +63,7 @@ class Behaviour(Instrument):
 
     def finish(self, watched: WatchedModel) -> None:
         last, self._last = self._last, None
-        sample = Sample.of(watched.inner, last[0], None, self._limit) if last else None
+        sample = FirstSamples.of(watched.inner, last[0], None, self._limit) if last else None
         if sample is None or not watched.replayable or not may_replay(watched.inner):
             return
         with undisturbed(watched):
@@ -81,7 +81,7 @@ class Behaviour(Instrument):
             return None
         measured = None
         for limit in (MAX_SAMPLES, WHOLE_BATCH):
-            sample = Sample.of(watched.inner, *last, limit)
+            sample = FirstSamples.of(watched.inner, *last, limit)
             if sample is None or sample.inputs.numel() > MAX_ELEMENTS:
                 break
             self._limit, measured = limit, True
@@ -94,7 +94,7 @@ class Behaviour(Instrument):
                     watched.mark_unobservable("behaviour", f"{type(error).__name__}: {error}".splitlines()[0])
         return measured
 
-    def _run(self, watched: WatchedModel, sample: Sample) -> None:
+    def _run(self, watched: WatchedModel, sample: FirstSamples) -> None:
         with DropoutCalls() as dropout, OwnFunctions() as own:
             base = first_tensor(sample.run())
         drawn = random_states()
@@ -125,7 +125,7 @@ class Behaviour(Instrument):
             watched.write(name, value, where)
 
 
-def kept_state(sample: Sample) -> float:
+def kept_state(sample: FirstSamples) -> float:
     """Difference of two runs of the same samples, relative to the deviation of the outputs; 0 if it is not known."""
     base, again = (first_tensor(sample.run()) for _ in range(2))
     if base is None or again is None or base.shape != again.shape or not base.is_floating_point():

@@ -102,7 +102,7 @@ class EpochSums:
             write("class.entropy", entropy)
         if "top_third" in values:
             right, count = values["top_third"].tolist()
-            write("label.surest_correct", right / max(1.0, count))
+            write("label.top_third_accuracy", right / max(1.0, count))
         if "extremes" in values:
             write("target.min", -float(values["extremes"][0]))
             write("target.max", float(values["extremes"][1]))

@@ -85,7 +85,7 @@ ul{color:var(--muted)}
 
 
 @dataclass(frozen=True)
-class Section:
+class TrainingSection:
     """One training on the page.
 
     title: name of the training; "" if the page has only one. checked, lead: findings that were judged, and the first
@@ -103,12 +103,12 @@ def write_page(
     path: str | os.PathLike[str], ledger: Ledger, findings: Sequence[Finding], language: str | None = None
 ) -> Path:
     """Write the page and return its path. language: language code, by default the current language."""
-    return write_sections(path, [Section(ledger, findings)], language)
+    return write_sections(path, [TrainingSection(ledger, findings)], language)
 
 
 def write_sections(
     path: str | os.PathLike[str],
-    sections: Sequence[Section],
+    sections: Sequence[TrainingSection],
     language: str | None = None,
     not_found: Sequence[str] = (),
 ) -> Path:
@@ -137,7 +137,7 @@ def write_sections(
     return path
 
 
-def _section(section: Section) -> str:
+def _section(section: TrainingSection) -> str:
     ledger, findings = section.ledger, section.findings
     nothing = _nothing(ledger, section.checked is not None)
     found = cards([one.to_dict() for one in findings], ledger) or nothing

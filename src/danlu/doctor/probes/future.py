@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from danlu.doctor.observation.watched_model import tensors_in
-from danlu.doctor.probes.mixing import Record
-from danlu.doctor.probes.sample import Sample, first_tensor
+from danlu.doctor.probes.mixing import NamedValue
+from danlu.doctor.probes.sample import FirstSamples, first_tensor
 
 MIN_LENGTH = 4  # items of a sequence
 MIN_EFFECT = 0.01  # of a sequence on the outputs at its own positions, relative to their deviation
 
 
-def future_effect(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
+def future_effect(sample: FirstSamples, base: Tensor, scale: float) -> Iterator[NamedValue]:
     """Yield probe.future: change of the outputs before a position when the items from there on are replaced.
 
     Where the targets are not the next items but the items themselves, the name is probe.copies.

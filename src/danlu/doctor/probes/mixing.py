@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from danlu.doctor.observation.calls import observe
 from danlu.doctor.observation.watched_model import tensors_in
-from danlu.doctor.probes.sample import Sample, first_tensor
+from danlu.doctor.probes.sample import FirstSamples, first_tensor
 
 MIN_DIFFERENCE = 0.01  # mean difference relative to the deviation of the outputs
 
-Record = tuple[str, Any, str]  # name, value and place in the ledger
+NamedValue = tuple[str, Any, str]  # name, value and place in the ledger
 
 
-def mixing(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
+def mixing(sample: FirstSamples, base: Tensor, scale: float) -> Iterator[NamedValue]:
     """Yield probe.mixing, and probe.mixing_layer where samples are mixed."""
     if samples_are_columns(sample) and base.shape[0] == sample.labels:
         found = first_tensor(sample.run(inputs=sample.inputs[:, -1:]))
@@ -64,7 +64,7 @@ def size_of(tensor: Tensor) -> float:
     return size if math.isfinite(size) else 0.0
 
 
-def samples_are_rows(sample: Sample) -> bool:
+def samples_are_rows(sample: FirstSamples) -> bool:
     """Return whether dimension 0 of the inputs is that of the samples: each has one row of targets, or one vector."""
     if sample.inputs.dim() == 1 and reads_sequences(sample.model):
         return False  # the words of one sentence
@@ -73,7 +73,7 @@ def samples_are_rows(sample: Sample) -> bool:
     return sample.inputs.dim() in (2, 4) and sample.inputs.is_floating_point()
 
 
-def samples_are_columns(sample: Sample) -> bool:
+def samples_are_columns(sample: FirstSamples) -> bool:
     """Return whether dimension 1 of sequences is that of the samples: (time, batch), with a target for each sample."""
     alone = not any(True for _ in tensors_in((sample.args[1:], sample.kwargs)))
     shape = sample.inputs.shape

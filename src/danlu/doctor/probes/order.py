@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.probes.mixing import Record, samples_are_rows
-from danlu.doctor.probes.sample import Sample, cut, first_tensor
+from danlu.doctor.probes.mixing import NamedValue, samples_are_rows
+from danlu.doctor.probes.sample import FirstSamples, cut, first_tensor
 
 MIN_LENGTH = 4  # items of a sequence
 MIN_SPREAD = 1e-3  # deviation between samples relative to that of all outputs; below it no input has an effect
 
 
-def order_effect(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
+def order_effect(sample: FirstSamples, base: Tensor, scale: float) -> Iterator[NamedValue]:
     """Yield probe.order: change of the outputs when the items of each sequence are reordered, of models with attention.
 
     The change is relative to the deviation between samples: a network that has nearly collapsed still shows both.

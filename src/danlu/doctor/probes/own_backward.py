@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from danlu.doctor.probes.mixing import Record
+from danlu.doctor.probes.mixing import NamedValue
 
 MAX_FUNCTIONS = 4  # different ones of a model
 MAX_ELEMENTS = 65_536  # of the arguments of a function
@@ -48,7 +48,7 @@ class OwnFunctions:
         Function.apply = self._original
 
 
-def own_backward(calls: dict[type, tuple]) -> Iterator[Record]:
+def own_backward(calls: dict[type, tuple]) -> Iterator[NamedValue]:
     """Yield probe.wrong_backward: relative difference between the slope of backward() and that of forward()."""
     for kind, args in calls.items():
         tensors = [a for a in args if isinstance(a, Tensor)]

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from danlu.doctor.probes.mixing import Record, samples_are_rows
-from danlu.doctor.probes.sample import Sample, cut, first_tensor
+from danlu.doctor.probes.mixing import NamedValue, samples_are_rows
+from danlu.doctor.probes.sample import FirstSamples, cut, first_tensor
 
 MIN_LENGTH = 8  # items of a padded sequence
 MIN_PADDING = 0.4  # of all items; blank margins of images that are read row by row are less
 TINY = 1e-12
 
 
-def padding_effect(sample: Sample, base: Tensor) -> Iterator[Record]:
+def padding_effect(sample: FirstSamples, base: Tensor) -> Iterator[NamedValue]:
     """Yield probe.padded, the fraction of the items that is padding, and probe.padding, the change without it.
 
     The change is relative to the differences between the sequences, which long padding may have removed.

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.observation.watched_model import tensors_in
-from danlu.doctor.probes.mixing import Record
-from danlu.doctor.probes.sample import Sample
+from danlu.doctor.probes.mixing import NamedValue
+from danlu.doctor.probes.sample import FirstSamples
 
 
-def reconstruction(sample: Sample) -> Iterator[Record]:
+def reconstruction(sample: FirstSamples) -> Iterator[NamedValue]:
     """Yield probe.reconstruction: differences between reconstructions over those between their inputs.
 
     The same random numbers are drawn for both, so that only the inputs make a difference.
@@ -27,7 +27,7 @@ def reconstruction(sample: Sample) -> Iterator[Record]:
     yield "probe.reconstruction", float((found[0] - found[1]).float().abs().mean()) / between, ""
 
 
-def _reconstructed(sample: Sample, inputs: Tensor) -> Tensor | None:
+def _reconstructed(sample: FirstSamples, inputs: Tensor) -> Tensor | None:
     """First output with as many values as the inputs."""
     torch.manual_seed(0)  # the caller restores the generators
     outputs = tensors_in(sample.run(inputs=inputs))

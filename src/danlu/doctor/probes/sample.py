@@ -14,7 +14,7 @@ MAX_SAMPLES = 8
 
 
 @dataclass
-class Sample:
+class FirstSamples:
     """The first samples of a batch.
 
     inputs: first tensor passed to the model, samples in dimension 0. targets: of the same samples where known.
@@ -30,7 +30,7 @@ class Sample:
     labels: int | None
 
     @classmethod
-    def of(cls, model: nn.Module, call: Pass, targets: Tensor | None, limit: int = MAX_SAMPLES) -> Sample | None:
+    def of(cls, model: nn.Module, call: Pass, targets: Tensor | None, limit: int = MAX_SAMPLES) -> FirstSamples | None:
         """The first samples of a pass, at most `limit`; None if its first argument is no batch of at least two samples.
 
         Numbers in one dimension may be the features of one sample; integers are the numbers of items.

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.observation.watched_model import tensors_in
-from danlu.doctor.probes.mixing import Record
-from danlu.doctor.probes.sample import Sample, first_tensor
+from danlu.doctor.probes.mixing import NamedValue
+from danlu.doctor.probes.sample import FirstSamples, first_tensor
 
 FAINT = 1e-6  # of the largest gradient of any input; below it an input hardly moves the outputs
 MAX_ELEMENTS = 1_000_000  # input values, for the memory of the backward pass
 
 
-def unused_inputs(sample: Sample) -> Iterator[Record]:
+def unused_inputs(sample: FirstSamples) -> Iterator[NamedValue]:
     """Yield fractions of the positions of the inputs on which the outputs do not depend.
 
     probe.unused_inputs and probe.faint_inputs are fractions of the positions along each axis after the first, without a
@@ -61,7 +61,7 @@ def any_along(values: Tensor, axes: list[int]) -> Tensor:
     return values
 
 
-def changes_with_inputs(sample: Sample) -> bool:
+def changes_with_inputs(sample: FirstSamples) -> bool:
     """Return whether the first output has other values for other inputs, with the same random numbers."""
     found = []
     for inputs in (sample.inputs, sample.inputs + 1):

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.observation.watched_model import tensors_in
-from danlu.doctor.probes.mixing import Record
+from danlu.doctor.probes.mixing import NamedValue
 from danlu.doctor.probes.padding import true_lengths
-from danlu.doctor.probes.sample import Sample
+from danlu.doctor.probes.sample import FirstSamples
 from danlu.doctor.probes.unused_inputs import weighted
 
 FAINT = 1e-6  # of the largest gradient of any item
 MIN_LENGTH = 4  # items of a sequence
 
 
-def unused_items(sample: Sample) -> Iterator[Record]:
+def unused_items(sample: FirstSamples) -> Iterator[NamedValue]:
     """Yield probe.used_inputs, .unused_inputs and .faint_inputs of the positions of a sequence, and .content_unused."""
     inputs = sample.inputs
     if inputs.is_floating_point() or inputs.dim() != 2 or inputs.shape[1] < MIN_LENGTH:

@@ -12,7 +12,7 @@ from typing import Any
 
 from danlu.doctor.finding import SEVERITIES, Finding
 from danlu.doctor.judged import judged
-from danlu.doctor.presentation.page import Section, write_sections
+from danlu.doctor.presentation.page import TrainingSection, write_sections
 from danlu.doctor.presentation.printed import finding_line, finding_lines
 from danlu.doctor.presentation.terms import term
 from danlu.doctor.script.search import Search
@@ -178,7 +178,8 @@ class ProgramDoctor:
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the findings and charts of all trainings to one HTML file and return its path."""
         sections = [
-            Section(one.ledger, self.findings_of(one), f"{one.name} ({one.kind})") for one in self._search.trainings
+            TrainingSection(one.ledger, self.findings_of(one), f"{one.name} ({one.kind})")
+            for one in self._search.trainings
         ]
         return write_sections(path, sections, self.language, self.not_found)
 

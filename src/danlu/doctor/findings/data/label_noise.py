@@ -94,7 +94,7 @@ def top_third_and_all_errors(ledger: Ledger, phase: str) -> tuple[float, float]:
     (0, 0) where none was measured.
     """
     epochs = len(ledger.values("loss.mean", phase))
-    top_third = dict(zip(*ledger.series("label.surest_correct", phase)))
+    top_third = dict(zip(*ledger.series("label.top_third_accuracy", phase)))
     every = dict(zip(*ledger.series("accuracy.mean", phase)))
     late = [epoch for epoch in top_third if epoch in every and epoch > epochs / 2]
     if not late:
@@ -130,11 +130,11 @@ SPEC = FindingSpec(
         contradicted,
         pair(
             message(
-                "doctor.chart.validation_surest_third_of_the",
+                "doctor.chart.validation_top_third_of_the",
                 "Validation: top-scoring third of the predictions, and all",
             ),
             message("doctor.chart.accuracy", "accuracy"),
-            ("label.surest_correct", "val", message("doctor.chart.surest_third", "top-scoring third")),
+            ("label.top_third_accuracy", "val", message("doctor.chart.top_third", "top-scoring third")),
             ("accuracy.mean", "val", message("doctor.chart.all", "all")),
             x="epoch",
             percent=True,
