@@ -29,17 +29,23 @@ def required() -> Any:
 
 @dataclass(frozen=True)
 class ResolvedData(DataConfig):
+    """Data settings of a run, with those that danlu chooses filled in."""
+
     memory: bool = required()
     workers: int = required()
 
 
 @dataclass(frozen=True)
 class ResolvedModel(ModelConfig):
+    """Network settings of a run, with its name."""
+
     name: str = required()
 
 
 @dataclass(frozen=True)
 class ResolvedOptim(OptimConfig):
+    """Optimiser settings of a run, with its name, peak learning rate and weight decay."""
+
     name: OptimizerName | OwnName = required()
     lr: float = required()
     weight_decay: float = required()
@@ -47,11 +53,15 @@ class ResolvedOptim(OptimConfig):
 
 @dataclass(frozen=True)
 class ResolvedSchedule(ScheduleConfig):
+    """Settings of the learning rate schedule of a run, with its name."""
+
     name: ScheduleName | OwnName = required()
 
 
 @dataclass(frozen=True)
 class ResolvedAugment(AugmentConfig):
+    """Augmentation settings of a run; what is still None comes from the preset."""
+
     preset: AugmentPreset = required()
 
 

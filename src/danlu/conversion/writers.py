@@ -38,14 +38,17 @@ class Target:
 
 
 def coco_place(sample: ConvertedImage, classes: Sequence[str]) -> Path:
+    """Path of an image in a COCO set: images/SPLIT/NAME."""
     return Path("images", sample.split, sample.name)
 
 
 def voc_place(sample: ConvertedImage, classes: Sequence[str]) -> Path:
+    """Path of an image in a VOC set: JPEGImages/NAME, whatever its split."""
     return Path("JPEGImages", sample.name)
 
 
 def folder_place(sample: ConvertedImage, classes: Sequence[str]) -> Path:
+    """Path of an image in class folders: SPLIT/CLASS/NAME."""
     assert sample.label is not None
     return Path(sample.split, classes[sample.label], sample.name)
 

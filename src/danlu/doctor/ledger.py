@@ -25,6 +25,12 @@ MANY_PLACES = 8  # places
 
 
 class LedgerRecord(NamedTuple):
+    """One value of the ledger.
+
+    name: one of NAMES. where: its place, "" for the whole run. step: training step or epoch at which it was written, if
+    any. value: a number, a text or a list.
+    """
+
     name: str
     where: str
     step: int | None

@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 
 class Name(NamedTuple):
+    """Meaning of a name of the ledger. when, where: see above. unit: "" for pure numbers. meaning: one line."""
+
     when: str
     where: str
     unit: str

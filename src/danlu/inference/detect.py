@@ -194,6 +194,10 @@ def _placed_images(inputs: Sequence[Any], detector: ImageDetector) -> Iterator[I
 
 
 def to_detections(found: Detections, classes: Sequence[str]) -> list[Detection]:
+    """Detections of one image as plain values.
+
+    Boxes (x1, y1, x2, y2) in pixels with 2 decimals, scores with 6, masks as run lengths, label names from `classes`.
+    """
     masks: Any = found.masks if found.masks is not None else [None] * len(found)
     return [
         Detection(

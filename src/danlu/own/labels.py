@@ -223,5 +223,8 @@ def integers_as_floats(labels: np.ndarray) -> list[str]:
     distinct = len(np.unique(labels))
     if distinct > MAX_FLOAT_CLASSES or 2 * distinct > len(labels):
         return []
-    text = "the targets are {count} different integers stored as floats, taken as numbers, not as classes (task='classify')"
+    text = (
+        "the targets are {count} different integers stored as floats, taken as numbers, not as classes "
+        "(task='classify')"
+    )
     return [message("own.note.integers_as_floats", text, count=distinct)]

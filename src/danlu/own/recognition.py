@@ -195,10 +195,12 @@ def _pandas(columns: dict[str, Any]) -> Any:
 
 
 def is_frame(data: Any) -> bool:
+    """Return whether data are a DataFrame, by its type's name, so that pandas need not be imported."""
     return type(data).__name__ == "DataFrame" and hasattr(data, "columns") and hasattr(data, "iloc")
 
 
 def is_hugging_face(data: Any) -> bool:
+    """Return whether data are a Dataset of Hugging Face, by its attributes; its library is not imported."""
     return all(hasattr(data, name) for name in ("features", "column_names", "__getitem__", "__len__"))
 
 

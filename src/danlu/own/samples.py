@@ -109,6 +109,7 @@ class ReadInput:
 
 
 def item_at(data: Any, number: int, where: str) -> Any:
+    """Read one sample of the user's dataset; an exception of its code becomes the refusal `unreadable`."""
     try:
         return data[number]
     except Exception as error:
@@ -124,6 +125,10 @@ def unreadable(number: int, where: str, error: Exception) -> Refusal:
 
 
 def as_input(value: Any, where: str) -> Tensor:
+    """Convert one input to a tensor: floating, uint8 and bool values to float32; other integers keep their type.
+
+    where: its place, for the refusal. Raises Refusal for several inputs per sample and for other types.
+    """
     if isinstance(value, list | tuple) and any(np.ndim(one) or hasattr(one, "getbands") for one in value):
         kinds = sorted({type(one).__name__ for one in value})
         got = message(

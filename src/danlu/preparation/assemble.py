@@ -149,6 +149,7 @@ def _judge_alignment(module: PoseDetector, prepared: Prepared) -> None:
 
 
 def evaluation_views(config: Config) -> ViewFunction | None:
+    """Function from images to their versions for test-time augmentation; None without `tta`."""
     return (lambda images: views(images, config.augment)) if config.tta else None
 
 

@@ -20,6 +20,10 @@ TABLE_ONLY = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # metrics wit
 def curve_section(
     rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], ledger: Ledger | None, figures: Figures
 ) -> str:
+    """Charts of a run as HTML: loss, metrics with a button each, learning rate and speed, and what the ledger adds.
+
+    rows: epochs of the record. ledger: of the doctor, None without one. figures: collects the charts of the page.
+    """
     best, main = summary.get("best_epoch"), main_metric(summary)
     recorded = {
         key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLIT_TITLES and "." in key

@@ -33,6 +33,7 @@ HEADLINE = (
 
 
 def head(summary: Mapping[str, Any], name: str) -> str:
+    """HTML of the head: name of the run, title, summary in sentences, warnings and key numbers."""
     model, data = summary.get("model"), summary.get("data") or {}
     source = Path(str(data["path"])).name or data["path"] if data.get("path") else None
     parts = [escape(clip(part, 60)) for part in (model, source) if part] or [escape(clip(name, 60))]

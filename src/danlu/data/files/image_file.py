@@ -134,6 +134,7 @@ def _levels(values: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height in pixels of an image once it is turned as its EXIF orientation says."""
     width, height = image.size
     return (width, height) if orientation(image) >= 5 else (height, width)
 

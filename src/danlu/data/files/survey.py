@@ -273,6 +273,7 @@ def _related(real: str, home: str) -> bool:
 
 
 def as_survey(data: Path | Survey) -> Survey:
+    """List the files of a path; a survey is returned as it is, so that callers may share one."""
     return data if isinstance(data, Survey) else survey(data)
 
 
@@ -286,6 +287,7 @@ def entries(folder: Path | str) -> list[os.DirEntry[str]]:
 
 
 def visible(name: str) -> bool:
+    """Return whether a file is part of the data: neither hidden nor left by an operating system (JUNK)."""
     return not name.startswith(".") and name.lower() not in JUNK
 
 

@@ -45,6 +45,7 @@ class Krylov:
 
 
 def tridiagonal(diagonal: list[float], off_diagonal: list[float]) -> np.ndarray:
+    """Symmetric tridiagonal matrix (n, n) of its diagonal (n) and off-diagonal (n - 1)."""
     return np.diag(diagonal) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1)
 
 

@@ -38,6 +38,7 @@ def is_validation(name: str) -> bool:
 
 
 def is_learning_rate(name: str) -> bool:
+    """Return whether the name of a curve is that of a learning rate: lr, lr/group0, learning_rate."""
     words = words_of(name)
     return bool(words) and (
         words[0] in LEARNING_RATE or words[-1] in LEARNING_RATE or "learning rate" in " ".join(words)
@@ -45,6 +46,7 @@ def is_learning_rate(name: str) -> bool:
 
 
 def is_gradient_norm(name: str) -> bool:
+    """Return whether the name of a curve holds the words grad (or gradient) and norm."""
     return {"grad", "norm"} <= set(words_of(name)) or {"gradient", "norm"} <= set(words_of(name))
 
 

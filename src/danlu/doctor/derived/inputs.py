@@ -44,11 +44,13 @@ def independent_values(ledger: Ledger, phase: str) -> int:
 
 
 def input_shift_text(facts: dict[str, float]) -> Message:
+    """Sentence with the means and standard deviations of training and validation inputs, by the fields of `facts`."""
     text = "training inputs have mean {train_mean} and deviation {train_std}, validation's {val_mean} and {val_std}"
     return message("doctor.inputs_apart", text, **facts)
 
 
 def mean_of_epochs(ledger: Ledger, name: str, phase: str) -> float | None:
+    """Mean over the epochs of a name in one phase, finite values only; None if there are none."""
     values = [v for v in ledger.values(name, phase) if isinstance(v, int | float) and math.isfinite(v)]
     return sum(values) / len(values) if values else None
 

@@ -6,6 +6,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def linear_layers(ledger: Ledger) -> list[str]:
+    """Names of the dense and convolutional layers in the order in which the model calls them."""
     kinds = ledger.facts("layer.kind")
     order = ledger.facts("layer.order")
     return sorted((n for n, k in kinds.items() if k == "Linear" or k.startswith("Conv")), key=lambda n: order[n])

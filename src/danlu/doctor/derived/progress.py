@@ -74,6 +74,7 @@ def lowest_loss(ledger: Ledger) -> float:
 
 
 def weighted_log(probability: float) -> float:
+    """p log p, a term of the entropy in nats; 0 for p = 0, its limit."""
     return probability * math.log(probability) if probability > 0 else 0.0
 
 

@@ -22,6 +22,7 @@ def late_cosines(ledger: Ledger) -> list[float]:
 
 
 def updates_oscillate(ledger: Ledger) -> bool:
+    """Return whether late updates point against the one before: at least 3 cosines, of median below -0.75."""
     late = late_cosines(ledger)
     return len(late) >= 3 and median(late) < -0.75
 
@@ -48,6 +49,7 @@ def initial_gains(ledger: Ledger) -> list[float]:
 
 
 def groups(ledger: Ledger) -> list[str]:
+    """Names of the parameter groups that have a learning rate: optimizer0.group0, ..."""
     return ledger.wheres("optimizer.lr")
 
 
@@ -98,6 +100,7 @@ def update_ratios_at_top_lr(ledger: Ledger) -> list[float]:
 
 
 def top_momentum(ledger: Ledger) -> float:
+    """Largest momentum of any group at any step; 0 if none was written."""
     return max((max(ledger.values("optimizer.momentum", g)) for g in ledger.wheres("optimizer.momentum")), default=0.0)
 
 
@@ -107,5 +110,6 @@ def clip_ratios(ledger: Ledger) -> list[float]:
 
 
 def is_clipped(ledger: Ledger) -> bool:
+    """Return whether clipping more than halves the gradient: at least 5 ratios, of median below 0.5."""
     ratios = clip_ratios(ledger)
     return len(ratios) >= 5 and median(ratios) < 0.5

@@ -29,6 +29,7 @@ FAULTS = {
 
 
 def facts_of(finding: Fact) -> dict[str, Any]:
+    """Copy of the evidence of a finding; empty if it has none."""
     return dict(finding.get("evidence") or {})
 
 

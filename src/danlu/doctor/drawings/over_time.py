@@ -234,6 +234,7 @@ def rate(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def memory(ledger: Ledger, finding: Fact) -> Curves | None:
+    """Memory in use in MiB, by epoch or step, of the series that the evidence names; None without it."""
     name = (finding.get("evidence") or {}).get("series", "memory.process")
     points = (
         points_of(ledger, name, times=2**-20)

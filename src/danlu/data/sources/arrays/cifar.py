@@ -35,6 +35,7 @@ ALLOWED_CLASSES = {  # (module, name) that a pickle may use
 
 
 def looks_like(path: Path) -> bool:
+    """Return whether a folder, or the published folder inside it, holds batches of CIFAR."""
     return path.is_dir() and bool(_batches(_home(path)))
 
 

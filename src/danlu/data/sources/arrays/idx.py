@@ -22,6 +22,7 @@ NAME = re.compile(r"^(?P<head>.*)(?P<kind>images|labels)[-._]idx[0-9][-._]ubyte(
 
 
 def looks_like(path: Path) -> bool:
+    """Return whether a file is named as idx files are, or a folder holds such a file."""
     if path.is_dir():
         return any(NAME.match(file.name) and file.is_file() for file in path.iterdir())
     return bool(NAME.match(path.name))

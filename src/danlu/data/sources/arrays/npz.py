@@ -28,6 +28,7 @@ SPLITS = (("train", TRAIN), ("val", VAL), ("valid", VAL), ("validation", VAL), (
 
 
 def looks_like(path: Path) -> bool:
+    """Return whether a path is an npz file, by its extension."""
     return path.is_file() and path.suffix.lower() == ".npz"
 
 

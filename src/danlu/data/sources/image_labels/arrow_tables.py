@@ -49,6 +49,7 @@ class Row(NamedTuple):
 
 
 def installed() -> bool:
+    """Return whether pyarrow is installed, an extra of danlu."""
     return find_spec(PACKAGE) is not None
 
 

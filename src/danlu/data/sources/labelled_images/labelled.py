@@ -128,6 +128,7 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def relative(file: Path, root: Path) -> str:
+    """Path of a file relative to the root of the data, also where it lies outside (../file)."""
     return os.path.relpath(file, root)
 
 

@@ -82,6 +82,8 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class MaskPair:
+    """An image and its mask. split: TRAIN, VAL, TEST or UNASSIGNED."""
+
     image: File
     mask: File
     split: int

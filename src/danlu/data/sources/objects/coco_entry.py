@@ -165,5 +165,6 @@ def _float(value: float) -> float:
 
 
 def short(value: Any) -> Any:
+    """Value for an error message: as it is, or the first 60 characters of its repr."""
     text = repr(value)
     return value if len(text) <= 60 else f"{text[:60]}..."

@@ -24,10 +24,12 @@ EMPTY_VALUES = ("", "null", "~", "none")  # of data.yaml
 
 
 def find_darknet(survey: Survey) -> File | None:
+    """First .data file with the keys of Darknet; None if there is none."""
     return next((file for file in survey.of(".data") if is_darknet(file, survey)), None)
 
 
 def is_darknet(file: File, survey: Survey) -> bool:
+    """Return whether a .data file has the keys of Darknet: names, and train or valid."""
     keys = {line.partition("=")[0].strip() for line in survey.lines(file)}
     return file.suffix == ".data" and {"names"} < keys and bool(keys & {"train", "valid"})
 
@@ -93,6 +95,7 @@ def check_other_yamls(survey: Survey, chosen: Path, classes: list[str]) -> list[
 
 
 def is_yaml(file: Path) -> bool:
+    """Return whether a yaml file describes a YOLO data set: names and train or val begin lines of its first 64 KiB."""
     if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
         return False
     with file.open("rb") as stream:
@@ -102,6 +105,7 @@ def is_yaml(file: Path) -> bool:
 
 
 def load_yaml(file: Path) -> dict[str, Any]:
+    """Read data.yaml with all values as text. Raises Refusal for a file that cannot be read or holds no keys."""
     try:
         # All values are read as text, because classes may be named on, 001 or 12:30.
         content = parse_yaml(read_text(file), yaml.BaseLoader)

@@ -35,6 +35,7 @@ MAKE_SENSE = ("label", "bbox_x", "bbox_y", "bbox_width", "bbox_height", "image",
 
 
 def plain(name: str) -> str:
+    """Name of a column in lower case without anything but letters and digits, to be compared."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

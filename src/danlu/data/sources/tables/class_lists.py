@@ -95,6 +95,7 @@ def _named_by_columns(folders: Collection[str], rows: Sequence[Sequence[str]]) -
 
 
 def names_of(file: Path) -> list[str]:
+    """Lines of a text file that are not empty, one class name each. Raises Refusal for a binary file."""
     try:
         return [line.strip() for line in read_lines(file) if line.strip()]
     except UnicodeDecodeError:

@@ -145,6 +145,7 @@ def without_images(data: Survey, kind: str) -> list[Problem]:
 
 
 def sheets_in(data: Survey) -> list[Sheet]:
+    """Tables, lists and attribute files among the data that name its images, found once per survey."""
     if "sheets" not in data.memo:
         files = [file for file in data.files if file.suffix in ENDINGS and SUBMISSION not in file.name.lower()]
         texts = [file for file in data.of(".txt") if normal(file.stem) not in data.image_stems

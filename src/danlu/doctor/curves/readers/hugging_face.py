@@ -11,12 +11,14 @@ NO_CURVES = ("epoch", "total_flos", "num_input_tokens_seen", "train_loss")  # tr
 
 
 def look(path: Path) -> str | None:
+    """Evidence of a trainer state: the list log_history."""
     found = json_of(path)
     known = isinstance(found, dict) and isinstance(found.get("log_history"), list)
     return "key log_history" if known else None
 
 
 def read(path: Path) -> tuple[str, Curves]:
+    """Curves by training step of all records of log_history."""
     records = [one for one in json_of(path)["log_history"] if isinstance(one, dict)]
     return "step", curves_of_rows(records, "step", NO_CURVES)
 

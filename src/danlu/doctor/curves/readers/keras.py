@@ -11,6 +11,7 @@ RATES = ("lr", "learning_rate")
 
 
 def look(path: Path) -> str | None:
+    """Evidence of Keras: the columns of CSVLogger, or a json object with a list of losses."""
     names = header(path)
     if names:
         measured = {name for name in names[1:] if name not in RATES}
@@ -24,6 +25,7 @@ def look(path: Path) -> str | None:
 
 
 def read(path: Path) -> tuple[str, Curves]:
+    """Curves by epoch, from the csv file or the json object."""
     if header(path):
         curves = curves_of_rows(rows(path), "epoch")
     else:

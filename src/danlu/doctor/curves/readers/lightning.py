@@ -9,6 +9,7 @@ from danlu.doctor.curves.tables import header, rows
 
 
 def look(path: Path) -> str | None:
+    """Evidence of CSVLogger: columns epoch and step, and rows with empty cells."""
     names = header(path)
     if not {"epoch", "step"} <= set(names) or len(names) < 3:
         return None
@@ -17,6 +18,7 @@ def look(path: Path) -> str | None:
 
 
 def read(path: Path) -> tuple[str, Curves]:
+    """Curves by training step; the column of epochs is none."""
     return "step", curves_of_rows(rows(path), "step", ("epoch",))
 
 

@@ -9,6 +9,7 @@ from danlu.doctor.curves.log import Collector, Curves, Reader, as_number
 
 
 def look(path: Path) -> str | None:
+    """Evidence of a run folder: one of the first 20 metric files begins with a line of three numbers."""
     folder = path / "metrics"
     if not folder.is_dir():
         return None
@@ -21,6 +22,7 @@ def look(path: Path) -> str | None:
 
 
 def read(path: Path) -> tuple[str, Curves]:
+    """Curves by step, one per file; lines without three values are left out."""
     collector, folder = Collector(), path / "metrics"
     for file in _files(folder):
         name = file.relative_to(folder).as_posix()

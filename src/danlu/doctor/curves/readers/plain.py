@@ -14,12 +14,14 @@ JSON_LINES = (".jsonl", ".ndjson", ".json", ".log", ".txt")
 
 
 def look(path: Path) -> str | None:
+    """Evidence of any log: a column of epochs or steps, and a loss."""
     names = header(path) or _keys(path)
     axis, losses = _axis(names), [name for name in names if is_loss(name)]
     return f"columns {axis} and {losses[0]}" if axis and losses else None
 
 
 def read(path: Path) -> tuple[str, Curves]:
+    """Curves by the finest axis that the table has."""
     names = header(path)
     axis = _axis(names or _keys(path))
     plain = axis if axis is None or axis.lower() != "epochs" else "epoch"

@@ -19,6 +19,7 @@ MAX_RECORD = 2**31  # bytes
 
 
 def look(path: Path) -> str | None:
+    """Evidence of event files: the first record holds brain.Event."""
     files = _files(path)
     if not files:
         return None
@@ -27,6 +28,7 @@ def look(path: Path) -> str | None:
 
 
 def read(path: Path) -> tuple[str, Curves]:
+    """Curves by step of the scalars of all event files; records of another kind are left out."""
     collector = Collector()
     for file in _files(path):
         for record in _records(file):

@@ -9,11 +9,13 @@ from danlu.doctor.curves.tables import header, rows
 
 
 def look(path: Path) -> str | None:
+    """Evidence of summary.csv: columns epoch, train_loss and eval_loss."""
     names = header(path)
     return "columns epoch, train_loss and eval_loss" if {"epoch", "train_loss", "eval_loss"} <= set(names) else None
 
 
 def read(path: Path) -> tuple[str, Curves]:
+    """Curves by epoch of all columns."""
     return "epoch", curves_of_rows(rows(path), "epoch")
 
 

@@ -9,6 +9,7 @@ from danlu.doctor.curves.tables import header, rows
 
 
 def look(path: Path) -> str | None:
+    """Evidence of results.csv: a loss under train/, and a column under metrics/ or lr/."""
     names = header(path)
     losses = [name for name in names if name.startswith("train/") and name.endswith("loss")]
     others = [name for name in names if name.startswith(("metrics/", "lr/", "x/lr"))]
@@ -16,6 +17,7 @@ def look(path: Path) -> str | None:
 
 
 def read(path: Path) -> tuple[str, Curves]:
+    """Curves by epoch of all columns but the time."""
     curves = curves_of_rows(rows(path), "epoch", ("time",))
     return "epoch", curves
 

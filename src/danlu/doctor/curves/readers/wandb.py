@@ -23,6 +23,7 @@ AXIS = "_step"
 
 
 def look(path: Path) -> str | None:
+    """Evidence of an offline run: the first four bytes of .wandb, or wandb-history.jsonl."""
     if path.name == "wandb-history.jsonl":
         return "file wandb-history.jsonl" if json_lines(path, 1) else None
     if path.suffix != ".wandb":
@@ -32,6 +33,7 @@ def look(path: Path) -> str | None:
 
 
 def read(path: Path) -> tuple[str, Curves]:
+    """Curves by W&B's step, or by the number of the row without one; names with a leading _ are left out."""
     if path.suffix == ".wandb":
         collector = Collector()
         for row, history in enumerate(_histories(path)):

@@ -84,6 +84,7 @@ def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
 
 
 def negated(ledger: Ledger, start: float, end: float) -> Case | None:
+    """backward() runs on the loss times a negative number, and the loss rose."""
     if not ascends(ledger) or end <= start:
         return None
     scales = [scale for scale in ledger.values("loss.scale") if math.isfinite(scale)]
@@ -98,6 +99,7 @@ def negated(ledger: Ledger, start: float, end: float) -> Case | None:
 
 
 def likelihood(ledger: Ledger, start: float, end: float) -> Case | None:
+    """The log-probability of the labels is minimised instead of its negative."""
     if not minimises_likelihood(ledger, start, end):
         return None
     seen = message(
@@ -111,6 +113,7 @@ def likelihood(ledger: Ledger, start: float, end: float) -> Case | None:
 
 
 def cosine(ledger: Ledger, start: float, end: float) -> Case | None:
+    """The cosine similarity of outputs and targets is minimised instead of its negative."""
     if ledger.last("loss.cosine_sign") != 1 or end >= MAX_COSINE * abs(start - end):
         return None
     seen = message(
@@ -124,6 +127,7 @@ def cosine(ledger: Ledger, start: float, end: float) -> Case | None:
 
 
 def overlap(ledger: Ledger, start: float, end: float) -> Case | None:
+    """The overlap of outputs and labels is minimised instead of one minus it."""
     if ledger.last("loss.overlap_sign") != 1 or end >= start:
         return None
     seen = message(
@@ -137,6 +141,7 @@ def overlap(ledger: Ledger, start: float, end: float) -> Case | None:
 
 
 def adversary(ledger: Ledger, start: float, end: float) -> Case | None:
+    """The generator is trained on the loss of the discriminator instead of against it."""
     if not helps_adversary(ledger):
         return None
     seen = message(
@@ -148,6 +153,7 @@ def adversary(ledger: Ledger, start: float, end: float) -> Case | None:
 
 
 def pairs(ledger: Ledger, start: float, end: float) -> Case | None:
+    """Pairs of equal labels are pushed apart and others pulled together."""
     found = reversed_pairs(ledger)
     if not found:
         return None
@@ -162,6 +168,7 @@ def pairs(ledger: Ledger, start: float, end: float) -> Case | None:
 
 
 def policy(ledger: Ledger, start: float, end: float) -> Case | None:
+    """A policy gradient lowers the probability of actions with a high reward."""
     found = punishes_reward(ledger)
     if found is None:
         return None
@@ -175,6 +182,7 @@ def policy(ledger: Ledger, start: float, end: float) -> Case | None:
 
 
 def unbounded(ledger: Ledger, start: float, end: float) -> Case | None:
+    """A term of the loss falls without a lower limit."""
     if not falls_without_limit(ledger):
         return None
     start, end = ends_of_whole_loss(ledger, start, end)
@@ -188,6 +196,7 @@ def unbounded(ledger: Ledger, start: float, end: float) -> Case | None:
 
 
 def metric(ledger: Ledger, start: float, end: float) -> Case | None:
+    """A metric that should grow fell while the loss was minimised."""
     found = worsened_metric(ledger, start, end)
     if found is None:
         return None
