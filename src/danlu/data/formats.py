@@ -12,6 +12,7 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.absent import no_data, no_such_data
 from danlu.data.annotations import Annotation
+from danlu.data.class_folders import beside_class_folders
 from danlu.data.data_root import data_root
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles, Problem
 from danlu.data.drawn_maps import semantic_from_objects
@@ -127,6 +128,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     dataset = _with_unicode_names(semantic_from_objects(dataset) if drawn else dataset)
     if config.format is None:
         refuse_two_sets(data, dataset, name)
+        notes += beside_class_folders(data, dataset, name)
         notes += splits_beside(path, dataset)
     unread = [Problem(one.where, one.reason) for one in data.unread]
     if not FORMATS[name].lists_every_image:

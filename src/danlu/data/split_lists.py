@@ -104,24 +104,35 @@ def _numbered(survey: Survey, images: Iterable[Path]) -> SplitLists | None:
 
 
 def _partition(survey: Survey, images: Iterable[Path]) -> SplitLists | None:
-    """Splits by a text file of an image and 0, 1 or 2 in each line, as CelebA's list_eval_partition.txt; else None."""
-    for file in survey.of(".txt"):
-        lines = [line.split() for line in survey.lines(file)] if "partition" in file.name.lower() else []
-        if not lines or not all(len(words) == 2 and words[1] in PARTITIONS for words in lines):
+    """Splits by a list of an image and 0, 1 or 2 in each line, as list_eval_partition.txt of CelebA; else None."""
+    for file in survey.of(".txt", ".csv"):
+        lines = partition_lines(survey, file)
+        if not lines:
             continue
         wanted = set(images)
         index = ImageIndex([one for one in survey.images if one.path in wanted], survey.root)
         found: dict[Path, int] = {}
         problems: list[Problem] = []
-        for name, number in _by_number(file).items():
+        for name, number in lines:
             image = index.find(name, file.folder)
             if isinstance(image, str):
                 problems.append(Problem(f"{file.relative} {name}", image))
-            elif number in PARTITIONS:
+            else:
                 found[image.path] = PARTITIONS[number]
         if len(found) >= MIN_FOUND * len(wanted):
             return SplitLists(found, [f"the splits are those of {file.relative}"], problems)
     return None
+
+
+def partition_lines(survey: Survey, file: File) -> list[tuple[str, str]]:
+    """The image and the number of its split in each line of a list called so; empty for other files."""
+    if "partition" not in file.name.lower():
+        return []
+    lines = [line.replace(",", " ").split() for line in survey.lines(file)]
+    if lines and file.suffix == ".csv" and lines[0][-1] not in PARTITIONS:
+        lines = lines[1:]  # a header
+    named = all(len(words) == 2 and words[1] in PARTITIONS for words in lines)
+    return [(words[0], words[1]) for words in lines] if named else []
 
 
 def _by_number(file: File) -> dict[str, str]:

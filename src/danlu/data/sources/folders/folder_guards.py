@@ -11,6 +11,7 @@ from danlu.data.dataset import TRAIN, UNASSIGNED
 from danlu.data.files.survey import File, Survey, normal
 from danlu.data.image_index import is_derived
 from danlu.data.sources.folders.folder_groups import annotated_folders, masks_of_objects, of_programs, single_images
+from danlu.data.sources.folders.same_scenes import same_scenes
 from danlu.data.sources.masks.mask_files import (
     IMAGE_WORDS,
     MASK_WORDS,
@@ -102,6 +103,7 @@ def not_classes(survey: Survey, folders: list[Folder], labels_read: bool = False
         or _parts(survey, folders) or _channels(survey, folders) or _hidden_masks(survey, folders)
         or masks_of_objects(survey, folders) or of_programs(survey, folders)
         or _copies(survey, folders) or _pairs(survey, folders) or single_images(survey, folders)
+        or same_scenes(survey, folders)
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from danlu.data.sources.tables.sheets import (
 )
 from danlu.data.sources.tables.targets import Task
 from danlu.data.sources.tables.text_tables import with_decimal_points
+from danlu.data.split_lists import partition_lines
 from danlu.message import message
 from danlu.refuse import NOTHING, refusal
 from danlu.task_spec import TASKS, label_task
@@ -57,7 +58,7 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     notes += _rival_notes(sheets) if config.target is None else []
     several, entries = read(sheets, config.target, task, notes)
     ragged = [Problem(f"{sheet.file.relative} line {line}", RAGGED) for sheet in sheets for line in sheet.ragged]
-    unlabelled = [s for s in sheets_in(data) if s.kind == "unlabelled"]
+    unlabelled = [s for s in sheets_in(data) if s.kind == "unlabelled" and not partition_lines(data, s.file)]
     notes += [
         message(
             "data.note.table_without_labels",

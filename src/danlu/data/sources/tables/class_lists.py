@@ -62,19 +62,27 @@ def names_of_folders(survey: Survey, folders: Collection[str]) -> tuple[dict[str
     table with a column of the folders and one of names, such as labels.csv of traffic signs. Empty without a file that
     names each folder, no two of them alike.
     """
+    named, name = names_in_json(survey, folders)
+    if named:
+        return named, name
+    for file in survey.of(".csv", ".tsv")[:MAX_TABLES]:
+        small = file.path.stat().st_size <= MAX_NAMES_BYTES
+        table = read_table(file) if small else None
+        if table is not None and not table.ragged and (named := _named_by_columns(folders, table.rows)):
+            return named, file.relative
+    return {}, ""
+
+
+def names_in_json(survey: Survey, labels: Collection[str]) -> tuple[dict[str, str], str]:
+    """Read the names of labels or folders from a json of label -> name at the top of the data; also its file name."""
     tops = [survey.root] if split_of(survey.root.name) == UNASSIGNED else [survey.root, survey.root.parent]
     for file in (file for top in tops for file in sorted(top.glob("*.json"))):
         try:
             content = parse_json(read_bytes(file)) if file.stat().st_size <= MAX_NAMES_BYTES else None
         except (OSError, ValueError):  # not a list of names
             continue
-        if named := _named(folders, content if isinstance(content, dict) else {}):
+        if named := _named(labels, content if isinstance(content, dict) else {}):
             return named, file.name
-    for file in survey.of(".csv", ".tsv")[:MAX_TABLES]:
-        small = file.path.stat().st_size <= MAX_NAMES_BYTES
-        table = read_table(file) if small else None
-        if table is not None and not table.ragged and (named := _named_by_columns(folders, table.rows)):
-            return named, file.relative
     return {}, ""
 
 

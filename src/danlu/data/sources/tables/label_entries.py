@@ -17,6 +17,7 @@ from danlu.data.image_index import ImageIndex
 from danlu.data.image_workers import check_images
 from danlu.data.sources.labelled_images.labelled import image_files, of_one_depth
 from danlu.data.sources.labelled_images.reading import one_form, stop_if_many_bad
+from danlu.data.sources.tables.class_lists import names_in_json
 from danlu.data.sources.tables.label_sets import label_matrix
 from danlu.data.sources.tables.label_values import Entry, values_and_task, without_placeholders
 from danlu.data.sources.tables.targets import Task, to_classes, to_numbers
@@ -80,6 +81,8 @@ def open_entries(
     stop_if_many_bad(data.path, bad, total, problems, config)
     if class_names is not None:
         found = _with_class_names(found, class_names, notes)
+    elif not several and (task is None or TASKS[task].has_classes):
+        found = _with_names_of_json(found, surroundings(data), notes)
     classes = {*map(one_form, label_names), *(label for one in found.values() for label in one.labels)}
     dataset = _dataset(
         data, form, found, sorted(classes) if several else None, config, task, problems, notes + index.notes(), column
@@ -116,10 +119,22 @@ def _with_class_names(
         named = dict(folders)
     else:
         return found
+    return _renamed(found, named, notes)
+
+
+def _renamed(found: dict[Path, _Labelling], named: dict[str, str], notes: list[str]) -> dict[Path, _Labelling]:
+    """The images with the names of their labels, and a note."""
     label, name = min(named.items())
     text = "labels are numbers and get the names of their classes ({label} is {name})"
     notes.append(str(message("data.labels_named", text, label=label, name=repr(name))))
     return {path: one._replace(labels=tuple(named[label] for label in one.labels)) for path, one in found.items()}
+
+
+def _with_names_of_json(found: dict[Path, _Labelling], data: Survey, notes: list[str]) -> dict[Path, _Labelling]:
+    """Labels that are class numbers replaced by the names in a json of number -> name, as Kaggle's sets have it."""
+    labels = {label for one in found.values() for label in one.labels}
+    named, _ = names_in_json(data, labels) if labels and all(map(str.isdecimal, labels)) else ({}, "")
+    return _renamed(found, named, notes) if named else found
 
 
 def _dataset(
