@@ -22,10 +22,9 @@ FLOORS = {
     "preparation": 7, "own": 7, "loggers": 7,
     "advice": 8, "printing": 8, "inference": 8,
     "analysis": 9, "conversion": 9, "deployment": 9, "history": 9, "rendering": 9, "serving": 9, "training": 9,
-    "following": 10, "healing": 10,
-    "tuning": 11,
-    "console": 12,
-    "cli": 13, "__init__": 13, "__main__": 14,
+    "following": 10, "healing": 10, "tuning": 10,
+    "console": 11,
+    "cli": 12, "__init__": 12, "__main__": 13,
 }  # fmt: skip
 # Rooms that others may use without the rest of danlu: all they may import of it.
 ALONE = {

@@ -15,7 +15,8 @@ from scipy.stats import ttest_rel
 import danlu
 from danlu.cli import main
 from danlu.config import load_yaml, resolve
-from danlu.healing.trials import OutOfTime, Trials, compare
+from danlu.healing.trials import OutOfTime, Trials
+from danlu.metrics.paired_test import paired_test
 from danlu.run.folder import Run
 
 QUIET = Console(quiet=True)
@@ -113,22 +114,24 @@ def test_a_short_budget_shortens_the_trials(tmp_path):
 
 def test_differences_are_judged_against_students_t():
     before, after = [0.90, 0.92, 0.91], [0.93, 0.94, 0.95]
-    verdict = compare(before, after, high=True, min_gain=0.0)
+    verdict = paired_test(before, after, high=True, min_gain=0.0)
     assert verdict.better
     assert verdict.difference == pytest.approx(0.03)
     for alpha in (0.05, 0.01):  # better exactly where scipy's paired test says so
         p = ttest_rel(after, before, alternative="greater").pvalue
-        assert compare(before, after, high=True, min_gain=0.0, alpha=alpha).better == (p < alpha)
-    assert not compare(before, after, high=False, min_gain=0.0).better
-    assert not compare(before, after, high=True, min_gain=0.05).better, "less than one sample of validation"
-    assert not compare(before, before, high=True, min_gain=0.0).better
+        assert paired_test(before, after, high=True, min_gain=0.0, alpha=alpha).better == (p < alpha)
+    assert not paired_test(before, after, high=False, min_gain=0.0).better
+    assert not paired_test(before, after, high=True, min_gain=0.05).better, "less than one sample of validation"
+    assert not paired_test(before, before, high=True, min_gain=0.0).better
 
 
 def test_improvement_within_the_noise_is_inconclusive():
     for least in (0.001, 0.1):  # also where it is less than the smallest gain that counts: more seeds may show more
-        assert compare([0.90, 0.92, 0.91], [0.90, 0.95, 0.92], high=True, min_gain=least).inconclusive
+        assert paired_test([0.90, 0.92, 0.91], [0.90, 0.95, 0.92], high=True, min_gain=least).inconclusive
     for after in ([0.93, 0.95, 0.94], [0.90, 0.92, 0.91], [0.80, 0.82, 0.81]):
-        assert not compare([0.90, 0.92, 0.91], after, high=True, min_gain=0.001).inconclusive, "better, the same, worse"
+        assert not paired_test([0.90, 0.92, 0.91], after, high=True, min_gain=0.001).inconclusive, (
+            "better, the same, worse"
+        )
 
 
 @pytest.mark.slow
@@ -158,15 +161,15 @@ def test_two_planted_faults_are_fixed_one_after_the_other(tmp_path):
 
 def test_training_that_no_longer_fails_is_better():
     broken = [None, None, None]
-    assert compare(broken, [0.5, 0.5, None], high=True, min_gain=0.0).better
-    assert not compare([0.9, 0.9, 0.9], [None, 0.99, 0.99], high=True, min_gain=0.0).better
-    same = compare(broken, broken, high=True, min_gain=0.0)
+    assert paired_test(broken, [0.5, 0.5, None], high=True, min_gain=0.0).better
+    assert not paired_test([0.9, 0.9, 0.9], [None, 0.99, 0.99], high=True, min_gain=0.0).better
+    same = paired_test(broken, broken, high=True, min_gain=0.0)
     assert not same.better
     assert same.difference is None
-    assert not compare([None, None, 0.5], [None, None, 0.9], high=True, min_gain=0.0).better, (
+    assert not paired_test([None, None, 0.5], [None, None, 0.9], high=True, min_gain=0.0).better, (
         "the noise is unknown for one pair"
     )
-    assert not math.isnan(compare([0.5, 0.5], [0.5, 0.5], high=True, min_gain=0.0).noise)
+    assert not math.isnan(paired_test([0.5, 0.5], [0.5, 0.5], high=True, min_gain=0.0).noise)
 
 
 def refused(command: list[str], capsys) -> str:

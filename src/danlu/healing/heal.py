@@ -16,9 +16,10 @@ from danlu.advice.run_defaults import RunDefaults
 from danlu.config import resolve, with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.healing.report import Attempt, HealingReport
-from danlu.healing.trials import MAX_ROUNDS, ChangeResult, Comparison, OutOfTime, Trials, compare, first_fold
+from danlu.healing.trials import MAX_ROUNDS, ChangeResult, OutOfTime, Trials, first_fold
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import Message, message, speaking, translated
+from danlu.metrics.paired_test import Comparison, paired_test
 from danlu.preparation.prepare import prepare
 from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
@@ -235,7 +236,7 @@ class _Healing:
         old = self.best.values(metric)[: len(new)]
         one_sample = 1 / len(self.prepared.split.val) if is_percentage(metric) else 0.0
         high = self.better == "high" or metric != self.metric
-        return compare(old, new, high=high, min_gain=one_sample, alpha=ALPHA[finding["severity"]] / MAX_ROUNDS)
+        return paired_test(old, new, high=high, min_gain=one_sample, alpha=ALPHA[finding["severity"]] / MAX_ROUNDS)
 
     def _metric_for(self, finding: dict[str, Any]) -> str:
         """Validation metric that decides whether the finding's remedy helps."""

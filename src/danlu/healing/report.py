@@ -22,7 +22,7 @@ class Attempt(Result):
     before: float | None  # metric without the change; None where every training failed
     after: float | None  # metric with the change; None where every training failed
     difference: float | None  # mean of after - before over the seeds where neither failed
-    noise: float | None  # largest difference expected by chance, see `trials.compare`
+    noise: float | None  # largest difference expected by chance, see `metrics.paired_test`
     kept: bool
     why: str
 

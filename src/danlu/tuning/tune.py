@@ -13,9 +13,9 @@ from rich.console import Console
 
 from danlu.config import Config, load_yaml, new_config, with_values
 from danlu.engine.saving import Interrupted
-from danlu.healing.trials import compare
 from danlu.loggers.table import check_loggers
 from danlu.message import Message, message, speaking, translated
+from danlu.metrics.paired_test import paired_test
 from danlu.own.collect import collect, with_data
 from danlu.own.recognition import WANTED, is_data
 from danlu.preparation.prepare import prepare
@@ -265,7 +265,7 @@ def _concluded(study: StudyFolder, result: TuningResult, finalists: list[Finalis
     winner = with_test(study, finalists[0])
     own = winner if own.trial == winner.trial else with_test(study, own)
     min_gain = 1 / one.val_samples if is_percentage(one.metric) else 0.0
-    compared = compare(own.scores, winner.scores, high=one.better == "high", min_gain=min_gain, alpha=ALPHA)
+    compared = paired_test(own.scores, winner.scores, high=one.better == "high", min_gain=min_gain, alpha=ALPHA)
     looks = test_looks(study, [winner, own])
     listed = [{winner.trial: winner, own.trial: own}.get(finalist.trial, finalist) for finalist in finalists]
     path = write_best(study, winner)
