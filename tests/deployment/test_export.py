@@ -18,8 +18,8 @@ from danlu.cli import main
 from danlu.deployment import script
 from danlu.deployment.export import Export
 from danlu.deployment.graph import graph_of
-from danlu.deployment.samples import ExportSamples, noise_images, samples_of
 from danlu.deployment.verification import verify
+from danlu.deployment.verification_images import ExportSamples, noise_images, samples_of
 from danlu.refuse import Failure, Refusal
 
 SMALL = {"numpy", "onnxruntime", "PIL"}

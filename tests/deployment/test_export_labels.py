@@ -15,8 +15,8 @@ from rich.console import Console
 import danlu
 from danlu.deployment.facts import facts_of
 from danlu.deployment.graph import graph_of
-from danlu.deployment.samples import ExportSamples, samples_of
 from danlu.deployment.verification import verify
+from danlu.deployment.verification_images import ExportSamples, samples_of
 from danlu.inference.image_predictor import ImagePredictor
 from danlu.inference.loaded_run import LoadedRun
 from danlu.refuse import Failure

@@ -12,8 +12,8 @@ from PIL import Image
 
 import danlu
 from danlu.deployment.graph import MapGraph, graph_of
-from danlu.deployment.samples import ExportSamples, samples_of
 from danlu.deployment.verification import verify
+from danlu.deployment.verification_images import ExportSamples, samples_of
 from danlu.refuse import Failure
 from danlu.tasks.semantic import from_png
 

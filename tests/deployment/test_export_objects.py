@@ -11,8 +11,8 @@ from PIL import Image
 
 import danlu
 from danlu.deployment.graph import ObjectGraph, graph_of
-from danlu.deployment.samples import ExportSamples, samples_of
 from danlu.deployment.verification import verify
+from danlu.deployment.verification_images import ExportSamples, samples_of
 from danlu.detection.build import build_detector
 from danlu.detection.dense import DenseDetector
 from danlu.models.build import build_backbone

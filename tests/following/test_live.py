@@ -21,8 +21,8 @@ import pytest
 import danlu
 from danlu.cli import main
 from danlu.config import dump_yaml
+from danlu.following.epoch_predictions import SampleImages
 from danlu.following.measurements import measurements_of
-from danlu.following.samples import SampleImages
 from danlu.following.server import LiveServer
 from danlu.following.state import state_of
 from danlu.following.tail import Tail

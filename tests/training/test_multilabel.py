@@ -14,7 +14,7 @@ from danlu.config import DataConfig
 from danlu.data.formats import open_dataset
 from danlu.data.split import split_dataset
 from danlu.learning.linear_probe import fit_labels
-from danlu.metrics.labels import best_thresholds
+from danlu.metrics.multilabel import best_thresholds
 
 COLOURS = ("red", "green", "blue")
 SETTINGS = {

@@ -35,7 +35,7 @@ from danlu.doctor.static_checks import (
     examine_model,
 )
 from danlu.engine.doctor_watcher import findings_of
-from danlu.inference.inputs import siblings
+from danlu.inference.input_images import siblings
 from danlu.message import message, speaking, translated
 from danlu.own.collect import collect, with_data
 from danlu.own.recognition import is_data

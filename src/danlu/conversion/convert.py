@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from danlu.config import DataConfig, new_config, with_values
-from danlu.conversion.samples import ConvertedImage, samples_of, write_image
+from danlu.conversion.converted_images import ConvertedImage, samples_of, write_image
 from danlu.conversion.writers import TARGETS, Target
 from danlu.data.dataset import UNASSIGNED, Dataset
 from danlu.data.formats import open_dataset

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from danlu.conversion.converted_images import Box, ConvertedImage
 from danlu.conversion.outlines import mask_of, ring_of, run_lengths
-from danlu.conversion.samples import Box, ConvertedImage
 from danlu.data.annotations import Polygons
 from danlu.data.format_spec import BOXES, CLASSES, OBJECTS
 from danlu.message import UNPRINTABLE, message, printable_line

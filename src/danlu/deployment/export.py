@@ -12,9 +12,9 @@ from danlu.deployment.facts import facts_of
 from danlu.deployment.file_formats import FILE_FORMATS, FileFormat, Int8
 from danlu.deployment.graph import check_exportable, graph_of
 from danlu.deployment.onnx_file import EXAMPLE_BATCH, need
-from danlu.deployment.samples import ExportSamples, calibration_images, noise_images, samples_of
 from danlu.deployment.script import check_script, write_script
 from danlu.deployment.verification import Verified, verify
+from danlu.deployment.verification_images import ExportSamples, calibration_images, noise_images, samples_of
 from danlu.inference.load import load, opened
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import Message, message, translated

@@ -8,7 +8,7 @@ from typing import Any
 
 from danlu import __version__
 from danlu.inference.loaded_run import LoadedRun
-from danlu.metrics.labels import DEFAULT_THRESHOLD
+from danlu.metrics.multilabel import DEFAULT_THRESHOLD
 
 RESIZE = {
     "crop": "resize the shorter side to `canvas` pixels, crop the centre square",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from danlu.config import Config
 from danlu.data.augmentation.augment import Normalise, view_flips, views
-from danlu.deployment.samples import ExportSamples
+from danlu.deployment.verification_images import ExportSamples
 from danlu.detection.dense import Candidates, DenseDetector, suppressed
 from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.predict_images import answers_of

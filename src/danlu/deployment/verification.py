@@ -13,7 +13,7 @@ import torch
 
 from danlu.deployment.graph import Graph
 from danlu.deployment.onnx_file import Answer
-from danlu.deployment.samples import ExportSamples, noise_images
+from danlu.deployment.verification_images import ExportSamples, noise_images
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import message
 from danlu.refuse import Failure

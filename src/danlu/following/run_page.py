@@ -9,9 +9,9 @@ from typing import Any
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.presentation.cards import cards
 from danlu.following.board import Board
+from danlu.following.epoch_predictions import SampleImages
 from danlu.following.layers import layer_charts
 from danlu.following.measurements import measurements_of, stamp
-from danlu.following.samples import SampleImages
 from danlu.following.state import State, state_of
 from danlu.following.tail import Tail
 from danlu.message import language, speaking, translated

@@ -15,7 +15,7 @@ import numpy as np
 from danlu.data.annotations import parse_runs
 from danlu.data.sources.objects import coco
 from danlu.inference.evaluation_result import EvaluationResult
-from danlu.inference.inputs import siblings
+from danlu.inference.input_images import siblings
 from danlu.message import message
 from danlu.metrics.detection import Kind, detection_metrics, evaluate_files, per_class
 from danlu.refuse import NOTHING, Refusal, refusal

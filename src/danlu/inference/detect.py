@@ -22,7 +22,7 @@ from danlu.detection.pose_detector import PoseDetector
 from danlu.detection.tta import detect_flipped, merge
 from danlu.inference.bop_export import write_bop_results
 from danlu.inference.coco_export import write_coco_results
-from danlu.inference.inputs import InputImage, existing_path, output_folder, output_name, read_images
+from danlu.inference.input_images import InputImage, existing_path, output_folder, output_name, read_images
 from danlu.inference.prediction import Detection, Prediction
 from danlu.inference.trained_network import TrainedNetwork
 from danlu.inference.video import Recording, all_frames

@@ -21,7 +21,7 @@ from danlu.inference.evaluation_page import write_evaluation_page
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.familiarity import TrainingFeatures, with_distances
 from danlu.inference.given_objects import check_given
-from danlu.inference.inputs import matching
+from danlu.inference.input_images import matching
 from danlu.inference.measure import measure
 from danlu.inference.predict_clips import predict_clips
 from danlu.inference.predict_images import predict_images

@@ -19,7 +19,7 @@ from danlu.data.files.video_file import VIDEOS, is_video
 from danlu.data.images import read_image
 from danlu.data.sources.arrays.clips import in_order
 from danlu.data.sources.arrays.npz import INPUTS
-from danlu.inference.inputs import existing_path, output_folder, output_name
+from danlu.inference.input_images import existing_path, output_folder, output_name
 from danlu.inference.predict_images import image_outputs, to_prediction
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork

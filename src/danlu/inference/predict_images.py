@@ -18,11 +18,11 @@ from danlu.data.clips import ClipTransform
 from danlu.data.columns import TargetScaler
 from danlu.data.files.multichannel import ChannelsError
 from danlu.data.images import decode, read_image
-from danlu.inference.inputs import InputImage, output_folder, output_name, read_images
+from danlu.inference.input_images import InputImage, output_folder, output_name, read_images
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import Member, TrainedNetwork
 from danlu.message import translated
-from danlu.metrics.labels import DEFAULT_THRESHOLD
+from danlu.metrics.multilabel import DEFAULT_THRESHOLD
 from danlu.preparation.own_transform import around
 from danlu.progress.stages import stage
 from danlu.report.images import annotate

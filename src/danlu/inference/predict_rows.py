@@ -11,7 +11,7 @@ import torch
 
 from danlu.data.columns import ColumnEncoder
 from danlu.data.sources.arrays.csv import read_rows
-from danlu.inference.inputs import siblings
+from danlu.inference.input_images import siblings
 from danlu.inference.predict_images import member_output, to_prediction
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork

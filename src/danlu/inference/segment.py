@@ -15,7 +15,7 @@ from danlu.data.augmentation.augment import Normalise, view_flips
 from danlu.data.canvas import FITS, Placement
 from danlu.data.images import Colour, decode, image_size, place_image
 from danlu.data.label_palette import palette
-from danlu.inference.inputs import output_folder, output_name, read_images
+from danlu.inference.input_images import output_folder, output_name, read_images
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork
 from danlu.message import translated

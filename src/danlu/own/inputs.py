@@ -19,9 +19,7 @@ from danlu.data.sources.arrays.csv import TARGET_COLUMNS
 from danlu.data.sources.labelled_images.labelled import image_files
 from danlu.message import message
 from danlu.own.arrays import array_inputs
-from danlu.own.labels import as_labels
-from danlu.own.recognition import is_frame, is_hugging_face, is_listed, is_pair
-from danlu.own.samples import (
+from danlu.own.dataset_items import (
     LABEL_KEYS,
     ItemReader,
     ReadInput,
@@ -35,6 +33,8 @@ from danlu.own.samples import (
     tensors_of,
     unreadable,
 )
+from danlu.own.labels import as_labels
+from danlu.own.recognition import is_frame, is_hugging_face, is_listed, is_pair
 from danlu.refuse import NOTHING, Refusal, refusal
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu.data.batches import Batch
 from danlu.learning.losses import build_loss
-from danlu.metrics.labels import DEFAULT_THRESHOLD, label_metrics, per_label
+from danlu.metrics.multilabel import DEFAULT_THRESHOLD, label_metrics, per_label
 from danlu.task_spec import TASKS
 from danlu.tasks.task import Evaluation, SampleLoss, SampleLossTask, TaskData, UserMetrics
 

@@ -11,7 +11,7 @@ from danlu.engine.loop import Progress
 from danlu.inference.load import load
 from danlu.inference.measure import measure
 from danlu.inference.trained_network import TrainedNetwork
-from danlu.metrics.labels import best_thresholds
+from danlu.metrics.multilabel import best_thresholds
 from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run
 from danlu.training.kept_weights import kept_weights

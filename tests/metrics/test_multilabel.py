@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
-from danlu.metrics.labels import average_precision, best_thresholds, label_metrics, per_label
+from danlu.metrics.multilabel import average_precision, best_thresholds, label_metrics, per_label
 
 
 @pytest.fixture
