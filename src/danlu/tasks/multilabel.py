@@ -51,7 +51,7 @@ class MultiLabel(SampleLossTask):
         return torch.stack([o.sigmoid() for o in outputs]).mean(0).logit(eps=1e-7)
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
-        """Loss, mAP, f1 and f1_micro; see `metrics.labels`."""
+        """Loss, mAP, f1 and f1_micro; see `metrics.multilabel`."""
         p, targets = evaluation.outputs.sigmoid(), evaluation.targets
         scores = {"loss": self.mean_loss(evaluation)} | label_metrics(p, targets, self.thresholds)
         if self.user_metrics is not None:
