@@ -96,10 +96,10 @@ class Storage:
                 self.study.tell(trial, curve[-1])
 
 
-def test_the_median_rule_waits_for_the_warm_up_and_for_five_trials() -> None:
+def test_the_median_rule_waits_for_the_warm_up_and_for_four_trials() -> None:
     good, bad = [0.5 + 0.04 * i for i in range(9)], [0.1] * 9
-    found = Storage([bad, good, good, good, good, bad, good], pruner("median", 9))
-    assert found.ended == [(5, 2)]  # the first bad one has nothing to compare with; epoch 1 is the warm-up
+    found = Storage([bad, good, good, good, bad, good], pruner("median", 9))
+    assert found.ended == [(4, 2)]  # the first bad one has nothing to compare with; epoch 1 is the warm-up
 
 
 def test_of_equal_metrics_the_lower_loss_is_better() -> None:
@@ -108,7 +108,7 @@ def test_of_equal_metrics_the_lower_loss_is_better() -> None:
     assert comparable(2.0, 0.3, "low") < comparable(2.0, 0.4, "low")
     assert comparable(0.9, 5.0, "high") > comparable(0.9, float("nan"), "high")
     equal = [[comparable(0.9, 0.1 * number, "high")] * 9 for number in range(1, 8)]
-    assert Storage(equal, pruner("median", 9)).ended == [(5, 2), (6, 2)]
+    assert Storage(equal, pruner("median", 9)).ended == [(4, 2), (5, 2), (6, 2)]
 
 
 def watched(tmp_path, findings, known=frozenset()) -> str | None:

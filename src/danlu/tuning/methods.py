@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 METHODS = ("tpe", "random", "grid", "sobol", "cmaes", "gp")
 PRUNERS = ("median", "halving", "none")
 FEW_TRIALS = 15  # below, Sobol points beat TPE, whose first trials are random
-STARTUP_TRIALS = 5  # finished trials before the median rule prunes
+STARTUP_TRIALS = 4  # finished trials before the median rule prunes
 WARMUP = 1 / 4  # fraction of the epochs before which nothing is pruned: most of the rise of the one-cycle schedule
 REDUCTION = 3  # successive halving: one of this number of trials is continued at each rung
 
