@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -272,6 +273,44 @@ def test_decay_that_exceeds_the_gradient_of_adam_is_too_strong_before_it_shrank_
     records += [("decay.ratio", ratio, "", step) for step in range(1, 41)]
     records += [("weight.norm", norm, "", step) for step, norm in enumerate(norms, 1)]
     assert bool(codes(weight_decay_too_strong(written(*records)))) is found
+
+
+@pytest.mark.parametrize(("factor", "found"), [(0.5, True), (1e-5, False)])
+def test_a_penalty_on_the_weights_that_outweighs_the_loss(factor: float, found: bool) -> None:
+    def training() -> None:
+        x, y = samples()
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(8):
+            for a, b in DataLoader(TensorDataset(x, y), 16, shuffle=True):
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(a), b)
+                (loss + factor * sum(p.abs().sum() for p in model.parameters())).backward()
+                optimizer.step()
+
+    assert bool(codes(weight_decay_too_strong(ledger_of(training)))) is found
+
+
+class Wrapper(torch.optim.Optimizer):
+    """Optimiser that changes the weights before the one inside it steps, as sharpness-aware minimisation does."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.1})
+        self.base = torch.optim.SGD(self.param_groups, lr=0.1, momentum=0.9)
+
+
+def test_a_wrapper_of_an_optimiser_does_not_recreate_it() -> None:
+    def training() -> None:
+        x, y = samples()
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+        optimizer = Wrapper(model.parameters())
+        for _ in range(3):
+            for a, b in DataLoader(TensorDataset(x, y), 16, shuffle=True):
+                F.cross_entropy(model(a), b).backward()
+                optimizer.base.step()
+                optimizer.zero_grad()
+
+    assert not ledger_of(training).has("optimizer.replaced")
 
 
 @pytest.mark.parametrize(("holds_both", "found"), [(True, True), (False, False)])

@@ -11,7 +11,7 @@ from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.split_shift import unforeseen_targets
 from danlu.doctor.findings.fit.one_class import inverted_weights
 from danlu.doctor.findings.numerics.half_range import half_range
-from danlu.doctor.instruments.comparisons import taken_at_half
+from danlu.doctor.instruments.comparisons import compared_as_scores, taken_at_half
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.watch import Doctor, watch
@@ -71,6 +71,35 @@ def test_the_argmax_over_the_samples_of_a_batch(axis: int) -> None:
                     print((model(x[i : i + 4]).argmax(axis) == y[i : i + 4]).sum().item())
             doctor.epoch()
     assert ("loop.metric_wrong" in codes(doctor)) is (axis == 0)
+
+
+@pytest.mark.parametrize("of_values", [False, True])
+def test_scores_that_are_compared_with_labels(of_values: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(160, 6)
+    y = x[:, :4].argmax(1)
+    model, loss_fn = nn.Linear(6, 4), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer, loss_fn) as doctor:
+        for _ in range(5):
+            for i in range(0, 100, 20):
+                optimizer.zero_grad()
+                loss_fn(model(x[i : i + 20]), y[i : i + 20]).backward()
+                optimizer.step()
+            with torch.no_grad():
+                for i in range(100, 160, 20):
+                    values, classes = torch.max(model(x[i : i + 20]), 1)
+                    print(((values if of_values else classes) == y[i : i + 20]).sum().item())
+            doctor.epoch()
+    assert ("loop.metric_wrong" in codes(doctor)) is of_values
+
+
+def test_integers_that_are_compared_are_no_scores() -> None:
+    labels = torch.tensor([0, 1, 2])
+    assert compared_as_scores(torch.tensor([0.3, -1.2, 2.5]), labels) == 3
+    assert compared_as_scores(torch.tensor([0.1, 1.2, 2.3]), labels) == 0  # compared with their rounding
+    assert compared_as_scores(torch.tensor([0.0, 1.0, 1.0]), labels) == 0
+    assert compared_as_scores(torch.tensor([0.3, -1.2, 2.5]), torch.tensor([0.1, 0.2, 0.3])) == 0
 
 
 def written(*records: tuple) -> Ledger:
@@ -151,3 +180,9 @@ def test_numbers_of_users_are_no_quantities(embeds: bool) -> None:
             optimizer.step()
     found = codes(doctor)
     assert ("data.not_normalised" in found) is not embeds
+
+
+@pytest.mark.parametrize(("weight", "found"), [(0.1, True), (1.0, False), (9.0, False)])
+def test_a_weight_of_the_rarer_positive_class_below_one(weight: float, found: bool) -> None:
+    frequencies, recalls = ("class.actual", [0.9, 0.1], "train", 1), ("class.correct", [1.0, 0.2], "val", 1)
+    assert (inverted_weights(written(("loss.option", [weight], "pos_weight"), frequencies, recalls)) == (0, 1)) is found

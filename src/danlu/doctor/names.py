@@ -207,6 +207,9 @@ NAMES: dict[str, Name] = {
         "",
         "terms with a gradient in the sum that backward() starts from, a loss of torch among them",
     ),
+    "loss.penalised": Name(
+        "once", "", "", "fraction of the weights that a penalty on their size, a term of the loss, is computed from"
+    ),
     "loss.attached": Name("once", "", "0/1", "1 if the loss carries a gradient (0: detached)"),
     "loss.target_range": Name(
         "once", "", "", "least and largest target of a squared or absolute error written by hand, a list"
@@ -351,6 +354,9 @@ NAMES: dict[str, Name] = {
     ),
     "accuracy.across": Name(
         "epoch", "phase", "predictions", "predictions that are the argmax of the outputs over the samples of the batch"
+    ),
+    "accuracy.of_scores": Name(
+        "epoch", "phase", "predictions", "outputs that are no integers, compared with labels, which are"
     ),
     "epoch.compared": Name("epoch", "phase", "samples", "predictions that the loop compared with labels"),
     "accuracy.broadcast": Name("once", "", "", "shapes that broadcast where the loop compared predictions with labels"),

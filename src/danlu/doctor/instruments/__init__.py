@@ -24,6 +24,7 @@ from danlu.doctor.instruments.modes import Modes
 from danlu.doctor.instruments.nonfinite import Nonfinite
 from danlu.doctor.instruments.optimizers import Optimizers
 from danlu.doctor.instruments.pair_distances import PairDistances
+from danlu.doctor.instruments.penalties import Penalties
 from danlu.doctor.instruments.plateau_curvature import PlateauCurvature
 from danlu.doctor.instruments.policy_gradient import PolicyGradient
 from danlu.doctor.instruments.structure import Structure
@@ -36,6 +37,7 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "loss_and_accuracy": LossAndAccuracy,
     "chance": Chance,
     "masked_loss": MaskedLoss,
+    "penalties": Penalties,
     "comparisons": Comparisons,
     "pair_distances": PairDistances,
     "adversary": Adversary,

@@ -1,7 +1,8 @@
 """Accuracy that the loop itself can compute in validation: the labels that it compares with predictions.
 
 Where validation computes no loss, nothing else shows the number of right predictions. The predictions also show how the
-loop takes them from the outputs: at 0.5, where these are scores, or along the axis of the samples.
+loop takes them from the outputs: at 0.5, where these are scores, along the axis of the samples, or not at all, as where
+the values that torch.max returns are compared, not the indices.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from danlu.doctor.observation.comparisons import COMPARISONS
 from danlu.doctor.observation.watched_model import Pass, WatchedModel
 from danlu.doctor.probes.sample import first_tensor
 
+MAX_WHOLE = 0.5  # of the scores
 MAX_OUTPUTS = 1_000_000  # numbers of a pass whose predictions are looked at
 
 
 class Comparisons(Instrument):
-    """Write accuracy.compared, .broadcast, .at_half and .across, and epoch.compared."""
+    """Write accuracy.compared, .broadcast, .at_half, .across and .of_scores, and epoch.compared."""
 
     name = "comparisons"
 
@@ -31,7 +33,8 @@ class Comparisons(Instrument):
         self._right: Tensor | None = None
         self._count = 0
         self._inside = False  # of the doctor's own comparisons, which are heard as well
-        self._taken = {"accuracy.at_half": 0, "accuracy.across": 0}  # predictions wrongly taken from the outputs
+        # predictions wrongly taken from the outputs
+        self._taken = {"accuracy.at_half": 0, "accuracy.across": 0, "accuracy.of_scores": 0}
         COMPARISONS.add(self._compared)
 
     def before_forward(self, watched: WatchedModel, call: Pass) -> None:
@@ -67,6 +70,8 @@ class Comparisons(Instrument):
             with torch.no_grad():
                 self._taken["accuracy.at_half"] += taken_at_half(outputs, one, other)
                 self._taken["accuracy.across"] += taken_across(outputs, one, other)
+                if self._waits and one.numel() == self._waits:
+                    self._taken["accuracy.of_scores"] += compared_as_scores(one, other)
             self._inside = False
         if not self._waits or one.numel() != self._waits:
             return
@@ -109,6 +114,18 @@ def taken_across(outputs: Tensor, *compared: Tensor) -> int:
     if any(bool((along == one).all()) for one in given) or not any(bool((across == one).all()) for one in given):
         return 0
     return len(scores)
+
+
+def compared_as_scores(one: Tensor, other: Tensor) -> int:
+    """Number of values, if one side holds scores, most of them no integers, and the other labels; else 0."""
+    sides = [side.detach() for side in (one, other)]
+    whole = [bool((side == side.round()).all()) if side.is_floating_point() else True for side in sides]
+    if whole[0] == whole[1]:
+        return 0
+    scores, labels = sides[whole.index(False)].reshape(-1), sides[whole.index(True)].reshape(-1)
+    rounded = scores.round()  # the logarithm of a probability near 1 may be 0
+    few = bool((scores == rounded).float().mean() <= MAX_WHOLE) and not bool((labels == rounded).all())
+    return scores.numel() if few else 0
 
 
 def _is_column_beside_row(one: Tensor, other: Tensor) -> bool:

@@ -93,7 +93,7 @@ class Optimizers(Instrument):
             watched.write("optimizer.turns", self._turns)
         for optimizer in watched.optimizers:  # passed by the user, but never stepped
             if watched.label(optimizer) not in self._held:
-                self._register(watched, optimizer, watched.label(optimizer))
+                self._register(watched, optimizer, watched.label(optimizer), stepped=False)
         if self._held and self._written_held != self._count_held():
             self._write_held(watched)
 
@@ -106,12 +106,15 @@ class Optimizers(Instrument):
             if (label := watched.label(optimizer)) in state["registered"]:
                 self._held[label] = _held_by(optimizer)
 
-    def _register(self, watched: WatchedModel, optimizer: torch.optim.Optimizer, label: str) -> None:
+    def _register(
+        self, watched: WatchedModel, optimizer: torch.optim.Optimizer, label: str, *, stepped: bool = True
+    ) -> None:
+        """stepped: False for one that never stepped, such as a wrapper that makes the optimiser inside it step."""
         held, names = _held_by(optimizer), _names_now(watched)
         common = {other: len(held & theirs & names.keys()) for other, theirs in self._held.items()}
         shared = max(common.values(), default=0)
         self._replaced |= {other: True for other, count in common.items() if count and count >= len(held) / 2}
-        if shared and shared >= len(held) / 2 and watched.steps_done:
+        if stepped and shared and shared >= len(held) / 2 and watched.steps_done:
             watched.write("optimizer.replaced", shared)
         self._held[label] = held
         others = [p for g in optimizer.param_groups for p in g["params"] if id(p) not in names]

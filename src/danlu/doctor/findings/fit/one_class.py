@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from danlu.doctor.derived.applies import classifies
+from danlu.doctor.derived.labels import mean_rows
 from danlu.doctor.derived.progress import accuracies
 from danlu.doctor.drawings.counts import classes
 from danlu.doctor.finding import Finding
@@ -103,8 +104,8 @@ def _inverted(ledger: Ledger) -> Finding | None:
         common=class_label(ledger, common),
         rare=class_label(ledger, rare),
     )
-    facts = {"problem": problem, "details": details, "class": common, "threshold": 1.0}
-    return _finding(ledger, "warning", 0.9, facts | WEIGHTED)
+    facts = {"problem": problem, "details": details, "class": common, "threshold": 1.0} | WEIGHTED
+    return _finding(ledger, "warning", 0.9, facts | ({} if ledger.has("loss.class_weights") else {"fix": "binary"}))
 
 
 def _predicted(ledger: Ledger, said: Sequence[float], real: Sequence[float]) -> Finding | None:
@@ -195,7 +196,10 @@ def inverted_weights(ledger: Ledger) -> tuple[int, int] | None:
 
     Classes of weight 0 are left out.
     """
-    weights, frequencies = ledger.last("loss.class_weights"), ledger.last("class.actual", "train")
+    weights, positive = ledger.last("loss.class_weights"), ledger.last("loss.option", "pos_weight")
+    frequencies = mean_rows(ledger.values("class.actual", "train"))
+    if not weights and isinstance(positive, list) and len(positive) == 1:
+        weights = [1.0, positive[0]]
     if not weights or not frequencies or len(weights) != len(frequencies):
         return None
     known = [(f, w, k) for k, (f, w) in enumerate(zip(frequencies, weights)) if w > 0 and f > 0]

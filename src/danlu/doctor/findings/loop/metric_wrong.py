@@ -77,8 +77,8 @@ def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _wrongly_taken(ledger: Ledger) -> Finding | None:
-    """Predictions that the loop takes from scores at 0.5, or along the axis of the samples, in several evaluations."""
-    half, across = (ledger.values(f"accuracy.{how}", "val") for how in ("at_half", "across"))
+    """Predictions that the loop takes from scores in a wrong way, in several evaluations."""
+    half, across, scores = (ledger.values(f"accuracy.{how}", "val") for how in ("at_half", "across", "of_scores"))
     if len(across) >= MIN_EPOCHS:
         seen = message(
             "finding.loop.metric_wrong.across",
@@ -87,6 +87,19 @@ def _wrongly_taken(ledger: Ledger) -> Finding | None:
         )
         do = message("finding.loop.metric_wrong.along", "Take the argmax along the classes: axis 1.")
         facts = {"count": sum(across), "why": seen, "do": do, "fix": "compare"}
+    elif len(scores) >= MIN_EPOCHS and not ledger.has("accuracy.compared", "val"):
+        seen = message(
+            "finding.loop.metric_wrong.of_scores",
+            "The loop compares scores, which are no integers, with the labels, which are: of the {count:.0f} values compared in "
+            "{epochs} evaluations hardly one can be equal to its label",
+            count=sum(scores),
+            epochs=len(scores),
+        )
+        do = message(
+            "finding.loop.metric_wrong.indices",
+            "Compare classes with the labels: argmax(dim=1), or the second of the two tensors that torch.max(outputs, 1) returns.",
+        )
+        facts = {"count": sum(scores), "why": seen, "do": do, "fix": "compare"}
     elif len(half) >= MIN_EPOCHS and ledger.last("loss.kind") == "bce_logits":
         seen = message(
             "finding.loop.metric_wrong.at_half",

@@ -23,17 +23,29 @@ MIN_RATIO = 0.3  # of the decay to the gradient
 MAX_SHRUNK = 0.7  # of the norm of the weights to their initial one
 # The same where the decay exceeds the gradient and the loss is poor: a short training has not shrunk them more yet.
 MAX_SHRUNK_IF_POOR = 0.9
+MOST = 0.5  # of the weights, which a penalty in the loss is computed from
+MIN_PENALTY = 0.3  # of the rest of the loss, in the first step
+LESS_DECAY = message(
+    "finding.optim.weight_decay_too_strong.decay",
+    "Use a weight decay of 1e-4 (SGD) or 1e-2 (AdamW), and none for biases and normalisation layers.",
+)
+LESS_PENALTY = message(
+    "finding.optim.weight_decay_too_strong.factor",
+    "Multiply the penalty by a smaller factor, 1e-5 to 1e-3 are usual, so that it starts at no more than a tenth of the loss.",
+)
 
 
 def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
     """Weight decay that shrinks the weights faster than the gradient grows them.
 
     It halves them within 0.7 / (learning rate x decay) steps, or, where an adaptive optimiser rescales the sum of both,
-    exceeds the gradient (Loshchilov and Hutter 2019, decoupled weight decay).
+    exceeds the gradient (Loshchilov and Hutter 2019, decoupled weight decay). A penalty on the weights that the loop adds
+    to its loss does the same.
     """
     decays = {g: max(ledger.values("optimizer.weight_decay", g)) for g in ledger.wheres("optimizer.weight_decay")}
     pulls = {g: decay * max(ledger.values("optimizer.lr", g), default=0.0) for g, decay in decays.items()}
     if not pulls or max(pulls.values()) <= 0:
+        yield from _penalty(ledger)
         return
     group = max(pulls, key=pulls.__getitem__)
     ratio = finite_median(ledger.values("decay.ratio")) or 0.0
@@ -46,6 +58,7 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
         "ratio": ratio,
     }
     facts |= {"shrunk": shrunk, "threshold": 0.005, "group": group}
+    facts |= {"fix": "decay", "do": LESS_DECAY}
     # Weights that grow nevertheless are governed by the lr, not by the decay.
     by_step = pulls[group] > 0.005 and ((ratio > 0.3 and shrunk < 1) or shrunk < 0.5)
     adaptive = ledger.last("optimizer.kind", group.partition(".")[0], "") in ADAPTIVE
@@ -62,6 +75,32 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
             group_place(ledger, group),
             facts,
         )
+
+
+def _penalty(ledger: Ledger) -> Iterable[Finding]:
+    """A penalty on the weights, a term of the loss, that makes them shrink while the other terms stay large."""
+    whole, own, skill = ledger.first("loss.total"), ledger.first("loss.step"), final_skill(ledger)
+    norms = [n for n in ledger.values("weight.norm") if math.isfinite(n)]
+    if ledger.last("loss.penalised", default=0.0) < MOST or not norms or not norms[0] or whole is None or own is None:
+        return
+    shrunk = norms[-1] / norms[0]
+    if skill is None or skill >= GOOD_SKILL or shrunk >= MAX_SHRUNK or not whole - own > MIN_PENALTY * own > 0:
+        return
+    facts: dict[str, Any] = {
+        "own": own,
+        "penalty": whole - own,
+        "shrunk": shrunk,
+        "skill": skill,
+        "fix": "penalty",
+        "do": LESS_PENALTY,
+    }
+    text = (
+        "A penalty on the weights is added to the loss: it was {penalty:.3g} in the first step, beside {own:.3g} of the "
+        "loss itself, so that the steps mainly make the weights small."
+    )
+    values = {name: facts[name] for name in ("own", "penalty")}
+    facts["course"] = message("finding.optim.weight_decay_too_strong.penalty", text, **values)
+    yield Finding("optim.weight_decay_too_strong", "error" if shrunk < 0.3 else "warning", 0.92, "", facts)
 
 
 def _by_step(facts: dict[str, Any]) -> Message:
@@ -92,8 +131,11 @@ SPEC = FindingSpec(
     words=Words(
         title="Weight decay is too strong",
         cause="{course} Their norm is now {shrunk:%} of the initial one.",
-        fix=("Use a weight decay of 1e-4 (SGD) or 1e-2 (AdamW), and none for biases and normalisation layers."),
-        snippet=('for g in optimizer.param_groups:\n    g["weight_decay"] = 1e-4'),
+        fix="{do}",
+        snippet={
+            "decay": 'for g in optimizer.param_groups:\n    g["weight_decay"] = 1e-4',
+            "penalty": "loss = loss_fn(model(x), y) + 1e-5 * sum(p.abs().sum() for p in model.parameters())",
+        },
     ),
     charts=(
         series(
