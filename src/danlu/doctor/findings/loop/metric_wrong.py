@@ -16,6 +16,7 @@ from danlu.doctor.phrase import message
 ACCURACY = message("finding.loop.metric_wrong.accuracy", "The accuracy")
 MIN_GAP = 0.08  # of two accuracies
 MIN_EPOCHS = 3
+MIN_TIMES = 4  # as many scores as classes that are compared with labels
 SAME_RATIO, MIN_RATIO = 0.005, 0.03  # of the accuracy told to the one seen: its variation, and its distance from 1
 
 
@@ -87,7 +88,7 @@ def _wrongly_taken(ledger: Ledger) -> Finding | None:
         )
         do = message("finding.loop.metric_wrong.along", "Take the argmax along the classes: axis 1.")
         facts = {"count": sum(across), "why": seen, "do": do, "fix": "compare"}
-    elif len(scores) >= MIN_EPOCHS and not ledger.has("accuracy.compared", "val"):
+    elif len(scores) >= MIN_EPOCHS and sum(scores) > MIN_TIMES * sum(ledger.values("epoch.compared", "val")):
         seen = message(
             "finding.loop.metric_wrong.of_scores",
             "The loop compares scores, which are no integers, with the labels, which are: of the {count:.0f} values compared in "
