@@ -18,6 +18,7 @@ from danlu.cli import main
 from danlu.deployment import script
 from danlu.deployment.export import Export
 from danlu.deployment.graph import graph_of
+from danlu.deployment.int8 import last_convolutions
 from danlu.deployment.verification import verify
 from danlu.deployment.verification_images import ExportSamples, noise_images, samples_of
 from danlu.refuse import Failure, Refusal
@@ -253,3 +254,20 @@ def test_int8_is_smaller_and_as_accurate(digits_run, tmp_path, told):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.onnx", "predict.py", "small.onnx"]
     Image.fromarray(np.full((8, 8), 90, np.uint8)).save(tmp_path / "one.png")
     assert told(Path(small.script), tmp_path / "one.png")[0]["class"] in digits_run.classes
+
+
+def test_int8_leaves_the_last_convolutions_as_they_are():
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Conv", ["images", "w1"], ["a"], "first"),
+        helper.make_node("Relu", ["a"], ["b"], "relu"),
+        helper.make_node("Conv", ["b", "w2"], ["boxes"], "boxes"),
+        helper.make_node("Conv", ["b", "w3"], ["c"], "neck"),
+        helper.make_node("Sigmoid", ["c"], ["d"], "sigmoid"),
+        helper.make_node("Conv", ["d", "w4"], ["scores"], "scores"),
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "detector", [], []))
+    assert sorted(last_convolutions(model)) == ["boxes", "scores"]
+    nodes.append(helper.make_node("Gemm", ["scores", "w5"], ["classes"], "classes"))
+    assert last_convolutions(helper.make_model(helper.make_graph(nodes, "classifier", [], []))) == ["boxes"]

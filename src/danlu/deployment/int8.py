@@ -47,6 +47,7 @@ def quantise(source: Path, target: Path, images: np.ndarray, batch: int | None) 
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=LAYERS,
+            nodes_to_exclude=last_convolutions(onnx.load(str(prepared))),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -59,6 +60,26 @@ def quantise(source: Path, target: Path, images: np.ndarray, batch: int | None) 
         if one.key not in known:
             model.metadata_props.append(one)
     onnx.save(model, str(target))
+
+
+def last_convolutions(model: Any) -> list[str]:
+    """Names of the convolutions that no other layer follows: for boxes, which are decoded from them, 8 bits are few.
+
+    model: an ONNX model.
+    """
+    users: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    followed: set[int] = set()  # nodes that a layer follows, from the end of the graph to its beginning
+    last = []
+    for node in reversed(model.graph.node):
+        after = [user for name in node.output for user in users.get(name, [])]
+        if any(user.op_type in LAYERS or id(user) in followed for user in after):
+            followed.add(id(node))
+        elif node.op_type == "Conv":
+            last.append(node.name)
+    return last
 
 
 def _parts(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
