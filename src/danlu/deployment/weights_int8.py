@@ -12,7 +12,7 @@ from danlu.progress.silence import silent_log
 from danlu.refuse import Refusal
 
 PACKAGES = ("torchao",)
-MOST = 0.5  # fraction of the parameters that are of dense layers; a note says so where it is smaller
+MIN_DENSE_FRACTION = 0.5  # fraction of the parameters that are of dense layers; a note says so where it is smaller
 
 
 def with_int8_weights(graph: Graph) -> tuple[Graph, Message | None]:
@@ -38,7 +38,7 @@ def with_int8_weights(graph: Graph) -> tuple[Graph, Message | None]:
         unwrap_tensor_subclass(small)
     dense = sum(layer.weight.numel() for layer in chosen.values() if isinstance(layer, nn.Linear))
     fraction = dense / sum(one.numel() for one in graph.parameters())
-    if fraction >= MOST:
+    if fraction >= MIN_DENSE_FRACTION:
         return small, None
     text = "{fraction:.0%} of the weights are of dense layers and in 8 bits; the rest stays in float32"
     return small, message("deployment.note.int8_fraction", text, fraction=fraction)

@@ -23,7 +23,7 @@ MIN_RATIO = 0.3  # of the decay to the gradient
 MAX_SHRUNK = 0.7  # of the norm of the weights to their initial one
 # The same where the decay exceeds the gradient and the loss is poor: a short training has not shrunk them more yet.
 MAX_SHRUNK_IF_POOR = 0.9
-MOST = 0.5  # of the weights, which a penalty in the loss is computed from
+MIN_PENALISED = 0.5  # of the weights, which a penalty in the loss is computed from
 MIN_PENALTY = 0.3  # of the rest of the loss, in the first step
 LESS_DECAY = message(
     "finding.optim.weight_decay_too_strong.decay",
@@ -81,7 +81,13 @@ def _penalty(ledger: Ledger) -> Iterable[Finding]:
     """A penalty on the weights, a term of the loss, that makes them shrink while the other terms stay large."""
     whole, own, skill = ledger.first("loss.total"), ledger.first("loss.step"), final_skill(ledger)
     norms = [n for n in ledger.values("weight.norm") if math.isfinite(n)]
-    if ledger.last("loss.penalised", default=0.0) < MOST or not norms or not norms[0] or whole is None or own is None:
+    if (
+        ledger.last("loss.penalised", default=0.0) < MIN_PENALISED
+        or not norms
+        or not norms[0]
+        or whole is None
+        or own is None
+    ):
         return
     shrunk = norms[-1] / norms[0]
     if skill is None or skill >= GOOD_SKILL or shrunk >= MAX_SHRUNK or not whole - own > MIN_PENALTY * own > 0:
