@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,10 +55,10 @@ def test_labels_that_scores_above_one_half_equal_are_no_predictions() -> None:
     assert taken_at_half(scores, (scores > 0.5).float(), labels) == 1
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_the_argmax_over_the_samples_of_a_batch(axis: int) -> None:
+def classified(size: int, count: int, predicted: Callable[[Tensor], Tensor]) -> Doctor:
+    """A doctor after 5 epochs whose evaluations compare `predicted(outputs)` with labels in `count` batches of `size`."""
     torch.manual_seed(0)
-    x = torch.randn(140, 6)
+    x = torch.randn(100 + count * size, 6)
     y = x[:, :4].argmax(1)
     model, loss_fn = nn.Linear(6, 4), nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -67,30 +69,21 @@ def test_the_argmax_over_the_samples_of_a_batch(axis: int) -> None:
                 loss_fn(model(x[i : i + 20]), y[i : i + 20]).backward()
                 optimizer.step()
             with torch.no_grad():
-                for i in range(100, 140, 4):  # as many samples as classes
-                    print((model(x[i : i + 4]).argmax(axis) == y[i : i + 4]).sum().item())
+                for i in range(100, len(x), size):
+                    print((predicted(model(x[i : i + size])) == y[i : i + size]).sum().item())
             doctor.epoch()
+    return doctor
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_argmax_over_the_samples_of_a_batch(axis: int) -> None:
+    doctor = classified(4, 10, lambda outputs: outputs.argmax(axis))  # as many samples as classes
     assert ("loop.metric_wrong" in codes(doctor)) is (axis == 0)
 
 
 @pytest.mark.parametrize("of_values", [False, True])
 def test_scores_that_are_compared_with_labels(of_values: bool) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(160, 6)
-    y = x[:, :4].argmax(1)
-    model, loss_fn = nn.Linear(6, 4), nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with watch(model, optimizer, loss_fn) as doctor:
-        for _ in range(5):
-            for i in range(0, 100, 20):
-                optimizer.zero_grad()
-                loss_fn(model(x[i : i + 20]), y[i : i + 20]).backward()
-                optimizer.step()
-            with torch.no_grad():
-                for i in range(100, 160, 20):
-                    values, classes = torch.max(model(x[i : i + 20]), 1)
-                    print(((values if of_values else classes) == y[i : i + 20]).sum().item())
-            doctor.epoch()
+    doctor = classified(20, 3, lambda outputs: torch.max(outputs, 1)[0 if of_values else 1])
     assert ("loop.metric_wrong" in codes(doctor)) is of_values
 
 

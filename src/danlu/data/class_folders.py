@@ -7,8 +7,8 @@ from typing import Any
 
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.files.survey import Survey
-from danlu.data.format_table import FORMATS
 from danlu.data.image_index import is_derived
+from danlu.data.recognition import evidence_of
 from danlu.data.sources.masks.mask_files import is_mask_folder
 from danlu.message import Message, message
 from danlu.refuse import Refusal
@@ -24,7 +24,7 @@ def beside_class_folders(survey: Survey, dataset: Dataset, name: str) -> list[Me
     """
     if name not in TABLES or survey.is_file or not isinstance(dataset.inputs, ImageFiles):
         return []
-    folders = FORMATS["folder"].look(survey)
+    folders = evidence_of(survey, "folder")
     if folders is None or folders.refuse is not None:
         return []
     read = set(dataset.inputs.paths)

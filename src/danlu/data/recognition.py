@@ -26,9 +26,18 @@ def recognise(path: Path) -> str | None:
         return None
 
 
+def evidence_of(data: Survey, name: str) -> Evidence | None:
+    """Look for the evidence for one format, once per survey."""
+    key = f"evidence for {name}"
+    if key not in data.memo:
+        data.memo[key] = FORMATS[name].look(data)
+    return data.memo[key]
+
+
 def evidence_for(data: Survey) -> dict[str, Evidence]:
     """Collect the evidence for each format, strongest first."""
-    found = {name: form.look(data) for name, form in FORMATS.items() if not form.on_request or name in unread.FORMATS}
+    names = [name for name, form in FORMATS.items() if not form.on_request or name in unread.FORMATS]
+    found = {name: evidence_of(data, name) for name in names}
     kept = {name: evidence for name, evidence in found.items() if evidence is not None}
     return dict(sorted(kept.items(), key=lambda pair: -pair[1].fit))
 

@@ -71,6 +71,7 @@ class Callback:
 
 
 MOMENTS = ("on_train_start", "on_batch_end", "on_validation_end", "on_epoch_end", "on_train_end")
+MAX_MISSPELT = 2  # unknown moments of a callback; with more it is one of another library
 
 
 class OwnCallbacks:
@@ -92,14 +93,14 @@ def _checked(callback: Any) -> Any:
         callback = callback()
     methods = [name for name in dir(callback) if name.startswith("on_") and callable(getattr(callback, name))]
     if unknown := [name for name in methods if name not in MOMENTS]:
-        near = difflib.get_close_matches(unknown[0], MOMENTS, 1, 0.5)
-        near = near if len(unknown) <= 2 else []  # more are those of another library
+        foreign = len(unknown) > MAX_MISSPELT
+        near = [] if foreign else difflib.get_close_matches(unknown[0], MOMENTS, 1, 0.5)
         hint = (
             message("own.hint.did_you_mean", "; did you mean {near!r}?", near=near[0])
             if near
             else message("own.hint.known", "; known are {moments}", moments=", ".join(MOMENTS))
         )
-        if not set(methods) & set(MOMENTS) or near or len(unknown) > 2:
+        if not set(methods) & set(MOMENTS) or near or foreign:
             name = own_name(callback).removeprefix(PREFIX)
             raise Refusal(
                 message(

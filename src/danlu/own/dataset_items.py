@@ -223,7 +223,8 @@ def known_labels(data: Any) -> Any:
 
 def class_names(data: Any) -> tuple[str, ...] | None:
     """Names of the classes 0, 1, ... of a dataset, None where it has none or changes its labels."""
-    if getattr(data.dataset if isinstance(data, Subset) else data, "target_transform", None) is not None:
+    whole = data.dataset if isinstance(data, Subset) else data
+    if getattr(whole, "target_transform", None) is not None:
         return None
-    names: Sequence[str] | None = getattr(data.dataset if isinstance(data, Subset) else data, "classes", None)
+    names: Sequence[str] | None = getattr(whole, "classes", None)
     return tuple(map(str, names)) if isinstance(names, list | tuple) and names else None

@@ -88,7 +88,7 @@ class Called:
 
     @property
     def takes_model(self) -> bool:
-        """Whether the function asks for the model, by the name of its parameter."""
+        """True if the function asks for the model, by the name of its parameter."""
         return next(iter(required(parameters_of(self.function))), "params") in MODEL_PARAMETERS
 
     def __call__(self, model: nn.Module, parameters: Any, settings: dict[str, float]) -> Any:

@@ -12,6 +12,11 @@ def linear_layers(ledger: Ledger) -> list[str]:
     return sorted((n for n, k in kinds.items() if k == "Linear" or k.startswith("Conv")), key=lambda n: order[n])
 
 
+def output_layers(ledger: Ledger) -> list[str]:
+    """Names of the layers whose outputs the model returns."""
+    return [layer for layer, last in ledger.facts("layer.last").items() if last]
+
+
 def norms_of_one_value(ledger: Ledger) -> list[str]:
     """Layer normalisations over a single value, which they make 0 whatever it is."""
     kinds, shapes = ledger.facts("layer.kind"), ledger.facts("parameter.shape")

@@ -8,20 +8,18 @@ tensors of the loop around the model that are neither samples of a batch nor cha
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.loss.graph import softmax_axis
+from danlu.doctor.loss.graph import leaves, nodes, softmax_axis
 from danlu.doctor.observation.variables import names_in_frames
 from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
 MEASURED_PASSES = (2, 4)  # training passes; two, to distinguish tensors created in each pass from lasting ones
 FREED_WITHIN = 3  # passes, for a parameter that was created in one
-MAX_NODES = 50_000
 MAX_WRITTEN = 16  # leaves
 
 
@@ -106,14 +104,6 @@ class GraphLeaves(Instrument):
             watched.write("leaf.created", self._created)
 
 
-def leaves(root: Any) -> Iterator[Tensor]:
-    """Iterate over the leaf tensors that get a gradient from a node of the graph."""
-    for node in nodes(root):
-        variable = getattr(node, "variable", None)
-        if isinstance(variable, Tensor):
-            yield variable
-
-
 def constant_softmaxes(root: Any) -> int:
     """Number of softmaxes over an axis of length 1, which are always 1; 0 where one of as many axes is over more.
 
@@ -126,18 +116,6 @@ def constant_softmaxes(root: Any) -> int:
             axis, shape = known
             constant[len(shape)] = constant.get(len(shape), True) and shape[axis : axis + 1] == [1]
     return sum(constant.values())
-
-
-def nodes(root: Any) -> Iterator[Any]:
-    """Iterate over a node of the graph and all that it follows from."""
-    seen, pending = {root}, [root]
-    while pending and len(seen) < MAX_NODES:
-        node = pending.pop()
-        yield node
-        for source, _ in node.next_functions:
-            if source is not None and source not in seen:
-                seen.add(source)
-                pending.append(source)
 
 
 def hidden_tensors(model: nn.Module) -> dict[int, str]:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.instruments.graph_leaves import nodes
 from danlu.doctor.instruments.modes import undisturbed
+from danlu.doctor.loss.graph import LINEAR, nodes
 from danlu.doctor.observation.calls import observe
 from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 
@@ -37,9 +37,7 @@ NONFINITE_OPERATIONS = {
     "StdBackward0": "standard deviation of one value",
     "AtanhBackward0": "atanh at its end",
 }
-
-
-PRODUCTS = ("MmBackward0", "AddmmBackward0", "MvBackward0", "BmmBackward0", "ConvolutionBackward0")
+PRODUCTS = {*LINEAR, "BmmBackward0"}  # operations that keep the data they are given
 SAVED = "_saved_"  # how autograd names the tensors that an operation keeps
 
 

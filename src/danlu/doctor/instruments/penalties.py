@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.loss.graph import leaves
 from danlu.doctor.observation.watched_model import Pass, WatchedModel
 
 FIRST_STEPS = 4  # in one of which the penalty must be added
-MAX_NODES = 4000
 # Operations that sums of absolute values, squares and norms consist of. No product of matrices: the outputs have one.
 OF_PENALTIES = {
     "AbsBackward0", "PowBackward0", "MulBackward0", "DivBackward0", "AddBackward0", "SqrtBackward0", "DotBackward0",
@@ -30,24 +28,7 @@ class Penalties(Instrument):
             return None
         if watched.ledger.last("loss.terms", default=1) < 2:
             return None
-        found = penalised(loss.grad_fn)
         sizes = {id(p): p.numel() for p in watched.parameters.values() if p.requires_grad}
-        watched.write("loss.penalised", sum(sizes.get(one, 0) for one in found) / max(1, sum(sizes.values())))
+        found = sum(sizes.get(id(one), 0) for one in leaves(loss.grad_fn, OF_PENALTIES))
+        watched.write("loss.penalised", found / max(1, sum(sizes.values())))
         return True
-
-
-def penalised(node: Any) -> set[int]:
-    """Ids of the leaves that a loss is computed from without any product of matrices, convolution or activation."""
-    seen, pending, found = {node}, [node], set()
-    while pending and len(seen) < MAX_NODES:
-        current = pending.pop()
-        leaf = getattr(current, "variable", None)
-        if isinstance(leaf, Tensor):
-            found.add(id(leaf))
-        if current is not node and current.name() not in OF_PENALTIES:
-            continue
-        for source, _ in current.next_functions:
-            if source is not None and source not in seen:
-                seen.add(source)
-                pending.append(source)
-    return found

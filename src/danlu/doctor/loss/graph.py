@@ -6,8 +6,10 @@ Works for modules and functional calls alike, because both create the same nodes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
+
+from torch import Tensor
 
 # Nodes that keep a linear map linear: reshaping, casts, averages, dropout masks.
 REARRANGING = {
@@ -33,9 +35,35 @@ ACTIVATIONS = {
     "SoftplusBackward0": "softplus", "LogSigmoidBackward0": "log_sigmoid", "HardswishBackward0": "hardswish",
     "HardsigmoidBackward0": "hardsigmoid", "PreluKernelBackward0": "prelu", "ThresholdBackward0": "relu",
 }  # fmt: skip
+MAX_NODES = 50_000  # of a graph that is searched as a whole
 MIN_MASK, MASK_STANDARD_ERRORS = 16, 5.0  # elements of the mask of a dropout, and allowed deviation of its zeros
 # Not BmmBackward0: attention multiplies two tensors that both depend on the input.
 LINEAR = {"AddmmBackward0", "MmBackward0", "ConvolutionBackward0", "LinearBackward0", "MvBackward0"}
+
+
+def nodes(root: Any, through: Collection[str] | None = None) -> Iterator[Any]:
+    """Iterate over a node of the graph and all that it follows from.
+
+    through: names of the operations past which the search goes on, besides the root; None: all.
+    """
+    seen, pending = {root}, [root]
+    while pending and len(seen) < MAX_NODES:
+        node = pending.pop()
+        yield node
+        if through is not None and node is not root and node.name() not in through:
+            continue
+        for source, _ in node.next_functions:
+            if source is not None and source not in seen:
+                seen.add(source)
+                pending.append(source)
+
+
+def leaves(root: Any, through: Collection[str] | None = None) -> Iterator[Tensor]:
+    """Iterate over the leaf tensors that get a gradient from a node of the graph. through: as of `nodes`."""
+    for node in nodes(root, through):
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor):
+            yield variable
 
 
 def _previous(node: Any) -> Any:

@@ -22,8 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from danlu.doctor.instruments.graph_leaves import leaves
-from danlu.doctor.loss.graph import between, shape_of
+from danlu.doctor.loss.graph import between, leaves, shape_of
 from danlu.doctor.loss.losses import kind_of
 from danlu.doctor.observation.calls import kwargs_of_call
 from danlu.doctor.observation.step_hooks import StepHooks

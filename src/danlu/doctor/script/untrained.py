@@ -11,7 +11,7 @@ import weakref
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.instruments.graph_leaves import leaves
+from danlu.doctor.loss.graph import leaves
 
 EMPTY_STEPS = 4  # in a row, after which the model is watched
 MAX_MODELS, MAX_LOOKS = 4, 64  # called models of no optimizer, and losses that are followed to their leaves

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.embeddings import have_equal_embeddings
-from danlu.doctor.derived.layers import norms_of_one_value
+from danlu.doctor.derived.layers import norms_of_one_value, output_layers
 from danlu.doctor.drawings.over_layers import by_layer
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -51,7 +51,7 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
     One of several outputs may do so (it may start at zero or at the prior) and is not reported.
     """
     order = ledger.facts("layer.order")
-    outputs = [layer for layer, last in ledger.facts("layer.last").items() if last]
+    outputs = output_layers(ledger)
     before = 0.0  # spread of the layer before
     for layer in sorted((w for w in ledger.wheres("activation.spread") if w in order), key=lambda w: order[w]):
         if len(outputs) > 1 and layer in outputs:

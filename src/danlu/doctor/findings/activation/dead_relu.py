@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.embeddings import have_equal_embeddings
+from danlu.doctor.derived.layers import output_layers
 from danlu.doctor.drawings.over_layers import by_layer
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -38,8 +39,8 @@ def dead_relu(ledger: Ledger) -> Iterable[Finding]:
         all_dead = fraction > 0.95
         confidence = 0.95 if all_dead else 0.5 + 0.45 * fraction
         harmful = fraction >= MIN_HARMFUL and fraction - at_start >= MIN_DIED
-        outputs = [layer for layer, last in ledger.facts("layer.last").items() if last]
-        drawn_together = any(have_equal_embeddings(ledger, layer) for layer in outputs)  # so that few units are needed
+        # so that few units are needed
+        drawn_together = any(have_equal_embeddings(ledger, layer) for layer in output_layers(ledger))
         severity = "error" if all_dead else "warning" if harmful and not drawn_together else "note"
         yield Finding("activation.dead_relu", severity, confidence, layer, facts)
 

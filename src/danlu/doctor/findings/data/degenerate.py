@@ -23,11 +23,14 @@ def degenerate(ledger: Ledger) -> Iterable[Finding]:
     facts = {"blank": int(blank), "nonfinite": int(bad), "seen": int(seen)}
     if bad and not ledger.has("nonfinite.step"):  # else numerics.nonfinite names the sample
         yield Finding("data.degenerate", "error", 0.95, "", facts)
-    elif blank > 0.02 * seen and blank >= 3 and math.prod(shape[1:] or [1]) > 4:
-        if blank <= min(blank_by_chance(ledger), MAX_BLANK_FRACTION * seen):
-            return
+    elif blank > 0.02 * seen and blank >= 3 and math.prod(shape[1:] or [1]) > 4 and not _by_chance(ledger, blank, seen):
         severity, confidence = ("error", 0.95) if blank > MAX_BLANK_FRACTION * seen else ("warning", 0.85)
         yield Finding("data.degenerate", severity, confidence, "", facts)
+
+
+def _by_chance(ledger: Ledger, blank: float, seen: float) -> bool:
+    """Return whether chance may make as many samples blank; never most of them."""
+    return blank <= min(blank_by_chance(ledger), MAX_BLANK_FRACTION * seen)
 
 
 SPEC = FindingSpec(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.dropout_at_end import dropout_at_end
+from danlu.doctor.derived.layers import output_layers
 from danlu.doctor.derived.progress import epoch_samples
 from danlu.doctor.derived.scores_in_loss import scores_in_loss
 from danlu.doctor.derived.softmax_axis import wrong_axis
@@ -223,7 +224,7 @@ def _applied_last(ledger: Ledger, activation: str) -> str:
 
 def _head(ledger: Ledger) -> str:
     """The linear output layer, where there is only one."""
-    last = [layer for layer, is_last in ledger.facts("layer.last").items() if is_last]
+    last = output_layers(ledger)
     return last[0] if len(last) == 1 else ""
 
 
