@@ -378,6 +378,13 @@ def test_weights_that_functional_call_lends_count_as_those_of_the_model(updates:
     assert ("loop.no_update" in codes(doctor)) is not updates
 
 
+def test_a_single_layer_does_not_count_as_compiled_because_another_model_is() -> None:
+    torch.compile(nn.Linear(FEATURES, CLASSES), backend="eager")(torch.randn(2, FEATURES))
+    with watch(nn.Linear(FEATURES, CLASSES)) as doctor:
+        doctor._watched.model(torch.randn(BATCH, FEATURES))
+        assert not doctor._watched.compiled
+
+
 @pytest.mark.parametrize("complete", [True, False])
 def test_parameters_of_a_model_that_is_called_in_parts(complete: bool) -> None:
     (x, y), parts = table(), nn.ModuleDict({"body": nn.Linear(FEATURES, 16), "head": nn.Linear(16, CLASSES)})

@@ -117,7 +117,8 @@ class Structure(Instrument):
             watched.write("input.as_numbers", [float(values.mean()), float(values.std(correction=0))])
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:
-        if self._handles and not self._calls and watched.leaves and has_compiled():
+        parts = any(module is not watched.inner for module in watched.leaves.values())  # one layer observes itself late
+        if self._handles and not self._calls and parts and has_compiled():
             watched.mark_compiled()  # no hook was called: the model runs inside a compiled function
         self._remove()
         self._made = {}
