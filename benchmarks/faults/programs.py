@@ -174,6 +174,10 @@ def segmentation(program: Program, watch: Callable) -> Course:
     """Train a U-Net on classes per pixel with ignore_index."""
     x, y = shapes(240)
     held, wanted = shapes(80)
+    if program.fault == "masks of other images":
+        y, wanted = y[torch.randperm(len(y))], wanted[torch.randperm(len(wanted))]
+    elif program.fault == "rows and columns exchanged":
+        y, wanted = y.transpose(1, 2), wanted.transpose(1, 2)
     model: nn.Module = UNet(program.width // 4, 3)
     if program.fault == "softmax before cross entropy":
         model = nn.Sequential(model, nn.Softmax(1))
@@ -183,7 +187,8 @@ def segmentation(program: Program, watch: Callable) -> Course:
         for _ in range(8):
             model.train()
             for part, labels in batches(x, y, size=16):
-                step(optimizer, loss_fn(model(part), labels))
+                mirrored = torch.rand(len(part), 1, 1, 1) < 0.5 * (program.fault == "images mirrored alone")
+                step(optimizer, loss_fn(model(torch.where(mirrored, part.flip(3), part)), labels))
             model.eval()
             with torch.no_grad():
                 outputs = model(held)
@@ -474,6 +479,9 @@ PLANTED: dict[tuple[str, str], tuple[str, ...]] = {
     ("VAE", "sigmoid before the loss on logits"): ("model.output_mismatch",),
     ("segmentation", "no ignore_index"): ("data.label_range",),
     ("segmentation", "softmax before cross entropy"): ("model.output_mismatch",),
+    ("segmentation", "masks of other images"): ("data.labels_shuffled",),
+    ("segmentation", "rows and columns exchanged"): ("data.targets_misplaced",),
+    ("segmentation", "images mirrored alone"): ("data.targets_misplaced",),
     ("detection", "box head not in the optimiser"): ("loop.params_not_in_optimizer",),
     ("detection", "softmax before cross entropy"): ("model.output_mismatch",),
     ("contrast", "layers in a list"): ("model.unregistered",),

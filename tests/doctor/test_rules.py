@@ -227,6 +227,14 @@ CASES = {
         [("input.shape", [8, 3, 32, 32]), ("input.row_order", 0.4)],
         [("input.shape", [8, 3, 32, 32]), ("input.row_order", 1.6)],
     ),
+    "data.targets_misplaced": (
+        [("dense.fit", 0.1 + 0.01 * (s % 2), "own", s) for s in range(1, 11)]
+        + [("dense.fit", 0.8 + 0.01 * (s % 2), "mirrored", s) for s in range(1, 11)]
+        + [("dense.symmetry", 0.1 + 0.01 * (s % 2), "mirrored", s) for s in range(1, 11)],
+        [("dense.fit", 0.8 + 0.01 * (s % 2), "own", s) for s in range(1, 11)]
+        + [("dense.fit", 0.1 + 0.01 * (s % 2), "mirrored", s) for s in range(1, 11)]
+        + [("dense.symmetry", 0.1 + 0.01 * (s % 2), "mirrored", s) for s in range(1, 11)],
+    ),
     "data.targets_not_scaled": (
         [
             ("loss.kind", "mse"),

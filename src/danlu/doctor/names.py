@@ -422,6 +422,14 @@ NAMES: dict[str, Name] = {
     ),
     "batch.label_distance_expected": Name("step", "", "", "the same expected of a shuffled batch of this size"),
     "user.metric": Name("epoch", "metric", "", "metric that the loop reported by doctor.epoch(name=value)"),
+    # Targets per pixel, in the batch and arranged otherwise: own, mirrored, upside_down, transposed.
+    "dense.agreement": Name(
+        "step", "arrangement", "-1 to 1", "correlation of outputs and targets, without their means over the batch"
+    ),
+    "dense.fit": Name(
+        "step", "arrangement", "-1 to 1", "the same of a linear fit of the targets by the neighbourhood of each pixel"
+    ),
+    "dense.symmetry": Name("step", "arrangement", "-1 to 1", "the same of the targets and the targets so arranged"),
     # Pairs of embeddings in the loss, and models that are trained against each other.
     "pair.pulled": Name("step", "", "", "mean distance of the pairs that the loss pulls together"),
     "pair.pushed": Name("step", "", "", "mean distance of the pairs that the loss pushes apart"),

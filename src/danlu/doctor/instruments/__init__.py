@@ -9,6 +9,7 @@ from danlu.doctor.instruments.behaviour import Behaviour
 from danlu.doctor.instruments.chance import Chance
 from danlu.doctor.instruments.closures import Closures
 from danlu.doctor.instruments.comparisons import Comparisons
+from danlu.doctor.instruments.dense_targets import DenseTargets
 from danlu.doctor.instruments.gradients import Gradients
 from danlu.doctor.instruments.graph_leaves import GraphLeaves
 from danlu.doctor.instruments.handmade_updates import HandmadeUpdates
@@ -39,6 +40,7 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "masked_loss": MaskedLoss,
     "penalties": Penalties,
     "comparisons": Comparisons,
+    "dense_targets": DenseTargets,
     "pair_distances": PairDistances,
     "adversary": Adversary,
     "policy_gradient": PolicyGradient,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+from danlu.doctor.derived.dense import agreement_of, fit_of
 from danlu.doctor.derived.labels import (
     balanced_accuracy,
     chance_accuracy,
@@ -38,6 +39,8 @@ MEMORISED = 0.5  # of the loss at chance level, which steps of a usual length ex
 MIN_TRAIN_GAIN, MAX_VAL_GAIN = 0.08, 0.06  # of the accuracies of both splits over chance level
 MIN_FIT, MAX_HELD_EXPLAINED = 0.15, 0.03  # of the variance of the targets of training and validation
 MIN_EPOCHS = 5
+MIN_STEPS_DENSE = 120
+MAX_DENSE_FIT, MAX_DENSE_AGREEMENT = 0.1, 0.15  # correlations of targets per pixel with their images and outputs
 MIN_STEPS_VALIDATED = 60  # training steps, where validation accuracies are known
 
 
@@ -47,6 +50,9 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     Either training memorises while validation stays at chance level, or both stay there and neighbouring samples have
     unrelated labels.
     """
+    if targets_of_other_images(ledger):
+        yield _by_pixels(ledger)
+        return
     kin, noise = kinship(ledger)
     if kin > max(0.15, 4 * noise):
         return  # neighbours share labels
@@ -77,6 +83,27 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
             yield Finding("data.labels_shuffled", "warning", 0.6, "", facts)
     elif explained and fit is not None and max(explained) < MAX_HELD_EXPLAINED:
         yield from _by_variance(ledger, fit, explained, unrelated, facts)
+
+
+def targets_of_other_images(ledger: Ledger) -> bool:
+    """Return whether targets per pixel depend neither on the pixels of their images nor on trained outputs for them."""
+    fit, agreement = fit_of(ledger, "own"), agreement_of(ledger, "own")
+    if fit is None or agreement is None or steps_taken(ledger) < MIN_STEPS_DENSE or steps_are_short(ledger):
+        return False
+    return fit.high < MAX_DENSE_FIT and agreement.high < MAX_DENSE_AGREEMENT
+
+
+def _by_pixels(ledger: Ledger) -> Finding:
+    """Finding for targets per pixel that may belong to other images."""
+    found = {"outputs": agreement_of(ledger, "own"), "pixels": fit_of(ledger, "own")}
+    facts = {name: one.mean for name, one in found.items() if one is not None} | {"steps": steps_taken(ledger)}
+    course = message(
+        "finding.data.labels_shuffled.pixels",
+        "After {steps} steps the correlation of outputs and targets is {outputs}, without the average image; that of the "
+        "pixels and targets at the same position is {pixels} (1: always)",
+        **facts,
+    )
+    return Finding("data.labels_shuffled", "warning", 0.75, "", facts | {"course": course, "neighbours": ""})
 
 
 def _by_accuracy(
@@ -218,6 +245,7 @@ SPEC = FindingSpec(
         "model.too_small",
         "fit.*",
         "data.label_noise",
+        "data.imbalance",
         "optim.*",
         "model.too_large",
         "data.duplicates",
