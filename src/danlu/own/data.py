@@ -17,8 +17,9 @@ from danlu.own.inputs import ReadOptions, SplitData, read_split
 from danlu.own.labels import check_scores, integers_as_floats, numbered, numbers, task_of
 from danlu.own.naming import plain_name
 from danlu.own.recognition import Loading, is_pair, splits_of, unwrapped
+from danlu.own.tags import holds_tags, joined_tags, tag_matrix
 from danlu.refuse import Refusal, refusal
-from danlu.task_spec import TaskName, targets_of
+from danlu.task_spec import TaskName, label_task, targets_of
 
 
 def open_data(
@@ -49,7 +50,14 @@ def open_data(
     first = parts["train"]
     labels = _joined_labels(parts)
     where = f"column {first.target!r} of DATA" if first.target and _is_table(first) else "targets of DATA"
-    wanted = task or ("classify" if first.classes and labels.ndim == 1 else None)
+    known = first.classes
+    if holds_tags(labels):
+        if _is_table(first):
+            wanted = message("own.wanted.class_or_number", "one class or number per row of a table")
+            raise refusal(where, wanted, message("own.got.several_labels", "several labels"))
+        labels, known = tag_matrix(labels, classes, where)
+        task = task or label_task(True)
+    wanted = task or ("classify" if known and labels.ndim == 1 else None)
     name_of_target = first.target if _is_table(first) else ""
     decided = task_of(labels, wanted, loss, name_of_target, where, table=_is_table(first))
     check_scores(decided, loss)
@@ -63,11 +71,11 @@ def open_data(
             common["notes"] += integers_as_floats(labels)
         made = Dataset(task="regress", inputs=inputs, targets=targets, target_names=names, **common)
     elif targets_of(decided) == "labels":
-        named = classes or first.classes or tuple(map(str, range(labels.shape[1])))
+        named = classes or known or tuple(map(str, range(labels.shape[1])))
         targets = torch.from_numpy(labels.astype(np.float32))
         made = Dataset(task=decided, inputs=inputs, targets=targets, classes=named, **common)
     else:
-        targets, found, notes = numbered(labels, first.classes or _as_trained(labels, classes), keep=raw)
+        targets, found, notes = numbered(labels, known or _as_trained(labels, classes), keep=raw)
         if classes is None:
             need_two(found, where)
         common["notes"] += notes
@@ -92,15 +100,6 @@ def _is_table(part: SplitData) -> bool:
 
 
 def _joined_labels(parts: dict[str, SplitData]) -> np.ndarray:
-    shapes = {part.labels.shape[1:] for part in parts.values()}
-    if len(shapes) > 1:
-        raise Refusal(
-            message(
-                "own.refuse.targets_all_splits_shape",
-                "targets of all splits must have one shape, got {listed}",
-                listed=" and ".join(map(str, sorted(shapes))),
-            )
-        )
     for split, part in parts.items():
         if len(part.inputs) != len(part.labels):
             raise Refusal(
@@ -112,6 +111,17 @@ def _joined_labels(parts: dict[str, SplitData]) -> np.ndarray:
                     labels=len(part.labels),
                 )
             )
+    if any(holds_tags(part.labels) for part in parts.values()):
+        return joined_tags([part.labels for part in parts.values()])
+    shapes = {part.labels.shape[1:] for part in parts.values()}
+    if len(shapes) > 1:
+        raise Refusal(
+            message(
+                "own.refuse.targets_all_splits_shape",
+                "targets of all splits must have one shape, got {listed}",
+                listed=" and ".join(map(str, sorted(shapes))),
+            )
+        )
     kinds = {part.labels.dtype.kind for part in parts.values()}
     labels = [part.labels for part in parts.values()]
     if len(kinds) > 1 and not kinds <= set("iufb"):

@@ -129,6 +129,7 @@ def as_input(value: Any, where: str) -> Tensor:
 
     where: its place, for the refusal. Raises Refusal for several inputs per sample and for other types.
     """
+    value = tuple(value.values()) if isinstance(value, Mapping) else value
     if isinstance(value, list | tuple) and any(np.ndim(one) or hasattr(one, "getbands") for one in value):
         kinds = sorted({type(one).__name__ for one in value})
         got = message(

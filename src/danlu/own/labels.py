@@ -12,6 +12,7 @@ from torch import Tensor
 from danlu.data.sources.tables.targets import decide, to_classes, to_numbers
 from danlu.message import message
 from danlu.own.loss import BINARY_KINDS, CLASS_KINDS, NUMBER_KINDS
+from danlu.own.tags import as_tags, is_tags
 from danlu.refuse import Refusal, either, refusal, shape_of
 from danlu.task_spec import TASKS, TaskName, label_task, targets_of
 
@@ -21,13 +22,15 @@ MAX_INTEGER_CLASSES = 1000  # integers with at most this many distinct values, e
 
 
 def as_labels(values: Any, where: str) -> np.ndarray:
-    """Labels (N,) or (N, T) of numbers or text. Refusal for other shapes and for missing values."""
+    """Labels (N,) or (N, T) of numbers or text, or (N,) of tags. Refusal for other shapes and for missing values."""
+    if is_tags(values):
+        return as_tags(values, where)
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
     if isinstance(values, list | tuple) and any(one is None or isinstance(one, str | bytes) for one in values):
         array = _apart(values)  # numpy would turn None, NaN and numbers among text into text
     elif isinstance(values, list | tuple):
-        array = np.asarray(values)
+        array = _apart(values) if len({np.size(one) for one in values}) > 1 else np.asarray(values)
     else:
         array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
     if array.dtype.kind == "S":

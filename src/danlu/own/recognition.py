@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 
 from danlu.data.files.image_file import IMAGE_SUFFIXES
 from danlu.message import message
+from danlu.own.tags import is_rows
 from danlu.refuse import Refusal, nearest
 
 SPLIT_KEYS = {
@@ -160,7 +161,7 @@ def is_pair(data: Any) -> bool:
         return False
     first, second = data
     taken = is_array(first) or _is_nested(first) or is_listed(first)
-    return taken and is_array(second) and len(first) == len(second)
+    return taken and (is_array(second) or is_rows(second)) and len(first) == len(second)
 
 
 def is_listed(inputs: Any) -> bool:
