@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from danlu.detection.build import DETECTORS, build_detector
+from danlu.detection.detector_table import DETECTORS, build_detector
 from danlu.engine.device import keep_freed_memory, probe_format
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.objects import ObjectBatch, Objects, collate
 
 RESULTS = Path(__file__).resolve().parent / "results" / "detection_speed.md"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from danlu.models.build import build_model
 from danlu.models.mixed_sizes import WAYS, outputs_of_sizes, size_within
+from danlu.models.network_table import build_model
 from danlu.models.networks.vit import ViT
 
 IMAGES, REPEATS, PATCH = 32, 3, 4

@@ -18,7 +18,7 @@ from danlu.learning.losses import build_loss
 from danlu.learning.optim import build_optimizer
 from danlu.learning.schedules import build_schedule
 from danlu.metrics.classification import classification_metrics
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 
 def train(epochs: int = 10) -> Iterator[dict[str, float]]:

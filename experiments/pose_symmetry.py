@@ -19,7 +19,7 @@ from style import BLUE, GREEN, GREY, INK, RED, note, panels, save, start
 from danlu.message import message
 from danlu.models.parts import conv
 from danlu.pose.errors import rotation_errors
-from danlu.pose.losses import group_loss, ploss, sloss
+from danlu.pose.pose_losses import group_loss, ploss, sloss
 from danlu.pose.render import Light, render
 from danlu.pose.rotations import from_six, random_rotations
 from danlu.pose.solids import cube

@@ -20,7 +20,7 @@ from training import digits
 from danlu.config import OptimConfig
 from danlu.learning.optim import build_optimizer
 from danlu.message import message
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 BATCH = 128
 RULE = OptimConfig(name="momentum", lr=0.01, momentum=0.9, weight_decay=5e-4)

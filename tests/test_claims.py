@@ -21,7 +21,7 @@ from danlu.data.split import folds
 from danlu.learning.losses import build_loss
 from danlu.learning.optim import build_optimizer
 from danlu.learning.sparse import largest_two, sparsify
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 from danlu.models.networks.perceptron import learn
 from danlu.preparation.prepare import prepare
 

@@ -12,7 +12,7 @@ import torch
 import danlu
 from danlu.cli import main
 from danlu.config import load_yaml
-from danlu.models.build import MODELS, build_model
+from danlu.models.network_table import MODELS, build_model
 from danlu.preparation.networks import model_options
 from danlu.run.folder import Run
 

@@ -30,7 +30,7 @@ from danlu.console.parser import build_parsers, find_verb
 from danlu.console.watch import split_program
 from danlu.doctor.findings.table import FINDINGS
 from danlu.message import speaking
-from danlu.models.build import MODELS
+from danlu.models.network_table import MODELS
 from danlu.refuse import Refusal
 from tests.browser import Browser
 

@@ -11,8 +11,8 @@ import pytest
 
 import danlu
 from danlu.data.format_table import readable_formats
-from danlu.detection.build import DETECTORS
-from danlu.models.build import MODELS
+from danlu.detection.detector_table import DETECTORS
+from danlu.models.network_table import MODELS
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,7 +21,7 @@ from danlu.cli import main
 from danlu.conversion.convert import convert
 from danlu.data.formats import open_dataset
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.presentation.page import TrainingSection, write_sections
+from danlu.doctor.presentation.findings_page import TrainingSection, write_sections
 from danlu.engine.checkpoint import read_weights
 from danlu.message import printable, printable_line, unicode_text
 from danlu.printing.console import TextConsole

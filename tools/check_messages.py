@@ -17,11 +17,11 @@ from typing import TypeGuard
 from danlu.config import keys
 from danlu.console.parser import VERBS, build_parsers
 from danlu.data.format_table import readable_formats
-from danlu.detection.build import DETECTORS
+from danlu.detection.detector_table import DETECTORS
 from danlu.doctor.findings.table import FINDINGS
 from danlu.message import TRANSLATIONS, fields, table
-from danlu.models.build import MODELS
-from danlu.segmentation.build import SEGMENTERS
+from danlu.models.network_table import MODELS
+from danlu.segmentation.segmenter_table import SEGMENTERS
 
 # Entries with a description, which `danlu networks` and `danlu formats` list.
 ENTRIES = {

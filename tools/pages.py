@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from danlu.data import format_document
-from danlu.detection.build import DETECTORS
+from danlu.detection.detector_table import DETECTORS
 from danlu.doctor.presentation import document
-from danlu.models.build import MODELS
-from danlu.segmentation.build import SEGMENTERS
+from danlu.models.network_table import MODELS
+from danlu.segmentation.segmenter_table import SEGMENTERS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

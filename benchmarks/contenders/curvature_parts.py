@@ -8,7 +8,7 @@ from protocol import Job
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 
 def network_and_images(job: Job) -> tuple[nn.Module, Tensor, Tensor]:

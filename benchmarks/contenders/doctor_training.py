@@ -12,7 +12,7 @@ from protocol import Answers, Job, leave_out, serve
 from torch import Tensor, nn
 
 from danlu.doctor.watch import watch
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 
 def training(job: Job) -> Answers:

@@ -19,7 +19,7 @@ from danlu.config import from_dict
 from danlu.data.dataset import Dataset
 from danlu.engine.device import keep_freed_memory
 from danlu.learning.optim import build_optimizer
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 from danlu.preparation.defaults import choose_training
 
 FORMATS = [("fp32", False), ("fp32", True), ("bf16", True)]  # precision, channels_last

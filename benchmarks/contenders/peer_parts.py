@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 WORKERS = (0, 2)
 

@@ -32,7 +32,7 @@ _PUBLIC = {
     "features": "danlu.analysis.features",
     "inspect": "danlu.analysis.inspect",
     "curvature": "danlu.doctor.curvature.summary",
-    "build_model": "danlu.models.build",
+    "build_model": "danlu.models.network_table",
     "watch": "danlu.doctor.start",
     "Callback": "danlu.own.callbacks",
     "TrainingState": "danlu.own.callbacks",
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from danlu.inference.evaluate import evaluate as evaluate
     from danlu.inference.load import load as load
     from danlu.inference.predict import predict as predict
-    from danlu.models.build import build_model as build_model
+    from danlu.models.network_table import build_model as build_model
     from danlu.own.callbacks import Callback as Callback
     from danlu.own.callbacks import TrainingState as TrainingState
     from danlu.refuse import Failure as Failure

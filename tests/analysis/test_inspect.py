@@ -11,7 +11,7 @@ import danlu
 from danlu.analysis.inspect import compare_networks
 from danlu.cli import main
 from danlu.inspection.layers import trace
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 
 # Parameters to the unit and multiply-adds to 1 %: LeNet-5 and CIFAR ResNet from the papers, the others as torchvision states.

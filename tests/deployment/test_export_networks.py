@@ -15,7 +15,7 @@ from danlu.config import Config
 from danlu.deployment.graph import ImageGraph
 from danlu.deployment.onnx_file import read_onnx, write_onnx
 from danlu.inference.loaded_run import LoadedRun
-from danlu.models.build import MODELS, build_model
+from danlu.models.network_table import MODELS, build_model
 
 MIN_SIZE = 32  # pixels
 QUICK = ("lenet5", "small-cnn", "vit-mini")  # the others are slow

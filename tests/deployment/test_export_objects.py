@@ -13,9 +13,9 @@ import danlu
 from danlu.deployment.graph import ObjectGraph, graph_of
 from danlu.deployment.verification import verify
 from danlu.deployment.verification_images import ExportSamples, samples_of
-from danlu.detection.build import build_detector
 from danlu.detection.dense import DenseDetector
-from danlu.models.build import build_backbone
+from danlu.detection.detector_table import build_detector
+from danlu.models.network_table import build_backbone
 from danlu.refuse import Failure, Refusal
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from danlu.data.sources.named.shapes import draw
 from danlu.detection.boxes import iou_matrix
-from danlu.detection.build import DETECTORS, build_with_backbone
+from danlu.detection.detector_table import DETECTORS, build_with_backbone
 from danlu.detection.detr import DETR
 from danlu.detection.detr_small import GaussianBias, SmallDETR
 from danlu.detection.transformer import Attention, Bias, DecoderLayer, EncoderLayer, cell_positions

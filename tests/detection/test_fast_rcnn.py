@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from danlu.detection.boxes import iou_matrix
-from danlu.detection.build import build_detector
+from danlu.detection.detector_table import build_detector
 from danlu.detection.proposals import Proposer, colour_areas
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.objects import Objects, collate
 from danlu.refuse import Refusal
 

@@ -10,10 +10,10 @@ from torchvision.models.detection.image_list import ImageList
 
 from danlu.detection.anchors import shapes
 from danlu.detection.boxes import area, clip, iou
-from danlu.detection.build import build_detector
+from danlu.detection.detector_table import build_detector
 from danlu.detection.faster_rcnn import RATIOS, FasterRCNN
 from danlu.detection.neck import Neck, remove_later_stages
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.objects import Objects, collate
 
 T = torch.tensor

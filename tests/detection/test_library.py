@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from danlu.detection.build import DETECTORS, build_detector
+from danlu.detection.detector_table import DETECTORS, build_detector
 from danlu.detection.library import LIBRARY_DETECTORS, LOSSES, LibraryDetector
 from danlu.objects import ObjectBatch, Objects, collate
 from danlu.refuse import Refusal

@@ -11,9 +11,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.roi_heads import maskrcnn_loss
 from torchvision.ops import MultiScaleRoIAlign
 
-from danlu.detection.build import build_detector
+from danlu.detection.detector_table import build_detector
 from danlu.detection.mask_rcnn import MaskHead, MaskRCNN
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.objects import ObjectBatch, Objects, collate
 from danlu.refuse import Failure
 

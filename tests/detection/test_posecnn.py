@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from danlu.detection.build import build_with_backbone
+from danlu.detection.detector_table import build_with_backbone
 from danlu.detection.pose_crop import PoseCrop
 from danlu.detection.pose_detector import PoseDetector
 from danlu.detection.posecnn import BACKGROUND, IGNORED, LOSS_POINTS, PoseCNN, interpolated, orbit_points, pixel_targets
 from danlu.objects import ObjectBatch
-from danlu.pose.losses import POSE_LOSSES, sloss
+from danlu.pose.pose_losses import POSE_LOSSES, sloss
 from danlu.pose.rotations import from_axis_angle, from_quaternions, random_rotations, to_egocentric
 from danlu.pose.solids import solids
 from danlu.pose.symmetry import residual

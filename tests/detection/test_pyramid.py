@@ -11,7 +11,7 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 
 from danlu.detection.norms import freeze_norms, set_norm
 from danlu.detection.pyramid import FeaturePyramid
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.refuse import Refusal
 
 CHANNELS = [6, 8, 10]

@@ -8,9 +8,9 @@ import torch
 
 from danlu.data.sources.named.shapes import draw
 from danlu.detection.boxes import iou_matrix
-from danlu.detection.build import build_detector
+from danlu.detection.detector_table import build_detector
 from danlu.detection.rcnn import RCNN
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.objects import ObjectBatch, Objects, collate
 
 SIDE = 96

@@ -10,9 +10,9 @@ from torch import nn
 from torchvision.models.detection import retinanet_resnet50_fpn
 
 from danlu.detection.anchors import shapes
-from danlu.detection.build import build_detector
+from danlu.detection.detector_table import build_detector
 from danlu.detection.retinanet import RATIOS, RetinaNet
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.objects import ObjectBatch, Objects, collate
 
 CLASSES = 3

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models.detection import ssd300_vgg16
 
 from danlu.detection.ssd import SSD, ssd, ssd300
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.objects import ObjectBatch, Objects, collate
 from danlu.refuse import Refusal
 

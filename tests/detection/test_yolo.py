@@ -9,7 +9,7 @@ import torch
 
 from danlu.detection.boxes import iou
 from danlu.detection.yolo import YOLO
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.objects import ObjectBatch, Objects, collate
 
 CLASSES = 3

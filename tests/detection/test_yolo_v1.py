@@ -10,7 +10,7 @@ import torch
 from danlu.detection.boxes import iou
 from danlu.detection.matching import BACKGROUND
 from danlu.detection.yolo_v1 import YOLOv1
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.objects import ObjectBatch, Objects, collate
 
 CLASSES = 3

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from danlu.doctor.instruments.batch_inputs import Inputs
 from danlu.doctor.instruments.evaluated import Batch, held_out
-from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.watch import watch
 
 TRAINED, HELD, BATCH = 160, 64, 16

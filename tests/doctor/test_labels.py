@@ -14,7 +14,7 @@ from danlu.doctor.findings.data.label_noise import label_noise
 from danlu.doctor.findings.data.split_shift import split_shift
 from danlu.doctor.findings.gradient.exploding import exploding
 from danlu.doctor.findings.gradient.vanishing import vanishing
-from danlu.doctor.instruments.inputs import Inputs
+from danlu.doctor.instruments.batch_inputs import Inputs
 from danlu.doctor.instruments.labels import holds, kinship
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.observation.predictions import top_third_correct

@@ -16,7 +16,7 @@ import danlu
 from danlu.doctor.derived.progress import chance_loss, has_even_epochs
 from danlu.doctor.findings.loop.metric_last_batch import metric_last_batch
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.loss.losses import kind_by_graph
+from danlu.doctor.loss.loss_kind import kind_by_graph
 from danlu.doctor.watch import Doctor
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from danlu.doctor.derived.inputs import input_shift
+from danlu.doctor.derived.input_statistics import input_shift
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.leak import leak
@@ -20,7 +20,7 @@ from danlu.doctor.findings.fit.not_learning import not_learning
 from danlu.doctor.findings.loop.graph_kept import graph_kept
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.loss.graph import is_cosine, softmax_in_loss, takes_log_of
-from danlu.doctor.loss.losses import terms_of
+from danlu.doctor.loss.loss_kind import terms_of
 from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.watch import watch
 

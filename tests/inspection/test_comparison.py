@@ -8,7 +8,7 @@ import torch
 from danlu.analysis.inspect import compare_networks
 from danlu.inspection.comparison import branched, compare, family_fractions
 from danlu.inspection.layers import trace
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 
 def conv(inputs: int, outputs: int, kernel: int, side: int) -> tuple[int, int]:

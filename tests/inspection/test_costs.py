@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from danlu.inspection.layers import trace
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 CASES = [
     ("dense", nn.Linear(7, 5), (7,), 7 * 5),

@@ -8,7 +8,7 @@ import torch
 
 from danlu.inspection.dominance import dominant, family, vc_dimension
 from danlu.inspection.layers import Layer, trace
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 
 def test_parameters_of_lenet_are_dense_and_its_work_is_convolution() -> None:

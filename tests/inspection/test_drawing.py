@@ -10,7 +10,7 @@ from PIL import Image
 
 from danlu.inspection.drawing import MAX_BLOCKS, Drawing, blocks_of, draw, short, svg, write_png
 from danlu.inspection.layers import trace
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 SHAPES = {"lenet": (1, 28), "lenet5": (1, 32), "googlenet": (3, 224), "resnet18": (3, 224), "vit-tiny": (3, 224)}
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from danlu.inspection.layers import trace
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 
 class Twice(nn.Module):

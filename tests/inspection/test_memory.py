@@ -9,7 +9,7 @@ from torch import nn
 from danlu.config import OptimConfig
 from danlu.inspection.memory import kept_for_backward, training_memory
 from danlu.learning.optim import OPTIMIZERS, build_optimizer
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 
 @pytest.mark.parametrize("rule", OPTIMIZERS)

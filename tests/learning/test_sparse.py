@@ -15,7 +15,7 @@ from danlu.config import ModelConfig, OptimConfig
 from danlu.learning.optim import OPTIMIZERS, build_optimizer
 from danlu.learning.regularise import WeightAverage
 from danlu.learning.sparse import decay_pruned, is_sparse, largest_two, plain_state, semi_structured, sparsify
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 from danlu.refuse import Refusal
 
 FIXED, REFINED = ModelConfig(sparse="2:4"), ModelConfig(sparse="2:4", sparse_refine=0.1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from danlu.models.build import MODELS, build_model
+from danlu.models.network_table import MODELS, build_model
 
 # network, channels, size, classes, options -> parameters, millions of multiply-adds
 COUNTS = [

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from danlu.models.backbone import Backbone
-from danlu.models.build import build_backbone
 from danlu.models.folding import fold_frozen_norms
+from danlu.models.network_table import build_backbone
 from danlu.models.parts import stay_in_eval
 
 

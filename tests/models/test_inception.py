@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from danlu.models.backbone import Backbone
-from danlu.models.build import build_backbone, build_model
+from danlu.models.network_table import build_backbone, build_model
 from danlu.models.networks.inception import InceptionV3
 
 

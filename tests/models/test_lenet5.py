@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 from danlu.models.networks.lenet5 import C3_TABLE, RadialBasis, SparseConvolution, Subsampling, codes
 
 

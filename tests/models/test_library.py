@@ -8,8 +8,8 @@ import torchvision
 from torch import nn
 from torch.nn.utils import parametrize
 
-from danlu.models.build import build_backbone, build_model
 from danlu.models.library import MEAN, STD, fold_in_scale
+from danlu.models.network_table import build_backbone, build_model
 from danlu.refuse import Refusal
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from danlu.models.build import build_model
 from danlu.models.mixed_sizes import WAYS, outputs_of_sizes, size_within
+from danlu.models.network_table import build_model
 from danlu.patch_grid import PatchGrid
 from danlu.refuse import Refusal
 

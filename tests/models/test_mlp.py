@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 from danlu.models.networks.mlp import MLP
 
 

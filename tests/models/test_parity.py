@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 
 tv = torchvision.models
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 from danlu.models.parts import ACTIVATIONS, activation_layer, conv, he_normal, norm_layer, response_norm
 from danlu.models.sparse_convolution import SparseConvolution
 from danlu.models.stochastic_depth import StochasticDepth, rates

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 from danlu.models.networks.perceptron import learn, mistake_bound
 from danlu.refuse import Refusal
 

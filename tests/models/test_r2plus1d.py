@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from danlu.models.build import MODELS, build_model
+from danlu.models.network_table import MODELS, build_model
 from danlu.models.networks.r2plus1d import InSpace, InTime, middle_channels
 from danlu.refuse import Refusal
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from danlu.pose import errors, losses, rotations, symmetry
+from danlu.pose import errors, pose_losses, rotations, symmetry
 from danlu.pose.cameras import project_model, resized_camera, roll
 from danlu.pose.rotations import from_axis_angle
 
@@ -37,9 +37,9 @@ def test_cube_turned(degrees: float, add: float, add_s: float, ploss: float, slo
     estimate, truth = (turn(degrees), T), (EYE, T)
     assert float(errors.add(CUBE, estimate, truth)) == pytest.approx(add, abs=1e-9)
     assert float(errors.add_s(CUBE, estimate, truth)) == pytest.approx(add_s, abs=1e-9)
-    assert float(losses.ploss(CUBE, turn(degrees), EYE)) == pytest.approx(ploss, abs=1e-9)
-    assert float(losses.sloss(CUBE, turn(degrees), EYE)) == pytest.approx(sloss, abs=1e-9)
-    rms = losses.rms_distances(losses.moments(CUBE), _map(turn(degrees), T), _map(EYE, T))
+    assert float(pose_losses.ploss(CUBE, turn(degrees), EYE)) == pytest.approx(ploss, abs=1e-9)
+    assert float(pose_losses.sloss(CUBE, turn(degrees), EYE)) == pytest.approx(sloss, abs=1e-9)
+    rms = pose_losses.rms_distances(pose_losses.moments(CUBE), _map(turn(degrees), T), _map(EYE, T))
     assert float(rms**2 / 2) == pytest.approx(ploss, abs=1e-9)
 
 
@@ -48,7 +48,7 @@ def _map(rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
 
 
 def test_margin_and_moved_cube() -> None:
-    assert float(losses.ploss(CUBE, turn(180), EYE, margin=0.01)) == pytest.approx(0.005, abs=1e-9)
+    assert float(pose_losses.ploss(CUBE, turn(180), EYE, margin=0.01)) == pytest.approx(0.005, abs=1e-9)
     estimate = (turn(90), torch.tensor([0.01, 0, 1.02], dtype=torch.float64))
     assert float(errors.add(CUBE, estimate, (EYE, T))) == pytest.approx(0.102234465, abs=1e-9)
     assert float(errors.add_s(CUBE, estimate, (EYE, T))) == pytest.approx(0.022360680, abs=1e-9)
@@ -56,11 +56,11 @@ def test_margin_and_moved_cube() -> None:
 
 def test_released_scale_turns_the_margin_into_a_centimetre() -> None:
     """Distances below 1 cm cost nothing (2.5 mm for symmetric objects) for objects of up to 20 cm."""
-    assert losses.released_scale(CUBE * 2, False) == pytest.approx(10)
-    assert losses.released_scale(CUBE, False) == pytest.approx(20)
-    assert losses.released_scale(CUBE * 2, True) == pytest.approx(40)
-    assert math.sqrt(losses.MARGIN) / losses.released_scale(CUBE * 2, False) == pytest.approx(0.01)
-    assert math.sqrt(losses.MARGIN) / losses.released_scale(CUBE * 2, True) == pytest.approx(0.0025)
+    assert pose_losses.released_scale(CUBE * 2, False) == pytest.approx(10)
+    assert pose_losses.released_scale(CUBE, False) == pytest.approx(20)
+    assert pose_losses.released_scale(CUBE * 2, True) == pytest.approx(40)
+    assert math.sqrt(pose_losses.MARGIN) / pose_losses.released_scale(CUBE * 2, False) == pytest.approx(0.01)
+    assert math.sqrt(pose_losses.MARGIN) / pose_losses.released_scale(CUBE * 2, True) == pytest.approx(0.0025)
 
 
 def test_mssd_and_mspd() -> None:
@@ -181,12 +181,12 @@ def test_losses_of_equal_quaternions_and_of_symmetric_poses_agree() -> None:
     generator = torch.Generator().manual_seed(0)
     one, other = rotations.random_rotations(5, generator), rotations.random_rotations(5, generator)
     group = symmetry.cube()
-    moments = losses.moments(CUBE).expand(5, 4, 4)
+    moments = pose_losses.moments(CUBE).expand(5, 4, 4)
     poses = (one, T.expand(5, 3)), (other, T.expand(5, 3))
-    smallest = losses.symmetric_distances(moments, *poses, group.expand(5, 24, 4, 4))
-    each = torch.stack([losses.ploss(CUBE, one, other @ g[:3, :3]) for g in group])
+    smallest = pose_losses.symmetric_distances(moments, *poses, group.expand(5, 24, 4, 4))
+    each = torch.stack([pose_losses.ploss(CUBE, one, other @ g[:3, :3]) for g in group])
     assert (smallest**2 / 2).numpy() == pytest.approx(each.amin(0).numpy(), abs=1e-9)
-    turned = losses.symmetric_distances(
+    turned = pose_losses.symmetric_distances(
         moments, (one @ group[7, :3, :3], T.expand(5, 3)), poses[1], group.expand(5, 24, 4, 4)
     )
     assert turned.numpy() == pytest.approx(smallest.numpy(), abs=1e-9)
@@ -214,10 +214,10 @@ def test_vsd() -> None:
 @pytest.mark.parametrize(("degrees", "group_loss"), [(30, 0.000669873), (90, 0), (180, 0), (120, 0.000669873)])
 def test_minimum_over_the_group_forgets_turns_that_look_the_same(degrees: float, group_loss: float) -> None:
     """Closed form: 4 r^2 sin^2(a/2) / 2 for the angle a to the nearest quarter turn, r = .05 sqrt 2."""
-    found = losses.group_loss(CUBE[None], turn(degrees)[None], EYE[None], symmetry.cube()[None])
+    found = pose_losses.group_loss(CUBE[None], turn(degrees)[None], EYE[None], symmetry.cube()[None])
     assert float(found) == pytest.approx(group_loss, abs=1e-9)
-    one = losses.group_loss(CUBE[None], turn(degrees)[None], EYE[None], symmetry.no_symmetry()[None])
-    assert float(one) == pytest.approx(float(losses.ploss(CUBE, turn(degrees), EYE)), abs=1e-12)
+    one = pose_losses.group_loss(CUBE[None], turn(degrees)[None], EYE[None], symmetry.no_symmetry()[None])
+    assert float(one) == pytest.approx(float(pose_losses.ploss(CUBE, turn(degrees), EYE)), abs=1e-12)
 
 
 def test_orbits_are_closed_under_the_group() -> None:
@@ -229,5 +229,5 @@ def test_orbits_are_closed_under_the_group() -> None:
     closed = symmetry.orbits(points, groups)
     assert closed.shape == (2, 144, 3)
     turned = groups[:, 7, :3, :3]
-    assert float(losses.sloss(closed, turned, EYE).max()) < 1e-20
-    assert float(losses.sloss(points, turned, EYE).min()) > 0.01
+    assert float(pose_losses.sloss(closed, turned, EYE).max()) < 1e-20
+    assert float(pose_losses.sloss(points, turned, EYE).min()) > 0.01

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from danlu.pose.losses import moments
+from danlu.pose.pose_losses import moments
 from danlu.pose.rotation_anchors import anchor_distances, spread_rotations
 from danlu.pose.rotations import angles_between, random_rotations
 from danlu.pose.solids import solids

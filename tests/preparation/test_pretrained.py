@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from danlu.config import Config, with_values
 from danlu.data.formats import open_dataset
 from danlu.learning.linear_probe import fit_logistic
-from danlu.models.build import build_model
+from danlu.models.network_table import build_model
 from danlu.models.packaged import EFFICIENTNET_LITE0
 from danlu.preparation import assemble, head_first, pretrained
 from danlu.preparation.assemble import make_plan

@@ -20,10 +20,10 @@ from torch import nn
 import danlu
 from danlu import cli
 from danlu.config import OptimConfig
-from danlu.detection.build import build_with_backbone, find_detector
+from danlu.detection.detector_table import build_with_backbone, find_detector
 from danlu.learning.optim import build_optimizer
-from danlu.models.build import build_model
 from danlu.models.layer_depth import head_name, levels
+from danlu.models.network_table import build_model
 from danlu.preparation.freezing import freeze, frozen_parts, lr_factors
 from danlu.preparation.transfer import backbone_prefix, match
 from danlu.preparation.weights_source import Source

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import danlu
 from danlu.engine.saving import Interrupted
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.pretraining.masked import MAE, BEiT, Masked, SimMIM
 from danlu.pretraining.methods import METHODS, build_pretrainer
 from danlu.pretraining.pretrainer import parts_of

@@ -10,12 +10,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from danlu.models.build import build_backbone
-from danlu.pretraining.losses import byol_loss, contrastive_chance, cosine_loss, effective_rank, nt_xent, spread
+from danlu.models.network_table import build_backbone
 from danlu.pretraining.masked import MAEDecoder
 from danlu.pretraining.masking import block_masks, random_masks, units_masked
 from danlu.pretraining.patches import is_constant, normalise_patches, sincos_positions, to_images, to_patches
 from danlu.pretraining.probes import knn_accuracy, linear_accuracy
+from danlu.pretraining.two_view_losses import (
+    byol_loss,
+    contrastive_chance,
+    cosine_loss,
+    effective_rank,
+    nt_xent,
+    spread,
+)
 
 
 def _count(module: nn.Module) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from danlu.report import object_charts
 from danlu.report.object_sections import examples_section, objects_section, sizes_section
-from danlu.report.page import write_page
+from danlu.report.run_report import write_page
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -18,7 +18,7 @@ import danlu
 from danlu.advice import remedies
 from danlu.config import keys
 from danlu.message import message, speaking, table, translated
-from danlu.report.page import write_page
+from danlu.report.run_report import write_page
 from danlu.run.folder import Run
 from danlu.run.names import metric_message
 

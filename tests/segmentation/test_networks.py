@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from danlu.refuse import Refusal
-from danlu.segmentation.build import SEGMENTERS, build_segmenter
 from danlu.segmentation.fcn import FCN, bilinear_kernel, upsample
+from danlu.segmentation.segmenter_table import SEGMENTERS, build_segmenter
 
 
 def count(name: str, **settings: object) -> int:
@@ -45,7 +45,7 @@ def test_upsampling_agrees_with_interpolation_inside():
 
 
 def test_fcn8s_starts_as_fcn32s():
-    from danlu.models.build import build_backbone
+    from danlu.models.network_table import build_backbone
 
     torch.manual_seed(0)
     narrow = build_backbone("vgg16", channels=3, size=64, width=(2, 2, 4, 4, 4))

@@ -19,7 +19,7 @@ from danlu.inference.measure import measure
 from danlu.inference.prediction import Prediction
 from danlu.metrics.calibration import fit_temperature
 from danlu.metrics.classification import expected_calibration_error
-from danlu.report.page import write_page
+from danlu.report.run_report import write_page
 from danlu.run.signature import Signature
 
 

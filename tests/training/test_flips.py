@@ -20,7 +20,7 @@ from danlu.engine.checkpoint import read_weights
 from danlu.engine.saving import Interrupted
 from danlu.printing.edited import print_if_edited
 from danlu.refuse import Refusal
-from danlu.report.page import write_page
+from danlu.report.run_report import write_page
 from danlu.run.folder import Run
 
 SETTINGS = {

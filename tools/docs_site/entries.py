@@ -17,11 +17,11 @@ from danlu.conversion.writers import TARGETS
 from danlu.data.format_document import PEERS
 from danlu.data.format_spec import FormatSpec
 from danlu.data.format_table import readable_formats
-from danlu.detection.build import DETECTORS, DetectorSpec
-from danlu.models.build import MODELS, build_model
+from danlu.detection.detector_table import DETECTORS, DetectorSpec
+from danlu.models.network_table import MODELS, build_model
 from danlu.models.spec import NetworkSpec
 from danlu.pretraining.methods import METHODS, MethodSpec
-from danlu.segmentation.build import SEGMENTERS, SegmenterSpec
+from danlu.segmentation.segmenter_table import SEGMENTERS, SegmenterSpec
 
 from .markdown import fenced, link, prose, slug, table, term
 from .words import word

@@ -14,12 +14,12 @@ import yaml
 
 from danlu.console.parser import VERBS
 from danlu.data.format_table import readable_formats
-from danlu.detection.build import DETECTORS
+from danlu.detection.detector_table import DETECTORS
 from danlu.doctor.presentation.cards import style
 from danlu.message import speaking
-from danlu.models.build import MODELS
+from danlu.models.network_table import MODELS
 from danlu.pretraining.methods import METHODS
-from danlu.segmentation.build import SEGMENTERS
+from danlu.segmentation.segmenter_table import SEGMENTERS
 
 from . import commands, entries, findings, python_reference
 from .markdown import FENCE, relinked, slug, write

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from danlu.config import AugmentConfig, Config, get
-from danlu.models.build import MODELS
+from danlu.models.network_table import MODELS
 
 Change = dict[str, Any]  # dotted setting -> value
 

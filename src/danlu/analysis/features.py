@@ -30,7 +30,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.pretraining.pretrainer import Pretrainer
 from danlu.progress.stages import stage
 from danlu.refuse import NOTHING, Refusal, one_of, refusal
-from danlu.report.page import write_page
+from danlu.report.run_report import write_page
 from danlu.run.folder import Run
 from danlu.run.names import FEATURES_FILE
 from danlu.run.result import Result

@@ -23,9 +23,9 @@ from danlu.analysis.inspected import (
     VCDimension,
 )
 from danlu.config import OptimConfig
-from danlu.detection.build import DETECTORS, build_with_backbone
 from danlu.detection.coverage import anchors_of, shapes_of
 from danlu.detection.detector import Detector
+from danlu.detection.detector_table import DETECTORS, build_with_backbone
 from danlu.inspection.comparison import branched, compare, family_fractions
 from danlu.inspection.dominance import dominant, vc_dimension
 from danlu.inspection.drawing import draw, svg, write_png
@@ -35,7 +35,7 @@ from danlu.inspection.memory import StateBytes, TrainingMemory, training_memory
 from danlu.inspection.timing import time_layers
 from danlu.learning.optim import OPTIMIZERS, build_optimizer
 from danlu.message import message
-from danlu.models.build import MODELS, build_model
+from danlu.models.network_table import MODELS, build_model
 from danlu.models.spec import NetworkFacts
 from danlu.own.collect import collect
 from danlu.refuse import NOTHING, Refusal, blame, one_of, refusal

@@ -4,7 +4,7 @@
 section given one plain value takes it as its first field, so `--model lenet` is `--model.name lenet`.
 """
 
-from danlu.config.build import dump_yaml, from_dict, load_yaml, new_config, plain, to_dict, with_values
+from danlu.config.parsing import dump_yaml, from_dict, load_yaml, new_config, plain, to_dict, with_values
 from danlu.config.resolved import (
     ResolvedAugment,
     ResolvedConfig,

@@ -23,7 +23,7 @@ from danlu.conversion.convert import convert
 from danlu.data.format_table import readable_formats
 from danlu.deployment.export import export
 from danlu.deployment.share import share
-from danlu.detection.build import DETECTORS
+from danlu.detection.detector_table import DETECTORS
 from danlu.engine.saving import Interrupted
 from danlu.following.live import live
 from danlu.healing.heal import check_settings, heal, own_run
@@ -33,7 +33,7 @@ from danlu.inference.evaluate import evaluate
 from danlu.inference.predict import predict
 from danlu.inference.prediction_csv import check_csv, write_csv
 from danlu.message import message, translated
-from danlu.models.build import MODELS
+from danlu.models.network_table import MODELS
 from danlu.own.collect import collect
 from danlu.own.files import data_reference, is_reference
 from danlu.printing.comparison import print_comparison
@@ -54,11 +54,11 @@ from danlu.printing.results import (
 from danlu.printing.tables import plain_table
 from danlu.refuse import NOTHING, Refusal, one_of, refusal
 from danlu.rendering.render import render
-from danlu.report.page import write_page
+from danlu.report.run_report import write_page
 from danlu.run.folder import Run
 from danlu.run.names import EVALUATION_PAGE, split_key
 from danlu.run.summary import Summary
-from danlu.segmentation.build import SEGMENTERS
+from danlu.segmentation.segmenter_table import SEGMENTERS
 from danlu.serving.serve import serve
 from danlu.training.pretrain import pretrain
 from danlu.training.train import train

@@ -19,6 +19,9 @@ from danlu.refuse import refusal
 from danlu.run.archive import is_archive
 from danlu.run.folder import Run
 
+# Files with names of models that may have been added since model_names.txt was written.
+MODEL_TABLES = ("models/network_table.py", "detection/detector_table.py", "segmentation/segmenter_table.py")
+
 
 def refuse_missing(values: Mapping[str, Any]) -> None:
     """Raise Refusal for values of the command line that name data, a run or a config, if there is no such thing."""
@@ -52,7 +55,7 @@ def _may_be_network(name: str) -> bool:
     if not re.fullmatch(r"[\w-]+", name) or name in _model_names():
         return True  # timm/NAME, FILE.py:NAME
     package = Path(__file__).parents[1]
-    tables = [*(package / "models" / "networks").glob("*.py"), *package.glob("*/build.py")]
+    tables = [*(package / "models" / "networks").glob("*.py"), *(package / table for table in MODEL_TABLES)]
     return any(f'"{name}"' in file.read_text(encoding="utf-8") for file in tables)
 
 

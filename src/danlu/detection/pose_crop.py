@@ -27,7 +27,7 @@ from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 from danlu.objects import Detections, ObjectBatch
 from danlu.pose.consensus import pose_consensus
-from danlu.pose.losses import EPSILON, sloss, symmetric_distances
+from danlu.pose.pose_losses import EPSILON, sloss, symmetric_distances
 from danlu.pose.rotation_anchors import anchor_distances, spread_rotations
 from danlu.pose.rotations import from_quaternions
 from danlu.pose.symmetry import group_sizes, orbits

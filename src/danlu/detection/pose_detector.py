@@ -11,8 +11,8 @@ from torch import Tensor
 from danlu.detection.detector import Detector
 from danlu.objects import Detections, ObjectBatch
 from danlu.pose.alignment import QUICK, THOROUGH, Effort, ObjectCrops, aligned, best_aligned, disturbed, turned_to_match
-from danlu.pose.losses import moments
 from danlu.pose.object_model import ObjectModel
+from danlu.pose.pose_losses import moments
 from danlu.pose.self_occlusion import DIRECTIONS, unhidden
 from danlu.pose.shading import Surfaces
 from danlu.pose.symmetry import thinned

@@ -26,8 +26,8 @@ from danlu.models.backbone import Backbone
 from danlu.objects import PADDING, Detections, ObjectBatch
 from danlu.pose.cameras import directions, focal_lengths, project
 from danlu.pose.hough_voting import hough_voting, regions, vote_map
-from danlu.pose.losses import MARGIN, group_loss, ploss, released_scale, sloss
 from danlu.pose.object_model import ObjectModel
+from danlu.pose.pose_losses import MARGIN, group_loss, ploss, released_scale, sloss
 from danlu.pose.rotation_anchors import spread_rotations
 from danlu.pose.rotations import from_quaternions, to_egocentric
 from danlu.pose.symmetry import thinned

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
-from danlu.doctor.loss.losses import FUNCTIONS, PAIRS, SQUARED, kind_of
+from danlu.doctor.loss.loss_kind import FUNCTIONS, PAIRS, SQUARED, kind_of
 from danlu.doctor.observation.budget import FREE_STEPS
 from danlu.doctor.observation.calls import Observer, kwargs_of_call, observe
 from danlu.doctor.observation.optimizer_closures import run_when_gradient_is_ready

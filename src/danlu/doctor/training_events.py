@@ -23,7 +23,7 @@ from torch import Tensor
 
 from danlu.doctor.instrument_calls import InstrumentCalls
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.loss.losses import terms_of
+from danlu.doctor.loss.loss_kind import terms_of
 from danlu.doctor.loss.targets_by_hand import TargetsByHand
 from danlu.doctor.observation.budget import FREE_STEPS, is_scheduled
 from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in

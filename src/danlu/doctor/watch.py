@@ -267,7 +267,7 @@ class Doctor:
         """Expect each loss by `observe`, and remove the hooks that look for it.
 
         Args:
-            kind: name of the loss in losses.py; None: derived from its graph.
+            kind: name of the loss in loss/loss_kind.py; None: derived from its graph.
             hold_outputs: keep the outputs of the model until then, for loops that pass only the loss.
             ignored: class label that the loss leaves out.
         """
@@ -337,7 +337,7 @@ class Doctor:
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the findings and their charts to an HTML file and return its path."""
-        from danlu.doctor.presentation.page import (
+        from danlu.doctor.presentation.findings_page import (
             write_page,  # imported on use: the page code is not needed while training
         )
 

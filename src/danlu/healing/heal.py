@@ -25,7 +25,7 @@ from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
 from danlu.refuse import Refusal, refusal
 from danlu.report.markup import is_percentage
-from danlu.report.page import write_page
+from danlu.report.run_report import write_page
 from danlu.run.folder import Run
 from danlu.task_spec import targets_of
 from danlu.user_objects import current, using

@@ -8,8 +8,8 @@ from typing import Any
 
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.refuse import blame
-from danlu.report.page import render
 from danlu.report.page_sections import Content
+from danlu.report.run_report import render
 
 
 def write_evaluation_page(result: EvaluationResult, details: Mapping[str, Any], classes: list[str], page: Path) -> Path:

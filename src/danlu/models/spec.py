@@ -27,7 +27,7 @@ class NetworkFacts:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """One entry of `NETWORKS` in a file of `models/networks/`, and so of `danlu.models.build.MODELS`.
+    """One entry of `NETWORKS` in a file of `models/networks/`, and so of `danlu.models.network_table.MODELS`.
 
     Args:
         build: (channels, size, classes, **options) -> module; (inputs, outputs, **options) if `tabular`. Its

@@ -13,9 +13,9 @@ from danlu.config import DataConfig
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Samples
 from danlu.data.sources.tables.targets import need_two
 from danlu.message import message
-from danlu.own.inputs import ReadOptions, SplitData, read_split
 from danlu.own.labels import check_scores, integers_as_floats, numbered, numbers, task_of
 from danlu.own.naming import plain_name
+from danlu.own.own_inputs import ReadOptions, SplitData, read_split
 from danlu.own.recognition import Loading, is_pair, splits_of, unwrapped
 from danlu.own.tags import holds_tags, joined_tags, tag_matrix
 from danlu.refuse import Refusal, refusal

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.loss.losses import kind_of
+from danlu.doctor.loss.loss_kind import kind_of
 from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, required, shown
 from danlu.refuse import Refusal, refusal, shortened
 
-# Kinds of losses (`doctor/loss/losses.py`) by the targets they take.
+# Kinds of losses (`doctor/loss/loss_kind.py`) by the targets they take.
 CLASS_KINDS = ("cross_entropy", "nll", "hinge")
 BINARY_KINDS = ("bce", "bce_logits")
 NUMBER_KINDS = ("mse", "l1", "smooth_l1", "huber", "poisson")

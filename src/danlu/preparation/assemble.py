@@ -39,8 +39,8 @@ from danlu.pretraining.methods import METHODS
 from danlu.pretraining.pretrainer import Pretrainer
 from danlu.pretraining.views import ViewPair
 from danlu.progress.stages import stage
-from danlu.tasks.build import build_task
 from danlu.tasks.task import Task, TaskData, ViewFunction
+from danlu.tasks.task_classes import build_task
 from danlu.user_objects import find, is_own
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from danlu.config import DetectConfig, ResolvedConfig, get, keys
 from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
-from danlu.detection.build import DETECTOR_OPTIONS, find_detector
+from danlu.detection.detector_table import DETECTOR_OPTIONS, find_detector
 from danlu.engine.device import check_precision
 from danlu.learning.losses import build_loss
 from danlu.learning.schedules import build_schedule
@@ -15,7 +15,7 @@ from danlu.preparation.network_task import check_network_task
 from danlu.preparation.own_checks import check_own
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
-from danlu.segmentation.build import find_segmenter
+from danlu.segmentation.segmenter_table import find_segmenter
 from danlu.user_objects import is_own
 
 CHECKED_MAPS = 256  # training label maps that are searched for a pixel with a class

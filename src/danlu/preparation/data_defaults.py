@@ -10,7 +10,7 @@ import torch
 from danlu.config import Config
 from danlu.data.dataset import Dataset, ImageFiles, Samples
 from danlu.data.images import channels_of
-from danlu.detection.build import DETECTORS
+from danlu.detection.detector_table import DETECTORS
 from danlu.message import Message, message
 from danlu.preparation.choices import Choice, Chooser
 from danlu.preparation.mixed_sizes import choose_mixed_sizes, grid_of, sizes_of

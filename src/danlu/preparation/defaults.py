@@ -13,10 +13,10 @@ import torch
 
 from danlu.config import Config, ResolvedConfig, keys, resolve, with_values
 from danlu.data.dataset import Dataset
-from danlu.detection.build import DetectorSpec, find_detector
+from danlu.detection.detector_table import DetectorSpec, find_detector
 from danlu.learning.optim import find_optimizer
 from danlu.message import message
-from danlu.models.build import find_network
+from danlu.models.network_table import find_network
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Choice, Chooser
 from danlu.preparation.data_defaults import pick_data_settings, starting_weights

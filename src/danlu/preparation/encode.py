@@ -18,7 +18,7 @@ from danlu.data.inputs import Images, frame_of, image_inputs, placements
 from danlu.data.label_maps import LabelMap, MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
-from danlu.detection.build import DETECTORS
+from danlu.detection.detector_table import DETECTORS
 from danlu.message import message
 from danlu.preparation.mixed_sizes import grid_of, sizes_of
 from danlu.preparation.networks import model_options

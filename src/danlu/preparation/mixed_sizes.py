@@ -9,7 +9,7 @@ from statistics import median
 from danlu.config import Config
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.message import message
-from danlu.models.build import MODELS
+from danlu.models.network_table import MODELS
 from danlu.patch_grid import PatchGrid
 from danlu.preparation.choices import Chooser
 from danlu.refuse import NOTHING, refusal

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from danlu.detection.build import DETECTORS
+from danlu.detection.detector_table import DETECTORS
 from danlu.message import Message, message
-from danlu.models.build import MODELS
+from danlu.models.network_table import MODELS
 from danlu.refuse import refusal
-from danlu.segmentation.build import SEGMENTERS
+from danlu.segmentation.segmenter_table import SEGMENTERS
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from danlu.config import Config, ModelConfig
-from danlu.detection.build import DETECTOR_OPTIONS, build_with_backbone
+from danlu.detection.detector_table import DETECTOR_OPTIONS, build_with_backbone
 from danlu.detection.pose_detector import PoseDetector
 from danlu.message import message
-from danlu.models.build import build_model, find_network
+from danlu.models.network_table import build_model, find_network
 from danlu.models.spec import NetworkFacts
 from danlu.preparation.freezing import freeze, freeze_norms, frozen_parts
 from danlu.preparation.prepared import Prepared
@@ -19,7 +19,7 @@ from danlu.preparation.transfer import Transfer
 from danlu.pretraining.methods import build_pretrainer, check_last_map
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
-from danlu.segmentation.build import SEGMENTER_OPTIONS, build_segmenter
+from danlu.segmentation.segmenter_table import SEGMENTER_OPTIONS, build_segmenter
 from danlu.user_objects import is_own
 
 TRAINING_ONLY = (

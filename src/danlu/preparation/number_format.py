@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from danlu.config import Config, ResolvedConfig
-from danlu.detection.build import DETECTORS
 from danlu.detection.detector import Detector
+from danlu.detection.detector_table import DETECTORS
 from danlu.engine.device import Format, probe_format
 from danlu.learning.sparse import sparsify
 from danlu.message import message, translated

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from danlu.config import Config, ModelConfig, with_values
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, ImageFiles
-from danlu.detection.build import DETECTORS, find_detector
+from danlu.detection.detector_table import DETECTORS, find_detector
 from danlu.learning.optim import find_optimizer
 from danlu.message import Message, message
 from danlu.models.packaged import EFFICIENTNET_LITE0, PACKAGED
 from danlu.preparation.choices import Choice, Chooser
 from danlu.preparation.freezing import trains_only_head
-from danlu.segmentation.build import SEGMENTERS
+from danlu.segmentation.segmenter_table import SEGMENTERS
 from danlu.task_spec import TASKS, TaskSpec
 
 MIN_SIDE = 64  # pixels of the median short side

@@ -7,7 +7,7 @@ from typing import Any
 from danlu.config import Config, PretrainConfig, ResolvedConfig
 from danlu.learning.optim import find_optimizer
 from danlu.message import message
-from danlu.models.build import find_network
+from danlu.models.network_table import find_network
 from danlu.preparation.choices import Chooser
 from danlu.pretraining.methods import METHODS
 from danlu.refuse import refusal

@@ -9,7 +9,7 @@ from danlu.message import message
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Chooser
 from danlu.preparation.pretrained import FEWER_IMAGES, ONE_CYCLE, PRETRAINED_SEGMENTER, SEGMENTER, is_pretrained
-from danlu.segmentation.build import SegmenterSpec, find_segmenter
+from danlu.segmentation.segmenter_table import SegmenterSpec, find_segmenter
 from danlu.task_spec import TaskSpec
 
 SIDE = 256  # pixels, of the images in `SegmenterSpec.training_images`

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from danlu.config import Config
-from danlu.detection.build import DETECTORS
+from danlu.detection.detector_table import DETECTORS
 from danlu.engine.checkpoint import read_tensors
 from danlu.message import message
 from danlu.models.library import timm_weights
@@ -21,7 +21,7 @@ from danlu.models.packaged import PACKAGED, PackagedWeights
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
-from danlu.segmentation.build import SEGMENTERS
+from danlu.segmentation.segmenter_table import SEGMENTERS
 
 PUBLISHED = "timm:pretrained"
 PICKLED = (".pt", ".pth")

@@ -10,7 +10,7 @@ import torch
 
 from danlu.message import Message, message
 from danlu.models.backbone import Backbone
-from danlu.models.build import MODELS, build_backbone
+from danlu.models.network_table import MODELS, build_backbone
 from danlu.models.networks.vit import ViT
 from danlu.pretraining.masked import MAE, BEiT, SimMIM
 from danlu.pretraining.pretrainer import Pretrainer

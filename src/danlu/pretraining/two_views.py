@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from danlu.models.backbone import Backbone
-from danlu.pretraining.losses import byol_loss, contrastive_chance, cosine_loss, nt_xent
 from danlu.pretraining.pretrainer import Measured, Pretrainer
+from danlu.pretraining.two_view_losses import byol_loss, contrastive_chance, cosine_loss, nt_xent
 
 
 class TwoViews(Pretrainer):

@@ -26,7 +26,7 @@ from danlu.serving.batching import Batcher, Overloaded
 from danlu.serving.counters import Counters
 from danlu.serving.interface import DESCRIPTION, wrong_address
 from danlu.serving.limits import MAX_IMAGE_BYTES, MAX_IMAGES, MAX_PIXELS, BodyLimit
-from danlu.serving.page import page
+from danlu.serving.upload_page import page
 
 READERS = 4  # threads that decode images
 

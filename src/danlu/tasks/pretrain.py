@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from danlu.data.batches import Batch
-from danlu.pretraining.losses import effective_rank, spread
 from danlu.pretraining.pretrainer import parts_of
 from danlu.pretraining.probes import MIN_SAMPLES, knn_accuracy, linear_accuracy
+from danlu.pretraining.two_view_losses import effective_rank, spread
 from danlu.task_spec import TASKS
 from danlu.tasks.task import Evaluation, TaskData, ViewFunction
 

@@ -17,7 +17,7 @@ from danlu.message import translated
 from danlu.preparation.prepared import Prepared
 from danlu.printing.results import print_end, print_result
 from danlu.progress.stages import stage
-from danlu.report.page import write_page
+from danlu.report.run_report import write_page
 from danlu.run.folder import Run
 from danlu.run.summary import Calibration, Metrics, Summary
 from danlu.training.calibrate import with_split

@@ -14,7 +14,7 @@ from danlu.config.settings import SYNONYMS
 from danlu.config.yaml_text import read_yaml
 from danlu.learning.optim import OPTIMIZERS, find_optimizer
 from danlu.message import message
-from danlu.models.build import MODELS, find_network
+from danlu.models.network_table import MODELS, find_network
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, nearest, refusal, system_reason
 from danlu.task_spec import TASKS

@@ -28,9 +28,9 @@ from danlu.training.random_state import caller_state_kept
 from danlu.tuning.finalists import RESULT, run_folder, test_looks, train_again, with_test, write_best
 from danlu.tuning.journal import check_installed
 from danlu.tuning.methods import PRUNERS, check_method, grid
-from danlu.tuning.page import write_page
 from danlu.tuning.result import Finalist, TrialResult, TuningResult
 from danlu.tuning.search import Clock, run_trials
+from danlu.tuning.search_page import write_page
 from danlu.tuning.space import centred, default_names, find_key, named_space, space_from_file
 from danlu.tuning.study import StudyFolder, StudySettings, check_new
 from danlu.user_objects import resume_command, using

@@ -13,7 +13,7 @@ from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.judged import Checked, NotJudged
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.presentation.page import TrainingSection, write_sections
+from danlu.doctor.presentation.findings_page import TrainingSection, write_sections
 from danlu.doctor.wording import worded_from_curves
 from danlu.message import Message, speaking
 from danlu.message import language as current_language

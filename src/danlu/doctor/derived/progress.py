@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import fmean, median
 
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.loss.losses import CROSS_ENTROPIES
+from danlu.doctor.loss.loss_kind import CROSS_ENTROPIES
 
 EARLY_BLOCKS = 20  # equal intervals of the steps
 EARLY_LEVEL = 0.8  # of the loss at chance level

@@ -5,6 +5,7 @@ from __future__ import annotations
 from danlu.doctor.instruments.activations import Activations
 from danlu.doctor.instruments.adversary import Adversary
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.batch_inputs import Inputs
 from danlu.doctor.instruments.behaviour import Behaviour
 from danlu.doctor.instruments.chance import Chance
 from danlu.doctor.instruments.closures import Closures
@@ -15,7 +16,6 @@ from danlu.doctor.instruments.graph_leaves import GraphLeaves
 from danlu.doctor.instruments.handmade_updates import HandmadeUpdates
 from danlu.doctor.instruments.input_axes import InputAxes
 from danlu.doctor.instruments.input_derivatives import InputDerivatives
-from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.instruments.labels import Labels
 from danlu.doctor.instruments.loss_and_accuracy import LossAndAccuracy
 from danlu.doctor.instruments.masked_loss import MaskedLoss

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.loss.loss_kind import kind_of
 from danlu.doctor.loss.loss_options import loss_options, summands
-from danlu.doctor.loss.losses import kind_of
 from danlu.doctor.observation.predictions import IGNORED
 from danlu.doctor.observation.watched_model import Pass, WatchedModel
 

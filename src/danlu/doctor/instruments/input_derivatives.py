@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.loss.graph import between
-from danlu.doctor.loss.losses import SUMS
+from danlu.doctor.loss.loss_kind import SUMS
 from danlu.doctor.observation.budget import is_scheduled
 from danlu.doctor.observation.watched_model import Pass, WatchedModel, tensors_in
 

@@ -32,8 +32,8 @@ from danlu.doctor.loss.graph import (
     takes_log_of,
     takes_log_of_complement,
 )
+from danlu.doctor.loss.loss_kind import CROSS_ENTROPIES, SIGNED, kind_and_node, kind_by_graph, kind_of
 from danlu.doctor.loss.loss_options import loss_options, summands
-from danlu.doctor.loss.losses import CROSS_ENTROPIES, SIGNED, kind_and_node, kind_by_graph, kind_of
 from danlu.doctor.observation.predictions import measured, target_kind
 from danlu.doctor.observation.watched_model import Pass, WatchedModel
 

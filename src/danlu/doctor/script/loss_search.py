@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.doctor.loss.losses import FUNCTIONS, kind_of
+from danlu.doctor.loss.loss_kind import FUNCTIONS, kind_of
 from danlu.doctor.observation.calls import observe
 from danlu.doctor.script.patches import Patches
 

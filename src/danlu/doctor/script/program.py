@@ -12,7 +12,7 @@ from typing import Any
 
 from danlu.doctor.finding import SEVERITIES, Finding
 from danlu.doctor.judged import judged
-from danlu.doctor.presentation.page import TrainingSection, write_sections
+from danlu.doctor.presentation.findings_page import TrainingSection, write_sections
 from danlu.doctor.presentation.printed import finding_line, finding_lines
 from danlu.doctor.presentation.terms import term
 from danlu.doctor.script.search import Search

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from danlu.doctor.loss.graph import between, leaves, shape_of
-from danlu.doctor.loss.losses import kind_of
+from danlu.doctor.loss.loss_kind import kind_of
 from danlu.doctor.observation.calls import kwargs_of_call
 from danlu.doctor.observation.step_hooks import StepHooks
 from danlu.doctor.observation.variables import name_in_frames, names_in_frames

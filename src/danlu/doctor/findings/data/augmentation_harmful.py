@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.inputs import input_shift, input_shift_text
+from danlu.doctor.derived.input_statistics import input_shift, input_shift_text
 from danlu.doctor.derived.labels import late_accuracy
 from danlu.doctor.drawings.counts import input_ranges
 from danlu.doctor.drawings.over_epochs import redrawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from danlu.doctor.derived.inputs import blank_by_chance
+from danlu.doctor.derived.input_statistics import blank_by_chance
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words

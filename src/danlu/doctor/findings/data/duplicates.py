@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from danlu.doctor.derived.inputs import are_tokens, is_number_of_item, reevaluates_batches, repeated_by_chance
+from danlu.doctor.derived.input_statistics import are_tokens, is_number_of_item, reevaluates_batches, repeated_by_chance
 from danlu.doctor.derived.labels import mean_rows
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.noise import batch_size

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from danlu.doctor.derived.applies import classifies
-from danlu.doctor.derived.inputs import input_shift
+from danlu.doctor.derived.input_statistics import input_shift
 from danlu.doctor.derived.labels import chance_accuracy, late_accuracy, late_mean
 from danlu.doctor.drawings.over_epochs import contradicted, epoch_accuracies
 from danlu.doctor.drawings.over_time import pair

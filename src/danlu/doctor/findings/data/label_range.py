@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from danlu.doctor.derived.inputs import are_tokens
+from danlu.doctor.derived.input_statistics import are_tokens
 from danlu.doctor.derived.labels import labels_seen, mean_rows
 from danlu.doctor.drawings.counts import label_span
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.model.loss_mismatch import is_regression
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.loss.losses import SIGNED, loss_name
+from danlu.doctor.loss.loss_kind import SIGNED, loss_name
 from danlu.doctor.phrase import message
 
 VOID = 255  # label of pixels without a class in the masks of most data sets

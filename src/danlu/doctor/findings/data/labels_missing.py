@@ -13,7 +13,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.data.not_shuffled import not_shuffled
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.loss.losses import CROSS_ENTROPIES, SQUARED
+from danlu.doctor.loss.loss_kind import CROSS_ENTROPIES, SQUARED
 from danlu.doctor.phrase import message
 from danlu.doctor.places import class_label
 

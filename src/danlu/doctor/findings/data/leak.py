@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.inputs import are_tokens, is_number_of_item, leaked_by_chance, reevaluates_batches
+from danlu.doctor.derived.input_statistics import are_tokens, is_number_of_item, leaked_by_chance, reevaluates_batches
 from danlu.doctor.derived.progress import has_backward_passes, has_even_epochs
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from danlu.doctor.derived.inputs import are_tokens
+from danlu.doctor.derived.input_statistics import are_tokens
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.counts import columns
 from danlu.doctor.finding import Finding

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from danlu.doctor.derived.inputs import input_shift, input_shift_text
+from danlu.doctor.derived.input_statistics import input_shift, input_shift_text
 from danlu.doctor.derived.labels import labels_seen, mean_rows
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.counts import input_ranges

@@ -9,7 +9,7 @@ from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.loss.losses import SQUARED
+from danlu.doctor.loss.loss_kind import SQUARED
 from danlu.doctor.phrase import message
 
 MAX_DEVIATION = 20.0  # standard deviation, or mean, of targets that a network reaches without scaling

@@ -23,7 +23,7 @@ from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.loss.losses import SQUARED
+from danlu.doctor.loss.loss_kind import SQUARED
 from danlu.doctor.phrase import message
 from danlu.doctor.snippets import FIT_16_SAMPLES
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.inputs import are_tokens
+from danlu.doctor.derived.input_statistics import are_tokens
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.counts import against_threshold
 from danlu.doctor.finding import Finding

@@ -10,7 +10,7 @@ from danlu.doctor.drawings.over_layers import outputs_and_loss
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.loss.losses import SQUARED, loss_name
+from danlu.doctor.loss.loss_kind import SQUARED, loss_name
 from danlu.doctor.phrase import message
 from danlu.doctor.places import LOSS
 

@@ -15,7 +15,7 @@ from danlu.doctor.drawings.over_time import loss_and_floor
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.loss.losses import NAMES, SQUARED, loss_name
+from danlu.doctor.loss.loss_kind import NAMES, SQUARED, loss_name
 from danlu.doctor.phrase import message
 from danlu.doctor.places import OUTPUT, layer_place
 from danlu.message import Message

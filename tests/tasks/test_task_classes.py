@@ -12,15 +12,15 @@ from danlu.data.label_maps import LabelMap, MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.data.sources.named import scenes
 from danlu.data.sources.named.shapes import CLASSES, draw
-from danlu.detection.build import DETECTORS
+from danlu.detection.detector_table import DETECTORS
 from danlu.learning.losses import LOSSES
 from danlu.objects import Detections
 from danlu.pose.solids import solids
 from danlu.run.quantities import METRICS
 from danlu.task_spec import TASKS, TaskName, object_task
-from danlu.tasks.build import BUILDERS, build_task
 from danlu.tasks.detect import ImageDetections
 from danlu.tasks.task import Evaluation, Task, TaskData
+from danlu.tasks.task_classes import BUILDERS, build_task
 
 
 def test_every_task_has_an_entry_and_a_class():

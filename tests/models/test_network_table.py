@@ -10,7 +10,7 @@ from torch import nn
 
 from danlu.config import ModelConfig
 from danlu.models.backbone import Backbone
-from danlu.models.build import MODELS, build_backbone, build_model
+from danlu.models.network_table import MODELS, build_backbone, build_model
 from danlu.models.networks.vit import ViT
 from danlu.models.sparse_convolution import SparseConvolution
 from danlu.refuse import Refusal

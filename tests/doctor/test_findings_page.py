@@ -10,7 +10,7 @@ from torch import nn
 
 import danlu
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.presentation.page import write_page
+from danlu.doctor.presentation.findings_page import write_page
 
 
 class Reader(HTMLParser):

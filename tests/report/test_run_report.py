@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from danlu.refuse import Refusal
-from danlu.report.page import write_page
+from danlu.report.run_report import write_page
 from danlu.run.folder import Run
 from tests.browser import Browser
 

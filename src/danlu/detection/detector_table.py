@@ -23,7 +23,7 @@ from danlu.detection.ssd import ssd, ssd300
 from danlu.detection.yolo import YOLO
 from danlu.detection.yolo_v1 import YOLOv1
 from danlu.message import message
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.refuse import refusal
 
 

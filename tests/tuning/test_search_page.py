@@ -10,7 +10,7 @@ import pytest
 from danlu.message import speaking
 from danlu.report.document import Section, sectioned
 from danlu.report.markup import card, table, text_cell
-from danlu.tuning.page import OPTUNA_WORDS, styled
+from danlu.tuning.search_page import OPTUNA_WORDS, styled
 from tests.browser import Browser
 
 HEAD = ["Trial", "Settings", "Validation accuracy", "Standard deviation", "Test accuracy"]

@@ -7,11 +7,11 @@ from dataclasses import fields
 import pytest
 
 from danlu.config import Config, DetectConfig, ModelConfig, with_values
-from danlu.detection.build import DETECTOR_OPTIONS, DETECTORS
+from danlu.detection.detector_table import DETECTOR_OPTIONS, DETECTORS
 from danlu.preparation.networks import model_options
 from danlu.preparation.prepare import prepare
 from danlu.refuse import Refusal
-from danlu.segmentation.build import SEGMENTER_OPTIONS
+from danlu.segmentation.segmenter_table import SEGMENTER_OPTIONS
 
 NOT_THE_DETECTORS = {"backbone", "fit", "score", "overlap", "most", "camera"}
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from danlu.message import message
-from danlu.models.build import build_backbone
+from danlu.models.network_table import build_backbone
 from danlu.refuse import refusal
 from danlu.segmentation.fcn import FCN
 from danlu.segmentation.pyramid_head import DeepLab, PyramidSegmenter
