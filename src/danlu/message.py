@@ -83,6 +83,7 @@ class Message(str):
     values: Mapping[str, Any]
 
     def __new__(cls, id: str, text: str, values: Mapping[str, Any] | None = None) -> Message:
+        """Fill the fields of `text` with `values`."""
         values = dict(values or {})
         made = super().__new__(cls, _filled(text, values, "en"))
         made.id, made.text, made.values = id, text, values

@@ -116,10 +116,12 @@ class Setting:
 
     @property
     def is_switch(self) -> bool:
+        """Return whether the setting takes true and false."""
         return bool in self.members
 
     @property
     def is_list(self) -> bool:
+        """Return whether the setting takes several values."""
         return any(get_origin(one) is tuple for one in self.members)
 
 

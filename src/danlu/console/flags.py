@@ -49,6 +49,7 @@ class Parser(argparse.ArgumentParser):
         self._flags.add_argument("-h", "--help", action=HelpAction, help=text)
 
     def error(self, message: str) -> NoReturn:
+        """Raise the Refusal for a message of argparse."""
         before, required, names = message.partition(" are required: ")
         if required and before:
             text = "{names} must be given: {usage}"

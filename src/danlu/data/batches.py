@@ -51,18 +51,24 @@ Wanted = tuple[np.ndarray, int]  # sample numbers of a batch, and the epoch
 class Transform(Protocol):
     """Batched transform: draws random numbers for a batch of all processes, and applies those of one process."""
 
-    def draw(self, rng: np.random.Generator, n: int) -> Any: ...
+    def draw(self, rng: np.random.Generator, n: int) -> Any:
+        """Draw the random numbers of n samples."""
+        ...
 
-    def __call__(self, source: Tensor, index: Tensor | None, targets: Any, draws: Any) -> tuple[Tensor, Any]: ...
+    def __call__(self, source: Tensor, index: Tensor | None, targets: Any, draws: Any) -> tuple[Tensor, Any]:
+        """Return the inputs and targets of the samples `index` of `source` (all: None), transformed by `draws`."""
+        ...
 
 
 class Columns:
     """Transform of table rows: selects them and leaves their values unchanged."""
 
     def draw(self, rng: np.random.Generator, n: int) -> None:
+        """Return None: nothing here is random."""
         return None
 
     def __call__(self, source: Tensor, index: Tensor | None, targets: Tensor, draws: None) -> tuple[Tensor, Tensor]:
+        """Return the rows `index` (N,) of a table (M, F) as (N, F), and the targets unchanged."""
         return (source if index is None else source.index_select(0, index)), targets
 
 
@@ -125,6 +131,7 @@ class Batches:
 
     @property
     def samples(self) -> int:
+        """Number of samples of the split."""
         return len(self.index)
 
     @property

@@ -100,9 +100,11 @@ class ClipTransform:
         self.images, self.frames = images, frames
 
     def draw(self, rng: np.random.Generator, n: int) -> Any:
+        """Draw the random numbers of n clips; all frames of a clip share them."""
         return self.images.draw(rng, n)
 
     def __call__(self, source: Tensor, index: Tensor | None, targets: Any, draws: Any) -> tuple[Tensor, Any]:
+        """Return clips (N, T, C, H, W) and their targets, transformed by `draws`."""
         images, targets = self.images(source, index, targets, draws)
         return unfolded(images, self.frames), targets
 

@@ -178,12 +178,15 @@ class TargetScaler:
         return cls(targets.double().mean(0).float(), torch.where(std > 0, std, 1.0).float())
 
     def transform(self, targets: Tensor) -> Tensor:
+        """Standardise targets (N, T)."""
         return (targets - self.mean) / self.std
 
     def inverse(self, scaled: Tensor) -> Tensor:
+        """Map standardised values (N, T) back to the units of the targets."""
         return scaled * self.std + self.mean
 
     def to_dict(self) -> dict[str, list[float]]:
+        """Return mean and standard deviation as lists of T numbers, for JSON."""
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}
 
     @classmethod

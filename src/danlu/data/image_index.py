@@ -69,6 +69,7 @@ class ImageIndex:
 
     @classmethod
     def of(cls, survey: Survey) -> ImageIndex:
+        """Return the index of the images of a survey."""
         return cls(survey.images, survey.root, survey.follow_links, survey.links_out)
 
     def find(self, name: str, near: tuple[str, ...] = (), split: int = UNASSIGNED) -> File | str:  # noqa: PLR0911

@@ -175,9 +175,11 @@ class MapSet:
 
     @property
     def device(self) -> torch.device:
+        """Device of the maps that `index_select` returns."""
         return self._device
 
     def to(self, device: torch.device | str) -> MapSet:
+        """Return maps on `device` from now on."""
         self._device = torch.device(device)
         return self
 

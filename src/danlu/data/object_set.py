@@ -45,9 +45,11 @@ class ObjectSet:
 
     @property
     def device(self) -> torch.device:
+        """Device of boxes and poses."""
         return self._boxes.device
 
     def to(self, device: torch.device | str) -> ObjectSet:
+        """Move boxes and poses to `device`, in place."""
         self._boxes = self._boxes.to(device)
         if self._poses is not None and self._cameras is not None:
             self._poses, self._cameras = self._poses.to(device), self._cameras.to(device)

@@ -58,6 +58,7 @@ class ImageGraph(nn.Module):
         return samples.metric(torch.from_numpy(np.concatenate([one[0] for one in chunks])))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return probabilities or target values (N, K) of uint8 images (N, S, S, C)."""
         raw = images.permute(0, 3, 1, 2)
         answers = []
         for signature, model, normalise in zip(self.signatures, self.networks, self.normalise):
@@ -85,6 +86,7 @@ class ObjectGraph(nn.Module):
         self.nms_iou, self.max_detections = config.detect.overlap or 0.5, config.detect.most
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return boxes (N, P, 4) in pixels, scores (N, P) and labels (N, P) of uint8 images (N, S, S, C)."""
         raw = images.permute(0, 3, 1, 2)
         candidates = self.detector.candidates(self.detector.outputs(self.normalise.scale(self.normalise.centre(raw))))
         return candidates.boxes, candidates.scores, candidates.labels
@@ -132,6 +134,7 @@ class MapGraph(nn.Module):
         self.flips = view_flips(config.augment) if config.tta else [()]
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return probabilities (N, K, S, S) of uint8 images (N, S, S, C)."""
         raw = images.permute(0, 3, 1, 2)
         each = [
             probabilities(model, normalise.scale(normalise.centre(raw)), self.flips)

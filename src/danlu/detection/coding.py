@@ -41,12 +41,14 @@ class DeltaCoder:
     variances: tuple[float, float, float, float]
 
     def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Return the codes (..., 4) of boxes (..., 4) relative to anchors (..., 4)."""
         size, anchor = boxes[..., 2:] - boxes[..., :2], anchors[..., 2:] - anchors[..., :2]
         shift = (boxes[..., :2] + boxes[..., 2:] - anchors[..., :2] - anchors[..., 2:]) / (2 * anchor)
         scale = (size / anchor).clamp(min=MIN_RATIO).log()
         return torch.cat([shift, scale], -1) / shift.new_tensor(self.variances)
 
     def decode(self, codes: Tensor, anchors: Tensor) -> Tensor:
+        """Return the boxes (..., 4) of codes (..., 4) relative to anchors (..., 4)."""
         codes = codes.to(anchors.dtype) * anchors.new_tensor(self.variances)
         anchor = anchors[..., 2:] - anchors[..., :2]
         centre = (anchors[..., :2] + anchors[..., 2:]) / 2 + codes[..., :2] * anchor
@@ -65,11 +67,13 @@ class DistanceCoder:
     log: bool = False
 
     def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Return the codes (..., 4) of boxes (..., 4) relative to anchors (..., 4)."""
         centre, anchor = (anchors[..., :2] + anchors[..., 2:]) / 2, anchors[..., 2:] - anchors[..., :2]
         distances = torch.cat([(centre - boxes[..., :2]) / anchor, (boxes[..., 2:] - centre) / anchor], -1)
         return distances.clamp(min=MIN_RATIO).log() if self.log else distances
 
     def decode(self, codes: Tensor, anchors: Tensor) -> Tensor:
+        """Return the boxes (..., 4) of codes (..., 4) relative to anchors (..., 4)."""
         codes = codes.to(anchors.dtype)
         distances = codes.clamp(max=MAX_LOG_SCALE).exp() if self.log else codes
         centre, anchor = (anchors[..., :2] + anchors[..., 2:]) / 2, anchors[..., 2:] - anchors[..., :2]

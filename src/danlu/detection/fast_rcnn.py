@@ -41,4 +41,5 @@ class FastRCNN(TwoStage):
         self.search = Proposer(search, proposals)
 
     def propose(self, images: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
+        """Return `regions`, or those of the region search without them, as proposals."""
         return self.searched(images, regions)

@@ -54,6 +54,7 @@ class ProposalNetwork(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return objectness (N, A) and codes (N, A, 4) of the anchors of all maps (N, C, H, W)."""
         seen = [self.see(x).relu() for x in maps]
         objectness = [self.objectness(x).permute(0, 2, 3, 1).flatten(1) for x in seen]
         codes = [self.codes(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in seen]
@@ -136,6 +137,7 @@ class FasterRCNN(TwoStage):
         return moved.gather(1, chosen[..., None].expand(-1, -1, 4)), taken
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Compute the losses of anchors and regions, and "loss", their sum."""
         parts = self.anchor_losses(outputs, objects)
         parts |= self.region_losses(outputs, objects, *self.sample_regions(outputs, objects))
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}

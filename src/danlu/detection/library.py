@@ -69,6 +69,7 @@ class PrecomputedMaps(nn.Module):
     maps: Any = None
 
     def forward(self, x: Tensor) -> Any:
+        """Return the maps; `x` is not used."""
         return self.maps
 
 
@@ -80,6 +81,7 @@ class LastMap(nn.Module):
         self.trunk = trunk
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the last map (N, C, H, W) of images (N, 3, S, S)."""
         maps = self.trunk(x)
         return list(maps.values())[-1] if isinstance(maps, dict) else maps
 
@@ -130,6 +132,7 @@ class LibraryDetector(Detector):
     def detect(
         self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
     ) -> list[Detections]:
+        """Detect with the score threshold, NMS and limit of torchvision's own code."""
         part = getattr(self.model, "roi_heads", self.model)
         part.score_thresh, part.nms_thresh, part.detections_per_img = min_score, nms_iou, max_detections
         return [self._found(found) for found in self._run(outputs, None)]

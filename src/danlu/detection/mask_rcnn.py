@@ -64,6 +64,7 @@ class MaskRCNN(FasterRCNN):
         return logits[torch.arange(len(labels), device=labels.device), labels]
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Compute the losses of anchors, regions and masks, and "loss", their sum."""
         sampled = self.sample_regions(outputs, objects)
         parts = self.anchor_losses(outputs, objects) | self.region_losses(outputs, objects, *sampled)
         parts["mask"] = self.mask_loss(outputs, objects, *sampled)

@@ -43,6 +43,7 @@ class Neck(nn.Module):
             self.channels, self.strides = backbone.feature_channels[-1], [backbone.feature_strides[-1]]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the used maps (N, C, H, W), fine to coarse, of the maps of all stages."""
         used = [maps[i] for i in self.stages]
         return self.pyramid(used) if self.pyramid is not None else used
 

@@ -81,6 +81,7 @@ class ViewNetwork(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return scores (R, A), corrections (R, A, 3) and places (R, 3) of views (R, C, S, S), classes (R,)."""
         x = self.features(views).float()
         rows = torch.arange(len(labels), device=labels.device)
         with exact(x):
@@ -135,6 +136,7 @@ class PoseCrop(PoseDetector):
         return self.losses(outputs, objects)
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Compute the losses of boxes and poses, and "loss", their sum."""
         seen = torch.arange(len(outputs["logits"]), device=objects.device)
         found = self.detector.losses(outputs, objects.index_select(0, seen))
         real = real_objects(objects)

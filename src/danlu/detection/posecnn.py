@@ -56,6 +56,7 @@ class Embedding(nn.Module):
         self.out = nn.Conv2d(width, outputs, 1)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Return the joined map (N, C, H, W), of the size of `fine`."""
         a, b = self.fine(fine), self.coarse(coarse)
         if self.relu:
             a, b = a.relu(), b.relu()
@@ -82,6 +83,7 @@ class RotationHead(nn.Module):
             self.out.bias.copy_(torch.tensor([1.0, 0, 0, 0]).repeat(classes))
 
     def forward(self, pooled: Tensor) -> Tensor:
+        """Return quaternions (R, K, 4), not normalised, of pooled regions (R, C, 7, 7)."""
         return self.out(self.layers(pooled)).tanh().unflatten(1, (-1, 4))
 
 

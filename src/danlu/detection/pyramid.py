@@ -39,6 +39,7 @@ class FeaturePyramid(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the levels (N, width, H, W), fine to coarse, of the maps of a backbone."""
         levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
         for i in reversed(range(len(levels) - 1)):
             levels[i] = levels[i] + F.interpolate(levels[i + 1], size=levels[i].shape[-2:], mode="nearest")

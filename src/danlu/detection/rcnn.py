@@ -103,6 +103,7 @@ class RCNN(RegionDetector):
 
     @torch.no_grad()
     def score_regions(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Score regions (R, 4) of images `image` (R,), by the fitted SVMs once they are valid."""
         one = self._score_fitted if self.settled else super().score_regions
         parts = [one(maps, *some) for some in zip(boxes.split(REGION_BATCH), image.split(REGION_BATCH))]
         scores, codes = zip(*parts)
@@ -116,6 +117,7 @@ class RCNN(RegionDetector):
         return (STEEPNESS * margins).sigmoid(), codes
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Compute the losses of sampled regions; in training, mark the fitted parameters as no longer valid."""
         if self.training:  # the features change, so the fitted parameters are no longer valid
             self.settled.fill_(False)
         boxes, matched, taken = self.sample_regions(outputs, objects)

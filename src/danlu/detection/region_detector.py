@@ -44,6 +44,7 @@ class RegionDetector(Detector):
         raise NotImplementedError
 
     def forward(self, images: Tensor, objects: ObjectBatch | None = None) -> dict[str, Any]:
+        """Return losses when objects are given, else raw outputs; regions given with the objects are used."""
         if objects is None or objects.regions is None:
             return super().forward(images, objects)
         return self.losses(self.outputs(images, objects.regions), objects)

@@ -53,6 +53,7 @@ class Head(nn.Module):
         nn.init.constant_(cast(Tensor, self.say.bias), bias)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return values (N, A, columns) of the anchors of each map (N, C, H, W)."""
         outputs = [self.say(self.see(x)) for x in maps]
         return [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.columns) for x in outputs]
 

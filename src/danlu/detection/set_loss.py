@@ -55,9 +55,11 @@ class SoftmaxClasses:
     weight = 1.0
 
     def costs(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the cost of every pair, (N, Q, M), of logits (N, Q, ...) and labels int64 (N, M)."""
         return -_of_classes(logits.float().softmax(-1), labels)
 
     def loss(self, logits: Tensor, labels: Tensor, quality: Tensor, count: Tensor) -> Tensor:
+        """Return the weighted mean of the cross-entropy of logits (N, Q, K + 1) and labels (N, Q)."""
         last = logits.shape[-1] - 1
         entropy = F.cross_entropy(
             logits.float().flatten(0, 1), labels.masked_fill(labels < 0, last).flatten(), reduction="none"
@@ -66,6 +68,7 @@ class SoftmaxClasses:
         return (entropy * weights).sum() / weights.sum().clamp(min=NO_OBJECT_WEIGHT)
 
     def probabilities(self, logits: Tensor) -> Tensor:
+        """Return probabilities (N, Q, K) of logits (N, Q, K + 1), without "no object"."""
         return logits.float().softmax(-1)[..., :-1]
 
 
@@ -80,11 +83,13 @@ class SigmoidClasses:
     weight = 2.0
 
     def costs(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the cost of every pair, (N, Q, M), of logits (N, Q, ...) and labels int64 (N, M)."""
         own = _of_classes(logits.float(), labels)
         p = own.sigmoid()
         return 0.25 * (1 - p).square() * F.softplus(-own) - 0.75 * p.square() * F.softplus(own)
 
     def loss(self, logits: Tensor, labels: Tensor, quality: Tensor, count: Tensor) -> Tensor:
+        """Return the loss of logits (N, Q, K); the target of the class of a matched query is `quality` (N, Q)."""
         targets = torch.zeros_like(logits, dtype=torch.float32)
         targets.scatter_(2, labels.clamp(min=0)[..., None], (quality * (labels >= 0))[..., None])
         entropy = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
@@ -93,6 +98,7 @@ class SigmoidClasses:
         return (entropy * weights).sum() / count
 
     def probabilities(self, logits: Tensor) -> Tensor:
+        """Return probabilities (N, Q, K) of logits (N, Q, K)."""
         return logits.float().sigmoid()
 
 

@@ -101,6 +101,7 @@ class SSD(DenseDetector):
         return {"loss": class_loss + box_loss, "class": class_loss, "box": box_loss}
 
     def candidates(self, outputs: dict[str, Any]) -> Candidates:
+        """Return the highest scoring boxes before NMS, one for each pair of anchor and class."""
         boxes = clip(self.coder.decode(outputs["codes"].float(), outputs["anchors"]), *outputs["size"])
         scores = outputs["logits"].float().softmax(2)[..., : self.classes]
         scores, place = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)  # (N, 400, K)
@@ -154,6 +155,7 @@ class VGGTrunk(nn.Module):
                 _initialise(layer)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps (N, C, H, W) of images (N, 3, S, S), fine to coarse."""
         *_, fine, x = self.backbone.features(images)
         x = self.dense(x)
         # The fine map has much larger values than the others: normalise it to length 20, a learnt scale.
@@ -199,6 +201,7 @@ class SmallTrunk(nn.Module):
         self.strides, self.channels = tuple(strides), (width,) * len(strides)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps (N, C, H, W) of images (N, C, S, S), fine to coarse."""
         found = self.backbone.features(images)
         maps = [read(found[i]) for read, i in zip(self.read, self.stages)]
         for layer in self.further:

@@ -134,6 +134,7 @@ class EncoderLayer(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Return cells (N, T, width) after attention and the feed-forward network, of the same shape as `x`."""
         placed = x + positions
         x = self.norm1(x + self.drop(self.attention(placed, placed, x)))
         return self.norm2(x + self.drop(self.mlp(x)))

@@ -40,6 +40,7 @@ class RegionHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class logits (R, K + 1) and box codes (R, K, 4) of pooled regions (R, C, 7, 7)."""
         x = self.second(self.first(pooled.flatten(1)).relu()).relu()
         return self.logits(x).float(), self.codes(x).float().unflatten(1, (-1, 4))
 
@@ -112,5 +113,6 @@ class TwoStage(RegionDetector):
         return {"class": entropy, "box": moved.sum() / max(len(labels), 1)}
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Compute the losses of sampled regions, and "loss", their sum."""
         parts = self.region_losses(outputs, objects, *self.sample_regions(outputs, objects))
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}

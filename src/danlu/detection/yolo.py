@@ -51,6 +51,7 @@ class Pyramid(nn.Module):
         self.up = nn.ModuleList(CSP(2 * width, width, 1, norm) for _ in widths[1:])
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Return maps of the same sizes as those given, fine to coarse, all with `width` channels."""
         maps = [enter(x) for enter, x in zip(self.enter, maps)]
         for i in reversed(range(len(maps) - 1)):
             coarse = F.interpolate(maps[i + 1], size=maps[i].shape[-2:], mode="nearest")
@@ -77,6 +78,7 @@ class Head(nn.Module):
         nn.init.constant_(cast(Tensor, codes.bias), 1.0)  # initial boxes: e strides to every side
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class logits (N, K, H, W) and box codes (N, 4, H, W) of a map (N, C, H, W)."""
         return self.class_branch(x), self.box_branch(x)
 
 
@@ -106,6 +108,7 @@ class YOLO(DenseDetector):
         return {"boxes": boxes, "logits": logits, "map_sizes": sizes, "size": tuple(images.shape[-2:])}
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Match predictions with objects by SimOTA and compute the losses of boxes and classes."""
         boxes, logits = outputs["boxes"].float(), outputs["logits"].float()
         with torch.no_grad():
             matched, quality = match_simota(
@@ -129,6 +132,7 @@ class YOLO(DenseDetector):
         return {"loss": class_loss + BOX_WEIGHT * box_loss, "class": class_loss, "box": box_loss}
 
     def candidates(self, outputs: dict[str, Any]) -> Candidates:
+        """Return the highest scoring boxes before NMS, each with its best class."""
         scores, labels = outputs["logits"].float().sigmoid().max(2)
         boxes = clip(outputs["boxes"].float(), *outputs["size"])
         scores, order = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)

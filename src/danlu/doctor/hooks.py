@@ -54,6 +54,7 @@ class Hooks:
         self._failed = False  # an error of the doctor: everything is ignored from then on
 
     def attach(self) -> None:
+        """Observe the calls of model and loss, and the steps of the optimizers."""
         model, loss_fn = self.watched.model, self.watched.loss_fn
         self._model_calls = observe(
             model, self._safe(self._before_forward), self._safe(self._after_forward), self._safe(self._forward_failed)
@@ -112,6 +113,7 @@ class Hooks:
         self._suspended = False
 
     def detach(self) -> None:
+        """Remove all hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles = []

@@ -84,10 +84,12 @@ class Display(Watcher):
         self.bars.stop()
 
     def on_start(self, plan: Plan, progress: Progress) -> None:
+        """Set the times from which speed and time left are computed."""
         self._next_line = time.monotonic() + FIRST_LINE_SECONDS
         self._start = epochs_trained(plan, progress), progress.seconds
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        """Update the bars, or print a line from time to time where the output is no terminal."""
         now = time.perf_counter()
         if not self.live:
             if time.monotonic() >= self._next_line:
@@ -107,6 +109,7 @@ class Display(Watcher):
         self.bars.update(self._epochs, completed=round(epochs_trained(plan, progress), 2))
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        """Print the line of the epoch."""
         self._next_line = time.monotonic() + LINE_SECONDS
         last_is_kept = plan.val is None or plan.task.spec.keeps_last
         compared = plan.val is not None and not last_is_kept and compares(plan.val.samples, progress.epoch)
@@ -132,6 +135,7 @@ class Display(Watcher):
         return " ".join(f"{metric_key(k)} {v.item():.4f}" for k, v in parts.items())
 
     def say(self, line: str) -> None:
+        """Print a line above the bars, and write it to the log."""
         self.bars.console.print(Text(printable_line(line)), soft_wrap=True)
         self.log(line)
 

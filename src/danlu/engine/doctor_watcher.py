@@ -101,16 +101,19 @@ class DoctorWatcher(Watcher):
             self.doctor.say_withdrawn(self.say)
 
     def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
+        """Give the loss and targets of the batch to the doctor."""
         targets = batch.targets if isinstance(batch.targets, Tensor) and not self.unlabelled else None
         self.doctor.observe(loss, None, targets)
 
     def on_validation(self, plan: Plan, evaluation: Evaluation) -> None:
+        """Give the outputs and targets of the validation set to the doctor."""
         self._records = plan.task.records(evaluation) if isinstance(plan.task, RecordedTask) else []
         if not self.unlabelled and isinstance(evaluation.outputs, Tensor) and isinstance(evaluation.targets, Tensor):
             self.doctor.validated(evaluation.outputs, evaluation.targets)
             self._suspects = suspects(evaluation, self._dataset) if self._dataset is not None else []
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        """End the epoch of the doctor and give it the metrics of the record."""
         self.doctor.epoch()
         # The doctor samples training steps and does not observe validation; the loop has the means over all samples.
         for part in ("train", "val"):
@@ -125,6 +128,7 @@ class DoctorWatcher(Watcher):
         self._keep(self.doctor.say_new(self.say, self.fix, confirm=True))
 
     def on_end(self, plan: Plan, progress: Progress) -> None:
+        """Note that the training was not interrupted."""
         self.interrupted = False
 
     def _keep(self, found: list[Finding]) -> None:

@@ -152,6 +152,7 @@ class Agreement(Watcher):
         return self.reason
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        """Agree whether to save and stop, at the end of an optimiser step."""
         if os.getppid() != self.parent:
             os._exit(1)
         inside = progress.batch < plan.train.length(progress.epoch)
@@ -168,6 +169,7 @@ class Agreement(Watcher):
                 self.saver.save(plan, progress, sums[1:])
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        """Agree whether to stop after the epoch."""
         reason, _ = self._agree(plan, False)  # the first process has saved already
         if reason and progress.epoch < plan.epochs and progress.stopped is None:
             progress.stopped = reason

@@ -36,6 +36,7 @@ class PathKeeper(Watcher):
         self.run, self.signature, self.count = run, signature, count
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        """Save the weights, if this is one of the epochs to keep."""
         now, before = (epoch * self.count // plan.epochs for epoch in (progress.epoch, progress.epoch - 1))
         if now > before:
             path = self.run.snapshot(progress.epoch)
@@ -65,6 +66,7 @@ class Saver(Watcher):
         return time.monotonic() - self._saved > self.every
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        """Save a checkpoint, if one is due."""
         # Several processes agree first (`processes.Agreement`). Accumulated gradients are not saved, so not inside a
         # group.
         alone = plan.fabric.world_size == 1
@@ -72,6 +74,7 @@ class Saver(Watcher):
             self.save(plan, progress)
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        """Save the weights and a checkpoint."""
         used = plan.average.model if plan.average else plan.module
         if improved:
             save_weights(self.run.weights("best"), used, self.signature)
@@ -203,6 +206,7 @@ class StopSignal:
         self._old: dict[int, Any] = {}
 
     def __call__(self) -> str | None:
+        """Return the reason to stop, or None."""
         return self.reason
 
     def handle(self, number: int, frame: object) -> None:

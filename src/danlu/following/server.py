@@ -102,6 +102,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        """Answer a request, after a check of the host that it names."""
         host = (self.headers.get("Host") or "").lower()
         name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
         if not self.server.any_host and name not in LOCAL_NAMES:  # a site's name that resolves to this machine

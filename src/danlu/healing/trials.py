@@ -44,6 +44,7 @@ class DeadlineWatcher(Watcher):
         self.deadline = deadline
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        """Raise OutOfTime after the deadline."""
         if time.perf_counter() > self.deadline:
             raise OutOfTime
 
@@ -68,6 +69,7 @@ class ChangeResult:
 
     @property
     def seconds_per_training(self) -> float:
+        """Mean time of one training, in seconds."""
         return self.seconds / len(self.metrics)
 
 

@@ -55,6 +55,7 @@ class Fixed(nn.Module):
         self.register_buffer("mask", mask)
 
     def forward(self, original: Tensor) -> Tensor:
+        """Return the weight with the pruned entries at zero; same shape."""
         return original.masked_fill(~self.mask, 0)
 
 
@@ -72,6 +73,7 @@ class Refined(nn.Module):
         self.mask_of = mask_of
 
     def forward(self, original: Tensor) -> Tensor:
+        """Return the weight with the entries that are pruned now at zero; same shape."""
         return original - original.detach().masked_fill(self.mask_of(original), 0)  # exact: w - 0, or w - w
 
 
@@ -174,6 +176,7 @@ class SemiStructuredLinear(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (..., outputs) of an input (..., inputs), in its dtype."""
         rows = x.reshape(-1, x.shape[-1]).to(self.weight.dtype)
         return F.linear(rows, self.weight, self.bias).to(x.dtype).unflatten(0, x.shape[:-1])
 

@@ -29,21 +29,25 @@ class LoggerWatcher(Watcher):
         self._last = -1
 
     def on_start(self, plan: Plan, progress: Progress) -> None:
+        """Open the loggers."""
         for name in self.names:
             self._try(name, lambda name=name: self.loggers.update({name: open_logger(name, self.run, progress.step)}))
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        """Log the loss every `STEPS_BETWEEN` steps."""
         if progress.step % STEPS_BETWEEN == 0 and progress.step != self._last:
             self._last = progress.step
             self._log({"step/loss": parts["loss"].item()}, progress.step)
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        """Log the values of the epoch."""
         values = {name.replace(".", "/", 1): float(value) for name, value in row.items()}
         if improved:
             self.best = {name: value for name, value in values.items() if name.startswith("val/")}
         self._log(values, progress.step)
 
     def on_end(self, plan: Plan, progress: Progress) -> None:
+        """Log the settings and best values, and close the loggers."""
         settings = {key: value for key, value in changed(self.config).items() if key != "out"}
         for name, logger in list(self.loggers.items()):
             self._try(name, lambda logger=logger: logger.finish(settings, self.best))

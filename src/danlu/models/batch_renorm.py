@@ -59,6 +59,7 @@ class BatchRenorm(nn.Module):
         return 1 + (self.r_max - 1) * fraction_of_ramp(self.r_ramp), self.d_max * fraction_of_ramp(self.d_ramp)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised input, of the same shape; updates the running statistics in training."""
         if self.training:
             mean, scale = self._corrected(x)
         else:
@@ -85,4 +86,5 @@ class BatchRenorm(nn.Module):
         return mean - d * sigma / r, r / sigma
 
     def extra_repr(self) -> str:
+        """Return the settings that the repr of the module shows."""
         return f"{len(self.weight)}, r_max={self.r_max}, d_max={self.d_max}, eps={self.eps}, momentum={self.momentum}"

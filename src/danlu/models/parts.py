@@ -23,6 +23,7 @@ class ScaledSigmoid(nn.Module):
     """4 sigmoid(x) - 2: a sigmoid through the origin with slope 1, which keeps the variance across layers."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return values of the same shape as `x`, between -2 and 2."""
         return 4 * torch.sigmoid(x) - 2
 
 
@@ -30,6 +31,7 @@ class ScaledTanh(nn.Module):
     """1.7159 tanh(2x/3), which maps +-1 to +-1 (LeCun et al. 1998, appendix A)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return values of the same shape as `x`, between -1.7159 and 1.7159."""
         return 1.7159 * torch.tanh(2 / 3 * x)
 
 

@@ -34,6 +34,7 @@ class SparseConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(table)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, outputs, H', W') of a map (N, inputs, H, W)."""
         dense = self.weight.new_zeros(self.shape).index_put((self.outputs, self.inputs), self.weight)
         return F.conv2d(x, dense, self.bias)
 

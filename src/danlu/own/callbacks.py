@@ -141,24 +141,29 @@ class CallbackWatcher(Watcher):
         self.state: TrainingState | None = None
 
     def on_start(self, plan: Plan, progress: Progress) -> None:
+        """Call `on_train_start` of the callbacks."""
         optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)
         self.state = TrainingState(plan.module, optimizer, plan.epochs)
         self._call("on_train_start", progress)
 
     def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
+        """Keep the loss for the callbacks."""
         if self.state is not None:
             self.state.loss = loss.detach()
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        """Call `on_batch_end` of the callbacks."""
         self._call("on_batch_end", progress)
 
     def on_validation(self, plan: Plan, evaluation: Evaluation) -> None:
+        """Call `on_validation_end` of the callbacks, with outputs and targets."""
         if self.state is not None:
             self.state.outputs, self.state.targets = evaluation.outputs, evaluation.targets
             self._call("on_validation_end", None)
             self.state.outputs = self.state.targets = None
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        """Call `on_epoch_end` of the callbacks; stop the training where one asks for it."""
         if self.state is None:
             return
         self.state.metrics, self.state.best = dict(row), improved
@@ -176,6 +181,7 @@ class CallbackWatcher(Watcher):
         progress.stopped = self.state.stop_reason
 
     def on_end(self, plan: Plan, progress: Progress) -> None:
+        """Call `on_train_end` of the callbacks."""
         self._call("on_train_end", progress)
 
     def _call(self, moment: str, progress: Progress | None) -> None:

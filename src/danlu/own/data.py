@@ -215,6 +215,7 @@ class Names:
         self.lengths, self.files = lengths, files
 
     def __call__(self, number: int) -> str:
+        """Return the name of a sample."""
         if self.files is not None:
             return self.files[number]
         for split, count in self.lengths:

@@ -34,6 +34,7 @@ class ItemReader:
     where: str
 
     def __call__(self, item: Any) -> tuple[Any, Any]:
+        """Return (input, label) of an item."""
         if self.collate is not None:
             inputs, labels = self.parts(collated(self.collate, [item], self.where))
             return inputs[0], labels[0]
@@ -105,6 +106,7 @@ class ReadInput:
     read: ItemReader
 
     def __call__(self, item: Any) -> Tensor:
+        """Return the input of an item."""
         return as_input(self.read(item)[0], self.read.where)
 
 

@@ -57,6 +57,7 @@ class OwnLoss:
         self._copies: dict[torch.device, nn.Module] = {}
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the value of the user's loss; raises Refusal where the loss raises."""
         targets = self._fitting(outputs, targets)
         try:
             value = self._on(outputs.device)(outputs, targets)

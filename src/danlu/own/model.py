@@ -101,6 +101,7 @@ class Copies:
             ) from error
 
     def __call__(self, facts: NetworkFacts) -> nn.Module:
+        """Return a copy of the module."""
         return copy.deepcopy(self.module)
 
 
@@ -111,6 +112,7 @@ class Builder:
         self.function, self.name = function, name
 
     def __call__(self, facts: NetworkFacts) -> nn.Module:
+        """Return the network that the function builds for these facts."""
         parameters = parameters_of(self.function)
         wanted = {
             parameter: getattr(facts, fact)

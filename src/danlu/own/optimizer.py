@@ -92,6 +92,7 @@ class Called:
         return next(iter(required(parameters_of(self.function))), "params") in MODEL_PARAMETERS
 
     def __call__(self, model: nn.Module, parameters: Any, settings: dict[str, float]) -> Any:
+        """Return the user's optimiser."""
         return self.function(model if self.takes_model else parameters, **settings)
 
 
@@ -121,6 +122,7 @@ class Rebuilt:
         self.weight_decay = max(float(group.get("weight_decay", 0.0)) for group in self.groups)
 
     def __call__(self, model: nn.Module, parameters: Any, settings: dict[str, float]) -> torch.optim.Optimizer:
+        """Return the optimiser of the copy `model`."""
         named = dict(model.named_parameters())
         groups = [group | {"params": [named[name] for name in group["params"]]} for group in self.groups]
         return self.kind(groups, **self.defaults)

@@ -68,6 +68,7 @@ class ReadOptions:
 
     @property
     def target(self) -> str | None:
+        """Name of the target column, or None."""
         return self.config.target
 
 

@@ -107,6 +107,7 @@ class Ahead:
         self.factors = [self._factor()]
 
     def __call__(self, step: int) -> float:
+        """Return the factor of the learning rate at a step, counted from 0."""
         number = step if self.per_step else int(step / self.steps_per_epoch + 1e-9)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the order of steps, and past the last one

@@ -144,6 +144,7 @@ class Applied:
         return Seeds(rng.integers(0, 2**32, n), inner, int(rng.integers(0, 2**32)))
 
     def __call__(self, source: Tensor, index: Tensor | None, targets: Any, draws: Seeds | None) -> tuple[Tensor, Any]:
+        """Return inputs and targets after the user's transform and danlu's own."""
         inner = draws.inner if draws is not None else None
         if self.sample is None:
             inputs, targets = self.inner(source, index, targets, inner)

@@ -68,13 +68,24 @@ class DataOutline(Protocol):
     """The properties of a dataset on which settings of training depend."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """Kind of the data, as of `Dataset.kind`."""
+        ...
+
     @property
-    def task(self) -> TaskName: ...
+    def task(self) -> TaskName:
+        """Name of the task."""
+        ...
+
     @property
-    def classes(self) -> Sequence[str]: ...
+    def classes(self) -> Sequence[str]:
+        """Names of the classes."""
+        ...
+
     @property
-    def frames(self) -> int | None: ...
+    def frames(self) -> int | None:
+        """Number of frames of a clip; None for images and tables."""
+        ...
 
 
 def choose_training(

@@ -98,6 +98,7 @@ class PreparedImages(Prepared):
 
     @property
     def inputs(self) -> Tensor | ImageFiles:
+        """Images uint8 in memory, or files."""
         return self.images.source
 
 
@@ -111,10 +112,12 @@ class PreparedObjects(Prepared):
 
     @property
     def inputs(self) -> Tensor | ImageFiles:
+        """Images uint8 in memory, or files."""
         return self.images.source
 
     @property
     def objects(self) -> ObjectSet:
+        """Boxes, labels and masks of all images."""
         return self.targets
 
 
@@ -128,10 +131,12 @@ class PreparedMaps(Prepared):
 
     @property
     def inputs(self) -> Tensor | ImageFiles:
+        """Images uint8 in memory, or files."""
         return self.images.source
 
     @property
     def maps(self) -> MapSet:
+        """Label maps of all images."""
         return self.targets
 
 
@@ -145,6 +150,7 @@ class PreparedTable(Prepared):
 
     @property
     def inputs(self) -> Tensor:
+        """Columns (M, F), float32."""
         return self.columns
 
 
@@ -159,8 +165,10 @@ class PreparedTensors(Prepared):
 
     @property
     def inputs(self) -> Tensor | Samples:
+        """Tensors (M, ...) in memory, or samples to be read."""
         return self.tensors
 
     @property
     def decoder(self) -> Decode | None:
+        """Function by which workers read samples; None for tensors in memory."""
         return SampleReader(self.tensors, self.config.seed) if isinstance(self.tensors, Samples) else None

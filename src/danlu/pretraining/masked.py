@@ -128,6 +128,7 @@ class MAE(Masked):
         return predicted, hidden
 
     def measure(self, x: Tensor) -> Measured:
+        """Loss of the pixels of hidden patches, for images (n, C, S, S)."""
         predicted, hidden = self._predict(x)
         patches = to_patches(x, self.patch).float()
         target = normalise_patches(patches)[0] if self.norm_patches else patches
@@ -141,6 +142,7 @@ class MAE(Masked):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images with hidden patches grey, and with predicted patches in them, both (n, C, S, S)."""
         predicted, hidden = self._predict(x)
         patches, seen = to_patches(x, self.patch), ~hidden[:, :, None]
         if self.norm_patches:
@@ -188,6 +190,7 @@ class SimMIM(Masked):
         return self.decoder(last), hidden
 
     def measure(self, x: Tensor) -> Measured:
+        """Loss of the hidden pixels, for images (n, C, S, S)."""
         predicted, hidden = self._predict(x)
         counted = hidden.float()
         number = counted.sum((1, 2, 3)).clamp_min(1) * self.channels
@@ -198,6 +201,7 @@ class SimMIM(Masked):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images with hidden pixels grey, and with predicted pixels in them, both (n, C, S, S)."""
         predicted, hidden = self._predict(x)
         return torch.where(hidden, torch.zeros_like(x), x), torch.where(hidden, predicted, x)
 
@@ -228,6 +232,7 @@ class BEiT(Masked):
         nn.init.zeros_(self.predict.bias)
 
     def prepare(self, images: object) -> None:
+        """Fit the tokenizer to batches of normalised images."""
         self.tokenizer.fit(images)
 
     def _mask(self, x: Tensor) -> Tensor:
@@ -242,6 +247,7 @@ class BEiT(Masked):
         return self.predict(_masked_tokens(backbone, x, hidden, self.mask_token)[:, 1:])
 
     def measure(self, x: Tensor) -> Measured:
+        """Cross-entropy of the codes of hidden patches, for images (n, C, S, S)."""
         self.tokenizer.eval()
         hidden = self._mask(x)
         codes = self.tokenizer(to_patches(x, self.patch))
@@ -259,6 +265,7 @@ class BEiT(Masked):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images with hidden patches grey, and with the patches of predicted codes, both (n, C, S, S)."""
         hidden = self._mask(x)
         patches, seen = to_patches(x, self.patch), ~hidden.flatten(1)[:, :, None]
         predicted = self.tokenizer.decode(self._logits(x, hidden).argmax(2))

@@ -56,6 +56,7 @@ class Pretrainer(nn.Module):
         return None if self.training else torch.Generator().manual_seed(EVALUATION_SEED)
 
     def forward(self, x: Tensor) -> Any:
+        """Return named scalars in training, else the rows that `parts_of` divides, one per image."""
         found = self.measure(x)
         if self.training:
             parts = {"loss": found.losses.mean(), "baseline": found.baselines.mean().detach()}

@@ -71,6 +71,7 @@ class KMeansTokenizer(Tokenizer):
 
     @torch.no_grad()
     def fit_patches(self, patches: Tensor, generator: torch.Generator) -> None:
+        """Fit the codebook to patches (M, D) by k-means."""
         start = torch.randperm(len(patches), generator=generator)
         self.book.copy_(patches[start[torch.arange(self.codes) % len(patches)].to(patches.device)])
         for _ in range(KMEANS_ROUNDS):
@@ -82,9 +83,11 @@ class KMeansTokenizer(Tokenizer):
             self.book.copy_(torch.where(counts[:, None] > 0, means, patches[fresh]))
 
     def forward(self, patches: Tensor) -> Tensor:
+        """Return the codes int64 (...) of patches (..., D)."""
         return nearest(patches.float(), self.book)
 
     def decode(self, codes: Tensor) -> Tensor:
+        """Return the patches (..., D) of codes (...)."""
         return self.book[codes]
 
 
@@ -104,6 +107,7 @@ class VQTokenizer(Tokenizer):
         self.register_buffer("book", torch.zeros(codes, CODE_WIDTH))
 
     def fit_patches(self, patches: Tensor, generator: torch.Generator) -> None:
+        """Train encoder, codebook and decoder on patches (M, D)."""
         self.requires_grad_(True)
         optimiser = torch.optim.Adam(self.parameters(), lr=LR)
         first = torch.randint(len(patches), (self.codes,), generator=generator).to(patches.device)
@@ -136,10 +140,12 @@ class VQTokenizer(Tokenizer):
 
     @torch.no_grad()
     def forward(self, patches: Tensor) -> Tensor:
+        """Return the codes int64 (...) of patches (..., D)."""
         return nearest(self.encoder(patches.float()), self.book)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
+        """Return the patches (..., D) of codes (...)."""
         return self.decoder(self.book[codes])
 
 

@@ -23,6 +23,7 @@ class TwoViews(Pretrainer):
         raise NotImplementedError
 
     def measure(self, x: Tensor) -> Measured:
+        """Loss of the last two views of (n, V, C, S, S), and features of the first."""
         if x.ndim == 4:  # single images, by which batch norm is measured: each is both views
             x = x[:, None].expand(-1, 3, -1, -1, -1)
         first, second = x[:, -2], x[:, -1]
@@ -44,6 +45,7 @@ class Embedding(nn.Module):
         self.backbone, self.projection = backbone, projection
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return embeddings (n, P) of images (n, C, S, S)."""
         return self.projection(self.backbone.features(x)[-1].mean((2, 3)))
 
 
@@ -64,6 +66,7 @@ class SimCLR(TwoViews):
         self.projection = _mlp(backbone.feature_channels[-1], hidden, projection)
 
     def losses(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """NT-Xent losses (n,), losses at chance (n,) and embeddings (n, P) of two views (n, C, S, S)."""
         both = self.projection(self.pooled(torch.cat([first, second])))
         one, other = both[: len(first)], both[len(first) :]
         losses = nt_xent(one, other, self.temperature)
@@ -90,6 +93,7 @@ class SimSiam(TwoViews):
         self.predictor = _mlp(projection, max(projection // 4, 8), projection)
 
     def losses(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Negative cosine similarities (n,), baselines (n,) and embeddings (n, P) of two views (n, C, S, S)."""
         one, other = self.projection(self.pooled(first)), self.projection(self.pooled(second))
         losses = (cosine_loss(self.predictor(one), other) + cosine_loss(self.predictor(other), one)) / 2
         return losses, torch.zeros_like(losses), one
@@ -121,6 +125,7 @@ class BYOL(TwoViews):
                 old.lerp_(new, 1 - self.momentum)
 
     def losses(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses (n,), baselines (n,) and embeddings (n, P) of two views (n, C, S, S); moves the target in training."""
         if self.training and torch.is_grad_enabled():
             self._follow()
         one, other = self.projection(self.pooled(first)), self.projection(self.pooled(second))

@@ -32,6 +32,7 @@ class StageLines:
         self._ended = threading.Event()
 
     def begin(self, stage: Stage) -> None:
+        """Start a stage inside the current one."""
         with self._lock:
             self._stages.append(stage)
             first = len(self._stages) == 1
@@ -41,6 +42,7 @@ class StageLines:
             threading.Thread(target=here.run, args=(self._watch, self._ended), daemon=True).start()
 
     def end(self, stage: Stage) -> None:
+        """End a stage, and erase its line after the last."""
         with self._lock:
             self._stages.remove(stage)
             self._printed.pop(id(stage), None)

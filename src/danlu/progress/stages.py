@@ -55,9 +55,13 @@ class Stage:
 class StageDisplay(Protocol):
     """Interface of displays of stages. Stages are nested; the innermost is the current one."""
 
-    def begin(self, stage: Stage) -> None: ...
+    def begin(self, stage: Stage) -> None:
+        """Start a stage inside the current one."""
+        ...
 
-    def end(self, stage: Stage) -> None: ...
+    def end(self, stage: Stage) -> None:
+        """End a stage."""
+        ...
 
 
 _display: ContextVar[StageDisplay | None] = ContextVar("stage_display", default=None)

@@ -99,6 +99,7 @@ class SplitMetrics(Result):
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """Return the metrics kept in `summary.json`; empty for splits that are missing."""
         return cls(**{one.name: Metrics.from_json(kept.get(one.name) or {}) for one in fields(cls)})
 
     @classmethod

@@ -37,6 +37,7 @@ class FCN(Segmenter):
             nn.init.zeros_(layer.bias) if layer.bias is not None else None
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, K, S, S) of images (N, C, S, S)."""
         pool3, pool4, pool5 = (F.max_pool2d(x, 2) for x in self.backbone.features(images)[-3:])
         x = self.dropout(self.fc6(pool5).relu())
         x = self.score(self.dropout(self.fc7(x).relu()))

@@ -45,6 +45,7 @@ class PyramidSegmenter(Segmenter):
         self.head = nn.Sequential(conv(width, width, 3, norm=norm), nn.Dropout2d(dropout), nn.Conv2d(width, classes, 1))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, K, S, S) of images (N, C, S, S)."""
         maps = self.backbone.features(images)
         levels = self.pyramid([maps[i] for i in self.stages])
         heads = [head(level) for head, level in zip(self.level_heads, levels)]
@@ -86,6 +87,7 @@ class DeepLab(Segmenter):
         self.head = nn.Sequential(conv(width + SKIP_CHANNELS, width, 3, norm=norm), nn.Conv2d(width, classes, 1))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, K, S, S) of images (N, C, S, S)."""
         maps = self.backbone.features(images)
         coarse, fine = maps[self.coarse], maps[self.fine]
         mean = self.whole(coarse.mean((2, 3), keepdim=True)).expand(-1, -1, *coarse.shape[2:])

@@ -59,6 +59,7 @@ class UNet(Segmenter):
         he_normal(self)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, K, S, S) of images (N, C, S, S)."""
         skips, x = [], F.pixel_unshuffle(images, self.fold_pixels)
         for number, block in enumerate(self.down):
             x = block(self.pool(x) if number else x)

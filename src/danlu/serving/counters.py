@@ -15,7 +15,9 @@ class Queue(Protocol):
     items: int
 
     @property
-    def waiting(self) -> int: ...
+    def waiting(self) -> int:
+        """Number of requests that wait."""
+        ...
 
 
 class Counters:

@@ -27,6 +27,7 @@ class BodyLimit:
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
+        """Pass a request to the application, or answer 413."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

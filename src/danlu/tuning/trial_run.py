@@ -51,6 +51,7 @@ class TrialWatcher(Watcher):
         self.better = better
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        """Report the metric of the epoch, and stop the training where it is pruned."""
         reported = self.trial.study.trials[self.trial.number].intermediate_values
         if progress.epoch not in reported:  # the last epoch before a kill is trained twice
             self.trial.report(comparable(row[self.metric], row["val.loss"], self.better), progress.epoch)

@@ -70,6 +70,7 @@ class Draws:
         return self.uniform[:, COLUMNS[name]]
 
     def to(self, device: torch.device) -> Draws:
+        """Return the same numbers on `device`."""
         if device == self.uniform.device:
             return self
         mix_ratio, cut = (None if x is None else x.to(device, non_blocking=True) for x in (self.mix_ratio, self.cut))
@@ -99,6 +100,7 @@ class Normalise:
         self._gain = torch.tensor([1 / (255 * s) if s > 0 else 1 / 255 for s in std]).view(-1, 1, 1)
 
     def draw(self, rng: np.random.Generator, n: int) -> None:
+        """Return None: nothing here is random."""
         return None
 
     def __call__(

@@ -36,6 +36,7 @@ class Fence:
 
     @classmethod
     def around(cls, folder: Path, follow_links: bool = False) -> Fence:
+        """Return the boundary of `folder`."""
         return cls(os.path.join(os.path.realpath(folder), ""), follow_links)
 
     def holds(self, path: str | Path) -> bool:

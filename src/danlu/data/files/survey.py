@@ -43,10 +43,12 @@ class File:
 
     @property
     def name(self) -> str:
+        """Name with its suffix."""
         return self.parts[-1]
 
     @property
     def stem(self) -> str:
+        """Name without its suffix."""
         return self.name.rpartition(".")[0] or self.name
 
     @property
@@ -56,10 +58,12 @@ class File:
 
     @property
     def folder(self) -> tuple[str, ...]:
+        """Folders between the root and the file."""
         return self.parts[:-1]
 
     @property
     def relative(self) -> str:
+        """Path relative to the root, with "/"."""
         return "/".join(self.parts)
 
 
@@ -84,6 +88,7 @@ class Survey:
 
     @property
     def is_file(self) -> bool:
+        """Return whether the data are a single file."""
         return self.path != self.root
 
     @property
@@ -93,6 +98,7 @@ class Survey:
 
     @cached_property
     def by_suffix(self) -> dict[str, list[File]]:
+        """Files by suffix."""
         found: dict[str, list[File]] = defaultdict(list)
         for file in self.files:
             found[file.suffix].append(file)
@@ -100,6 +106,7 @@ class Survey:
 
     @cached_property
     def by_folder(self) -> dict[tuple[str, ...], list[File]]:
+        """Files by the folder that holds them."""
         found: dict[tuple[str, ...], list[File]] = defaultdict(list)
         for file in self.files:
             found[file.folder].append(file)

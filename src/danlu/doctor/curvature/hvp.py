@@ -59,6 +59,7 @@ class Hessian:
 
     @property
     def keeps_graphs(self) -> bool:
+        """Return whether the graphs of the gradient are kept between products."""
         return self._kept is not None
 
     def product(self, vector: Tensor) -> Tensor:

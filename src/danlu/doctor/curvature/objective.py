@@ -48,6 +48,7 @@ class Batch:
         return [self.rows(a, b) for a, b in pairwise(ends)] if cuts > 1 else [self]
 
     def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`."""
         return Batch(*(_map_tensors(v, lambda t: t.to(device)) for v in self._parts()), count=self.count)
 
     def _parts(self) -> tuple[Any, Any]:

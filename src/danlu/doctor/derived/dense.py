@@ -22,10 +22,12 @@ class Agreement:
 
     @property
     def low(self) -> float:
+        """Lower end of the confidence interval."""
         return self.mean - CERTAIN * self.error
 
     @property
     def high(self) -> float:
+        """Upper end of the confidence interval."""
         return self.mean + CERTAIN * self.error
 
 

@@ -27,6 +27,7 @@ class EpochSums:
         self.last: dict[str, Any] = {}
 
     def add(self, outcome: dict[str, Any]) -> None:
+        """Add the losses and counts of a batch."""
         size = outcome["size"]
         self.first_size = self.first_size or size
         self.batches += 1
@@ -40,6 +41,7 @@ class EpochSums:
         self.add_predictions(outcome)
 
     def add_predictions(self, outcome: dict[str, Any]) -> None:
+        """Add the counts of predictions of a batch."""
         for name in COUNTED:
             if name in outcome:
                 self._sum(name, outcome[name])
@@ -54,6 +56,7 @@ class EpochSums:
             self.sums[name] = old + value
 
     def write_all(self, watched: WatchedModel, phase: str) -> None:
+        """Write the means of the epoch to the ledger, under the names of `phase`."""
         epoch = watched.epoch
         for name, value in (
             ("epoch.samples", self.samples),

@@ -126,6 +126,7 @@ class ObservedCall:
         self.observers: tuple[Observer, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the module, with its observers before and after."""
         if torch.compiler.is_compiling():
             return self.run(*args, **kwargs)
         frame = sys._getframe(1)

@@ -71,10 +71,12 @@ class OptimizersSeen:
         self._count = 0
 
     def append(self, optimizer: torch.optim.Optimizer) -> None:
+        """Add an optimizer and give it the next number."""
         self._numbers[optimizer] = min(self._count, MAX_OPTIMIZERS - 1)
         self._count += 1
 
     def extend(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        """Add several optimizers."""
         for optimizer in optimizers:
             self.append(optimizer)
 
@@ -137,6 +139,7 @@ class WatchedModel:
 
     @property
     def device(self) -> torch.device:
+        """Device of the first parameter; the CPU for a model without any."""
         first = next(iter(self.parameters.values()), None)
         return first.device if first is not None else torch.device("cpu")
 

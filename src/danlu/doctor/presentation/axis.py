@@ -37,6 +37,7 @@ class Axis:
         return cls(low if zero and low == 0 else low - room, high + room, log)
 
     def at(self, value: float) -> float:
+        """Return the place of a value between the ends of the axis, 0 to 1."""
         value = math.log10(max(value, 1e-300)) if self.log else value
         return (value - self.low) / (self.high - self.low)
 

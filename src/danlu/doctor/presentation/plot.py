@@ -117,6 +117,7 @@ class Field:
 
     @classmethod
     def of(cls, figure: Curves) -> Field:
+        """Return the coordinates that show all points of a chart."""
         points = [p for line in figure.lines for p in line.points if math.isfinite(p[1])]
         log = _spans(points) if figure.log is None else figure.log
         floor = min((y for _, y in points if y > 0), default=1e-12) if log else -math.inf
@@ -125,9 +126,11 @@ class Field:
         return cls(points, across, Axis.over([max(y, floor) for y in wanted], log, zero=not log), floor)
 
     def left(self, x: float) -> float:
+        """Distance of x from the left, in percent of the width."""
         return 100 * self.across.at(x)
 
     def high(self, y: float) -> float:
+        """Distance of y from the bottom, in percent of the height."""
         return 100 * self.up.at(max(y, self.floor))
 
     def ticks(self) -> list[tuple[float, float]]:
@@ -135,6 +138,7 @@ class Field:
         return [(100 * self.up.at(t), t) for t in self.up.ticks(4)]
 
     def place(self, point: Point) -> str:
+        """Return a point as "x y" of the SVG, with y from the top."""
         return f"{self.left(point[0]):.2f} {100 - self.high(point[1]):.2f}"
 
     def is_top_crowded(self, left: float) -> bool:

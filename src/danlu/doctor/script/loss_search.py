@@ -32,6 +32,7 @@ class LossSearch:
         self._scaled: Tensor | None = None  # the loss that a GradScaler scaled last
 
     def attach(self) -> None:
+        """Wrap the loss functions of torch, `torch.autograd.backward` and `GradScaler.scale`."""
         originals = {function.__name__: function for function in FUNCTIONS if hasattr(F, function.__name__)}
         for name, function in originals.items():
             self._patches.wrap(F, name, self._function(function))
@@ -39,6 +40,7 @@ class LossSearch:
         self._patches.wrap(torch.amp.GradScaler, "scale", self._scale)  # pyright: ignore[reportPrivateImportUsage]
 
     def detach(self) -> None:
+        """Restore the functions of torch."""
         self._patches.undo()
         for handle in self._handles:
             handle.remove()

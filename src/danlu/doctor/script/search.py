@@ -74,6 +74,7 @@ class Search:
         self._look_at = perf_counter() + LOOK_EVERY
 
     def start(self) -> None:
+        """Start to observe optimizers, loaders, schedulers and losses; optimizers that exist already, too."""
         optimizer, loader = torch.optim.Optimizer, torch.utils.data.DataLoader
         self._patches.wrap(optimizer, "add_param_group", self._parameters_added)
         self._patches.wrap(loader, "__iter__", self._loader_started)

@@ -36,9 +36,11 @@ class Row:
 
     @property
     def stride(self) -> int:
+        """Stride of the module: 2 without a 1x1 branch, else 1."""
         return 1 if self.one else 2
 
     def width(self, inputs: int) -> int:
+        """Number of output channels for `inputs` input channels."""
         return self.one + self.three[1] + self.double[1] + (self.projection or inputs)
 
 
@@ -81,6 +83,7 @@ class Inception(nn.Module):
         self.branches = nn.ModuleList(branches)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', H / stride, W / stride) of a map (N, C, H, W)."""
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 

@@ -31,6 +31,7 @@ class Bottleneck(nn.Module):
         self.reduce, self.see = block(width, width, 1), block(width, width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return a map of the same shape as `x`, (N, C, H, W)."""
         return x + self.see(self.reduce(x))
 
 
@@ -46,6 +47,7 @@ class CSP(nn.Module):
         self.join = block(2 * half, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', H, W) of a map (N, C, H, W)."""
         return self.join(torch.cat([self.blocks(self.work(x)), self.past(x)], 1))
 
 
@@ -59,6 +61,7 @@ class Pooled(nn.Module):
         self.pool = nn.MaxPool2d(5, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', H, W) of a map (N, C, H, W)."""
         maps = [self.reduce(x)]
         for _ in range(3):
             maps.append(self.pool(maps[-1]))

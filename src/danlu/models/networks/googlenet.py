@@ -39,6 +39,7 @@ class Inception(nn.Module):
         self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), block(inputs, projection, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', H, W) of a map (N, C, H, W)."""
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], dim=1)
 
 

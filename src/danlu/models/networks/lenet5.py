@@ -32,6 +32,7 @@ class Subsampling(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C, H / 2, W / 2) of a map (N, C, H, W)."""
         return F.avg_pool2d(x, 2) * (4 * self.weight) + self.bias
 
 
@@ -49,6 +50,7 @@ class RadialBasis(nn.Module):
         self.register_buffer("codes", codes(classes))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, K), one value per class, of features (N, D)."""
         return -(x.float().unsqueeze(1) - self.codes).square().sum(2)  # bf16 is too coarse for the distances
 
 

@@ -24,6 +24,7 @@ class Linear(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, outputs)."""
         return self.head(x.flatten(1))
 
 

@@ -43,6 +43,7 @@ class MLP(nn.Module):
         self.head = nn.Linear(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, outputs)."""
         return self.head(self.hidden(x.flatten(1)))
 
 

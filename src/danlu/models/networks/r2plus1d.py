@@ -24,6 +24,7 @@ class InSpace(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', T, H', W') of clips (N, C, T, H, W)."""
         count, _, frames = x.shape[:3]
         maps = self.conv(x.transpose(1, 2).flatten(0, 1))
         return maps.unflatten(0, (count, frames)).transpose(1, 2)
@@ -40,6 +41,7 @@ class InTime(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, (3, 1), (stride, 1), (1, 0), bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', T', H, W) of clips (N, C, T, H, W)."""
         return self.conv(x.flatten(3)).unflatten(3, x.shape[3:])
 
 
@@ -51,6 +53,7 @@ class Norm(nn.Module):
         self.norm = norm_layer(name, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return normalised clips of the same shape, (N, C, T, H, W)."""
         return self.norm(x.flatten(3)).unflatten(3, x.shape[3:])
 
 
@@ -91,6 +94,7 @@ class Block(nn.Module):
             self.project = nn.Sequential(InSpace(inputs, outputs, 1, stride, not shifts(norm)), Norm(norm, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', T', H', W') of clips (N, C, T, H, W)."""
         y = self.activation(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         short = x if self.project is None else self.project(x[:, :, :: self.stride])
@@ -109,6 +113,7 @@ class ClipStem(nn.Module):
         self.activation = activation_layer(activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', T, H', W') of clips (N, T, C, H, W)."""
         return self.activation(self.norm(self.conv(x.transpose(1, 2))))
 
 

@@ -36,6 +36,7 @@ class Block(nn.Module):
         self.activation = activation_layer(activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', H', W') of a map (N, C, H, W)."""
         return self.activation(self.drop_path(self.residual(x)) + self.shortcut(x))
 
 
@@ -74,6 +75,7 @@ class Bottleneck(nn.Module):
         self.activation = activation_layer(activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', H', W') of a map (N, C, H, W)."""
         return self.activation(self.drop_path(self.residual(x)) + self.shortcut(x))
 
 

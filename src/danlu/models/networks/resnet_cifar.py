@@ -26,6 +26,7 @@ class Block(nn.Module):
         self.stride, self.added = stride, outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C', H', W') of a map (N, C, H, W)."""
         shortcut = x
         if self.stride > 1:
             shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))

@@ -38,6 +38,7 @@ class AlongTokens(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return normalised tokens of the same shape, (N, T, width)."""
         return self.norm(x.transpose(1, 2)).transpose(1, 2)
 
 
@@ -60,6 +61,7 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return tokens of the same shape, (N, T, width)."""
         count, tokens, width = x.shape
         q, k, v = self.qkv(x).view(count, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         x = F.scaled_dot_product_attention(q, k, v)
@@ -84,6 +86,7 @@ class Block(nn.Module):
         self.drop_path = StochasticDepth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return tokens of the same shape, (N, T, width)."""
         x = x + self.drop_path(self.attention(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 

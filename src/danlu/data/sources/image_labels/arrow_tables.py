@@ -61,6 +61,7 @@ class ImageTable:
 
     @property
     def split(self) -> int:
+        """Split that the name of the file or of its folder says, or UNASSIGNED."""
         own = split_of(self.file.stem)
         return own if own != UNASSIGNED else split_of_path(self.file.folder)
 
@@ -80,6 +81,7 @@ class ImageTable:
 
     @cached_property
     def image(self) -> str | None:
+        """Name of the column of images, or None."""
         pyarrow = import_module(PACKAGE)
         marked = [name for name, one in self.features.items() if isinstance(one, dict) and one.get("_type") == "Image"]
         structs = [field.name for field in self.schema if pyarrow.types.is_struct(field.type)

@@ -26,6 +26,7 @@ class LabelFiles:
         self._listed: dict[Path, dict[str, Path]] = {}
 
     def __call__(self, image: Path) -> Path | None:
+        """Return the label file of an image, or None."""
         for folder in self.folders(image):
             if found := self._texts(folder).get(normal(image.stem)):
                 return found

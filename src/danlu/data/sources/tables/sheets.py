@@ -108,6 +108,7 @@ class Sheet:
 
     @property
     def split(self) -> int:
+        """Split that the name of the file or of its folder says, or UNASSIGNED."""
         own = split_of(self.file.stem)
         return own if own != UNASSIGNED else split_of_path(self.file.folder)
 
