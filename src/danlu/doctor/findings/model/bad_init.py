@@ -29,74 +29,89 @@ GOOD_SKILL = 0.6  # fraction of the loss at chance level explained in the end, f
 
 def bad_init(ledger: Ledger) -> Iterable[Finding]:
     """Constant weights; scale that grows or shrinks with depth (Glorot and Bengio 2010; He et al. 2015); first loss."""
+    for check in (_equal_weights, _scale_over_depth, _first_loss):
+        if (found := check(ledger)) is not None:
+            yield found
+            return
+
+
+def _equal_weights(ledger: Ledger) -> Finding | None:
+    """Weights of one constant value."""
     constant = _constant_weights(ledger)
-    if constant:
-        problem = message(
-            "finding.model.bad_init.constant", "{count} weight tensors hold one constant value", count=len(constant)
-        )
-        facts = {"problem": problem, "parameters": constant[:8], "why": ALIKE, "do": SPREAD, "fix": "spread"}
-        yield Finding("model.bad_init", "error", 0.95, constant[0], facts)
-        return
-    good = (final_skill(ledger) or 0.0) >= GOOD_SKILL
+    if not constant:
+        return None
+    problem = message(
+        "finding.model.bad_init.constant", "{count} weight tensors hold one constant value", count=len(constant)
+    )
+    facts = {"problem": problem, "parameters": constant[:8], "why": ALIKE, "do": SPREAD, "fix": "spread"}
+    return Finding("model.bad_init", "error", 0.95, constant[0], facts)
+
+
+def _scale_over_depth(ledger: Ledger) -> Finding | None:
+    """Outputs whose scale shrinks or grows by a similar factor at each layer."""
     owners = ledger.facts("parameter.layer")
     zero = {owners.get(name) for name, flat in ledger.facts("parameter.constant").items() if flat and "weight" in name}
     layers = [layer for layer in linear_layers(ledger) if layer not in zero]
     scales = [(layer, ledger.first("activation.std", layer)) for layer in layers]
     scales = [(layer, scale) for layer, scale in scales if scale is not None and not math.isnan(scale)]
     # A normalisation over one value makes all after it constant, however the weights start.
-    if len(scales) >= 4 and min(scale for _, scale in scales) >= 0 and not norms_of_one_value(ledger):
-        first, last = max(scales[0][1], 1e-30), max(scales[-2][1], 1e-30)
-        factor = (last / first) ** (1 / (len(scales) - 2))
-        shrinks_away = last / first < (3e-3 if factor < 0.55 else VANISHED)
-        if shrinks_away or (factor > 2 and last / first > 300):
-            shrinks = message("finding.model.bad_init.shrinks", "the outputs shrink from layer to layer")
-            grows = message("finding.model.bad_init.grows", "the outputs grow from layer to layer")
-            facts = {"problem": shrinks if factor < 1 else grows, "factor": factor}
-            facts |= {"first": first, "last": last, "layers": len(scales), "do": SPREAD, "fix": "spread"}
-            facts["why"] = message(
-                "finding.model.bad_init.scale",
-                "At the start the standard deviation of the outputs is multiplied by {factor} at each layer, from {first} to "
-                "{last} over {layers} layers. Outputs and gradients vanish or explode with depth.",
-                factor=factor,
-                first=first,
-                last=last,
-                layers=len(scales) - 1,
-            )
-            yield Finding("model.bad_init", "note" if good else "warning", 0.9, scales[-2][0], facts)
-            return
+    if len(scales) < 4 or min(scale for _, scale in scales) < 0 or norms_of_one_value(ledger):
+        return None
+    first, last = max(scales[0][1], 1e-30), max(scales[-2][1], 1e-30)
+    factor = (last / first) ** (1 / (len(scales) - 2))
+    shrinks = last / first < (3e-3 if factor < 0.55 else VANISHED)
+    if not shrinks and (factor <= 2 or last / first <= 300):
+        return None
+    smaller = message("finding.model.bad_init.shrinks", "the outputs shrink from layer to layer")
+    larger = message("finding.model.bad_init.grows", "the outputs grow from layer to layer")
+    facts = {"problem": smaller if factor < 1 else larger, "factor": factor}
+    facts |= {"first": first, "last": last, "layers": len(scales), "do": SPREAD, "fix": "spread"}
+    facts["why"] = message(
+        "finding.model.bad_init.scale",
+        "At the start the standard deviation of the outputs is multiplied by {factor} at each layer, from {first} to "
+        "{last} over {layers} layers. Outputs and gradients vanish or explode with depth.",
+        factor=factor,
+        first=first,
+        last=last,
+        layers=len(scales) - 1,
+    )
+    return Finding("model.bad_init", "note" if _learnt_well(ledger) else "warning", 0.9, scales[-2][0], facts)
+
+
+def _first_loss(ledger: Ledger) -> Finding | None:
+    """First loss far above chance level."""
     loss, outputs = ledger.last("loss.initial"), ledger.last("output.count", default=0)
-    if (
-        ledger.last("loss.kind") in ("cross_entropy", "nll", "probabilities", "normalised")
-        and outputs > 1
-        and loss is not None
-        and not math.isnan(loss)
-    ):
-        expected = max(math.log(outputs), ledger.first("loss.chance", default=0.0))
-        if loss > 3 * expected + 1:
-            facts = {
-                "problem": message(
-                    "finding.model.bad_init.first_loss",
-                    "the first loss is {loss:.3g}, far above chance level",
-                    loss=loss,
-                ),
-                "loss": loss,
-                "expected": expected,
-                "why": message(
-                    "finding.model.bad_init.confident",
-                    "The first loss is {loss}, while equal probabilities for {outputs} classes give {expected}. The first "
-                    "outputs are so large that the untrained model is confident and wrong.",
-                    loss=loss,
-                    outputs=outputs,
-                    expected=expected,
-                ),
-                "do": message(
-                    "finding.model.bad_init.small_head",
-                    "Start the last layer with small weights, and check the scale of the inputs and the labels.",
-                ),
-                "fix": "head",
-            }
-            severity = "note" if good or reached_early(ledger) else "warning"
-            yield Finding("model.bad_init", severity, min(0.9, 0.5 + 0.05 * loss / expected), OUTPUT, facts)
+    is_of_classes = ledger.last("loss.kind") in ("cross_entropy", "nll", "probabilities", "normalised") and outputs > 1
+    if not is_of_classes or loss is None or math.isnan(loss):
+        return None
+    expected = max(math.log(outputs), ledger.first("loss.chance", default=0.0))
+    if loss <= 3 * expected + 1:
+        return None
+    problem = message(
+        "finding.model.bad_init.first_loss",
+        "the first loss is {loss:.3g}, far above chance level",
+        loss=loss,
+    )
+    why = message(
+        "finding.model.bad_init.confident",
+        "The first loss is {loss}, while equal probabilities for {outputs} classes give {expected}. The first "
+        "outputs are so large that the untrained model is confident and wrong.",
+        loss=loss,
+        outputs=outputs,
+        expected=expected,
+    )
+    fix = message(
+        "finding.model.bad_init.small_head",
+        "Start the last layer with small weights, and check the scale of the inputs and the labels.",
+    )
+    facts = {"problem": problem, "loss": loss, "expected": expected, "why": why, "do": fix, "fix": "head"}
+    severity = "note" if _learnt_well(ledger) or reached_early(ledger) else "warning"
+    return Finding("model.bad_init", severity, min(0.9, 0.5 + 0.05 * loss / expected), OUTPUT, facts)
+
+
+def _learnt_well(ledger: Ledger) -> bool:
+    """Return whether the training ended well in spite of its start."""
+    return (final_skill(ledger) or 0.0) >= GOOD_SKILL
 
 
 def _constant_weights(ledger: Ledger) -> list[str]:

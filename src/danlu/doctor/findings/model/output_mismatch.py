@@ -41,77 +41,84 @@ ONE_EACH = message(
 
 def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     """The last activation does not fit the loss."""
-    kind, last = ledger.last("loss.kind"), ledger.last("output.activation")
-    shapes = ledger.last("target.broadcast")
-    if shapes:
-        problem = message(
-            "finding.model.output_mismatch.shapes", "shapes {shapes} broadcast to every pair of samples", shapes=shapes
-        )
-        facts = {"loss": kind, "activation": "none", "problem": problem, "last": "none"}
-        facts |= {
-            "why": message(
-                "finding.model.output_mismatch.every_pair",
-                "Outputs and targets have the shapes {shapes}. {loss} compares each output with each target of the batch, so "
-                "that every output learns the mean of the targets",
-                shapes=shapes,
-                loss=loss_name(kind) if kind else message("finding.model.output_mismatch.the_loss", "The loss"),
-            ),
-            "fix": "shapes",
-            "do": message(
-                "finding.model.output_mismatch.fix_shapes",
-                "Give outputs and targets the same shape.",
-            ),
-        }
-        yield Finding("model.output_mismatch", "error", 0.97, OUTPUT, facts)
-        return
-    for found in (wrong_axis(ledger), dropout_at_end(ledger), scores_in_loss(ledger)):
-        if found is not None:
+    for check in (_broadcast, wrong_axis, dropout_at_end, scores_in_loss, _wrong_activation, _unused_outputs):
+        if (found := check(ledger)) is not None:
             yield found
             return
+
+
+def _broadcast(ledger: Ledger) -> Finding | None:
+    """Outputs and targets whose shapes broadcast, so that each output is compared with each target."""
+    kind, shapes = ledger.last("loss.kind"), ledger.last("target.broadcast")
+    if not shapes:
+        return None
+    problem = message(
+        "finding.model.output_mismatch.shapes", "shapes {shapes} broadcast to every pair of samples", shapes=shapes
+    )
+    why = message(
+        "finding.model.output_mismatch.every_pair",
+        "Outputs and targets have the shapes {shapes}. {loss} compares each output with each target of the batch, so "
+        "that every output learns the mean of the targets",
+        shapes=shapes,
+        loss=loss_name(kind) if kind else message("finding.model.output_mismatch.the_loss", "The loss"),
+    )
+    fix = message("finding.model.output_mismatch.fix_shapes", "Give outputs and targets the same shape.")
+    facts = {"loss": kind, "activation": "none", "problem": problem, "last": "none"}
+    return Finding("model.output_mismatch", "error", 0.97, OUTPUT, facts | {"why": why, "fix": "shapes", "do": fix})
+
+
+def _wrong_activation(ledger: Ledger) -> Finding | None:
+    """A last activation, or none, that the loss does not expect."""
+    kind, last = ledger.last("loss.kind"), ledger.last("output.activation")
     problem = _activation_problem(ledger, kind, last)
-    if problem:
-        severity, confidence, wanted = problem
-        if last == "log_softmax":  # it fits the loss; the layer before it does not
-            kind, last = "log_softmax", ledger.last("output.activation_before")
-        layer = _applied_last(ledger, str(last))
-        facts = {"loss": kind, "activation": last, "wanted": wanted, "layer": layer}
-        facts["problem"] = _before(str(last), loss_name(kind) if kind != "log_softmax" else kind)
-        facts["do"] = COSINE_FIX if last == "cosine" else _line_to_change(ledger, str(kind), str(last), layer)
-        facts["last"] = _called(str(last), layer)
-        facts["why"] = expects(loss_name(kind) if kind != "log_softmax" else "log_softmax", wanted, facts["last"])
-        facts["fix"] = _snippet(str(kind), str(last), layer)
-        yield Finding("model.output_mismatch", severity, confidence, layer or OUTPUT, facts)
-        return
+    if problem is None:
+        return None
+    severity, confidence, wanted = problem
+    if last == "log_softmax":  # it fits the loss; the layer before it does not
+        kind, last = "log_softmax", ledger.last("output.activation_before")
+    layer = _applied_last(ledger, str(last))
+    facts = {"loss": kind, "activation": last, "wanted": wanted, "layer": layer}
+    facts["problem"] = _before(str(last), loss_name(kind) if kind != "log_softmax" else kind)
+    facts["do"] = COSINE_FIX if last == "cosine" else _line_to_change(ledger, str(kind), str(last), layer)
+    facts["last"] = _called(str(last), layer)
+    facts["why"] = expects(loss_name(kind) if kind != "log_softmax" else "log_softmax", wanted, facts["last"])
+    facts["fix"] = _snippet(str(kind), str(last), layer)
+    return Finding("model.output_mismatch", severity, confidence, layer or OUTPUT, facts)
+
+
+def _unused_outputs(ledger: Ledger) -> Finding | None:
+    """More outputs than classes among the labels."""
+    kind, last = ledger.last("loss.kind"), ledger.last("output.activation")
     tops = [top for phase in ("train", "val") for top in ledger.values("target.max", phase)]
     outputs, top = ledger.last("output.count"), max(tops, default=None)
     if kind not in ("cross_entropy", "nll") or ledger.last("target.kind") != "classes" or top is None or not outputs:
-        return
-    unused, samples = outputs - (top + 1), epoch_samples(ledger)
-    if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # enough samples, and none of that class
-        facts = {"loss": kind, "activation": last, "outputs": outputs, "classes": int(top) + 1}
-        facts |= {
-            "problem": message(
-                "finding.model.output_mismatch.unused",
-                "{outputs} outputs for {classes} classes",
-                outputs=outputs,
-                classes=int(top) + 1,
-            )
-        }
-        facts["layer"] = _head(ledger)
-        facts["why"] = message(
-            "finding.model.output_mismatch.no_label",
-            "The model has {outputs} outputs, while the largest label is {top}: the model has to learn that the others never "
-            "occur",
-            outputs=outputs,
-            top=int(top),
-        )
-        facts["do"] = message(
-            "finding.model.output_mismatch.fix_outputs",
-            "If there are no other classes, give {layer} {outputs} outputs.",
-            layer=layer_place(facts["layer"]) or message("finding.model.output_mismatch.last_layer", "the last layer"),
-            outputs=int(top) + 1,
-        )
-        yield Finding("model.output_mismatch", "note", 0.6, OUTPUT, facts)
+        return None
+    unused, classes = outputs - (top + 1), int(top) + 1
+    if unused <= top + 1 and (unused < 1 or epoch_samples(ledger) < 50 * outputs):  # too few samples to say so
+        return None
+    layer = _head(ledger)
+    problem = message(
+        "finding.model.output_mismatch.unused",
+        "{outputs} outputs for {classes} classes",
+        outputs=outputs,
+        classes=classes,
+    )
+    why = message(
+        "finding.model.output_mismatch.no_label",
+        "The model has {outputs} outputs, while the largest label is {top}: the model has to learn that the others never "
+        "occur",
+        outputs=outputs,
+        top=int(top),
+    )
+    fix = message(
+        "finding.model.output_mismatch.fix_outputs",
+        "If there are no other classes, give {layer} {outputs} outputs.",
+        layer=layer_place(layer) or message("finding.model.output_mismatch.last_layer", "the last layer"),
+        outputs=classes,
+    )
+    facts = {"loss": kind, "activation": last, "outputs": outputs, "classes": classes, "problem": problem}
+    facts |= {"layer": layer, "why": why, "do": fix}
+    return Finding("model.output_mismatch", "note", 0.6, OUTPUT, facts)
 
 
 def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> tuple[str, float, Message | str] | None:
