@@ -178,11 +178,11 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", type=int, choices=tuple(EPOCHS), default=list(EPOCHS))
     parser.add_argument("--model", default="resnet20", help="network; masked images need vit-mini, but for simmim")
     parser.add_argument("--epochs", type=int, default=10, help="of pretraining")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     given = parser.parse_args()
     images, found = Images(), Cells()
     tested = features(images.x[images.test])
-    for seed in range(given.seeds):
+    for seed in given.seeds:
         with tempfile.TemporaryDirectory() as folder:
             one = Comparison(images, tested, given.model, given.epochs, seed, Path(folder), found)
             one.run(given.methods, given.labels)

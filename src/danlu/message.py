@@ -6,6 +6,7 @@ language in `translations/`. A missing translation falls back to English.
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import tomllib
@@ -139,6 +140,11 @@ def printable(text: object) -> str:
 def printable_line(text: object) -> str:
     """`printable` text in one line: line ends and tabs become escapes as well."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def as_html(value: object, *, quote: bool = True) -> str:
+    """Escape a value for HTML text, and for attributes with `quote`; what is not printable becomes a visible escape."""
+    return html.escape(printable(value), quote=quote)
 
 
 def shortened_words(text: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
+from danlu.message import as_html
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 if TYPE_CHECKING:
@@ -130,8 +130,8 @@ class Dataset:
     def _repr_html_(self) -> str:
         facts = {"format": self.format, "task": self.task, "samples": f"{len(self):,}", "inputs": self.kind}
         facts |= {"classes": ", ".join(self.classes[:20])} if self.classes else {"target": ", ".join(self.target_names)}
-        rows = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in facts.items())
-        return f"<p>{escape(self.path)}</p><table><tbody>{rows}</tbody></table>"
+        rows = "".join(f"<tr><th>{name}</th><td>{as_html(value)}</td></tr>" for name, value in facts.items())
+        return f"<p>{as_html(self.path)}</p><table><tbody>{rows}</tbody></table>"
 
     @property
     def task_spec(self) -> TaskSpec:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from danlu.doctor.presentation.terms import severity_term, term
-from danlu.message import Message, language, printable_line, speaking
+from danlu.message import Message, as_html, language, printable_line, speaking
 
 SEVERITIES = ("error", "warning", "note")
 FORMER_EVIDENCE = {"share": "fraction", "shares": "details", "zero_share": "zero_fraction"}  # names of earlier versions
@@ -106,9 +105,9 @@ def findings_table(findings: Sequence[Finding]) -> str:
     """The findings as an HTML table, for notebooks."""
     columns = ("severity", "code", "place", "confidence", "cause", "remedy")
     left = " style='text-align:left'"
-    cells = [[html.escape(str(one[column] or "")) for column in columns] for one in findings]
+    cells = [[as_html(one[column] or "") for column in columns] for one in findings]
     for one, row in zip(findings, cells):
-        row[-1] += f"<pre>{html.escape(one['snippet'])}</pre>" if one.get("snippet") else ""
+        row[-1] += f"<pre>{as_html(one['snippet'])}</pre>" if one.get("snippet") else ""
     rows = "".join("<tr>" + "".join(f"<td{left}>{cell}</td>" for cell in row) + "</tr>" for row in cells)
     head = "".join(f"<th{left}>{column}</th>" for column in columns)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if findings else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from danlu.doctor.observation.budget import DEFAULT_FRACTION, Budget, check_frac
 from danlu.doctor.observation.watched_model import WatchedModel
 from danlu.doctor.presentation.announcer import Announcer, summary_line, withdrawn
 from danlu.doctor.training_events import TrainingEvents
-from danlu.message import LANGUAGES, message, speaking
+from danlu.message import LANGUAGES, as_html, message, speaking
 from danlu.message import language as current_language
 from danlu.refuse import one_of, refusal
 
@@ -172,7 +171,7 @@ class Doctor:
 
     def _repr_html_(self) -> str:
         with speaking(self.language):
-            head = html.escape(summary_line(self.findings, self._watched.steps_done))
+            head = as_html(summary_line(self.findings, self._watched.steps_done))
         return f"<p>{head}</p>" + findings_table(self.findings)
 
     def __dir__(self) -> list[str]:

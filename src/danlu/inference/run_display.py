@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from danlu.doctor.finding import Finding, findings_table
-from danlu.message import message
+from danlu.message import as_html, message
 from danlu.refuse import one_of, refusal
 from danlu.run.folder import Run
 
@@ -21,10 +20,10 @@ def run_html(run: Run) -> str:
     """Facts, metrics and findings of a run as HTML."""
     summary = run.summary
     if not summary:
-        return f"<p>{escape(run.name)}: not finished</p>"
+        return f"<p>{as_html(run.name)}: not finished</p>"
     facts = f"{summary.task}, {summary.model}, {summary.epochs} epochs, {summary.parameters:,} parameters"
     findings = [Finding.from_dict(one) for one in run.findings]
-    head = f"<p><b>{escape(run.name)}</b>: {escape(facts)}, data {escape(summary.data.path)}</p>"
+    head = f"<p><b>{as_html(run.name)}</b>: {as_html(facts)}, data {as_html(summary.data.path)}</p>"
     return head + summary.metrics._repr_html_() + findings_table(findings)
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from danlu.inspection.dominance import family
 from danlu.inspection.layers import Layer
+from danlu.message import as_html
 
 # Colours of the front faces by family; the other faces are tints.
 COLOURS = {
@@ -281,7 +281,7 @@ def svg(drawing: Drawing) -> str:
             weight = ' font-weight="600"' if bold else ""
             out.append(
                 f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" '
-                f'text-anchor="middle"{weight}>{escape(words)}</text>'
+                f'text-anchor="middle"{weight}>{as_html(words)}</text>'
             )
             continue
         points, colour = rest

@@ -7,13 +7,12 @@ when it draws. Names are escaped because Plotly interprets a subset of HTML.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from danlu.doctor.ledger import Ledger
-from danlu.message import translated
+from danlu.message import as_html, translated
 from danlu.report.markup import Figure, clip, is_number, is_percentage, number
 from danlu.run.names import SPLIT_WORDS
 
@@ -138,7 +137,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
     """
     counts = np.asarray(matrix, dtype=np.int64)
     fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    names = _distinct([escape(clip(name, 60), quote=False) for name in classes])
+    names = _distinct([as_html(clip(name, 60), quote=False) for name in classes])
     kept = list(range(len(counts)))
     if len(counts) > MAX_CLASSES:
         wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
@@ -174,7 +173,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
     }
     if few:  # zeros are left empty
         cells |= {"text": [[str(c) if c else "" for c in row] for row in counts.tolist()], "texttemplate": "%{text}"}
-    short = [escape(clip(classes[i], 14), quote=False) for i in kept]
+    short = [as_html(clip(classes[i], 14), quote=False) for i in kept]
     every = max(1, -(-len(names) // MAX_CLASS_TICKS))
     ticks = {"type": "category", "tickmode": "array", "tickvals": names[::every], "ticktext": short[::every]}
     bare = {

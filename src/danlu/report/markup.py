@@ -5,12 +5,11 @@ Class names, file names and messages are untrusted input: all text of the page p
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from danlu.message import Message, message, printable, translated
+from danlu.message import Message, as_html, message, translated
 from danlu.run.quantities import METRICS
 
 Figure = dict[str, Any]  # Plotly figure: {"data": [...], "layout": {...}}
@@ -128,7 +127,7 @@ MASK = message("report.mask", "Mask")
 
 def escape(value: object) -> str:
     """Escape a value for HTML text and attributes; unprintable characters become visible escapes."""
-    return html.escape(printable(value), quote=True)
+    return as_html(value)
 
 
 def clip(value: object, length: int) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from danlu.message import message, translated
+from danlu.message import as_html, message, translated
 from danlu.report.charts import GRID, INK, MUTED, TRAIN, VAL, Row, axis, layout
 from danlu.report.markup import Figure, clip, is_number, short_label
 
@@ -49,7 +48,7 @@ def precision_recall(curves: Mapping[str, Any]) -> Figure | None:
     data = []
     for k, (name, values) in enumerate(lines.items()):
         colour = {"color": f"var(--series-{k})", "width": 2} if few else {"color": GRID, "width": 1}
-        data.append(_curve(recall, values, escape(clip(name, 24), quote=False), colour))
+        data.append(_curve(recall, values, as_html(clip(name, 24), quote=False), colour))
     if len(lines) > 1:
         mean = np.mean(list(lines.values()), axis=0).round(4).tolist()
         data.append(

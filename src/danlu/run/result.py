@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar, Self
+
+from danlu.message import as_html
 
 OF_FILES = ("KEYS", "ALWAYS", "from_json")  # for the JSON form, not for users
 
@@ -67,8 +68,8 @@ class Result(Mapping[str, Any]):
 def html_table(values: Mapping[str, Any]) -> str:
     """Names and values as an HTML table, for notebooks."""
     rows = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(str(name))}</th>"
-        f"<td style='text-align:left'>{html.escape(_short(value))}</td></tr>"
+        f"<tr><th style='text-align:left'>{as_html(name)}</th>"
+        f"<td style='text-align:left'>{as_html(_short(value))}</td></tr>"
         for name, value in values.items()
     )
     return f"<table><tbody>{rows}</tbody></table>"

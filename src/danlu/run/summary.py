@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
+from danlu.message import as_html
 from danlu.run.result import Result, html_table
 
 PUBLIC = ("run", "task", "model", "epochs", "metrics", "seconds", "samples_per_second", "findings")
@@ -110,7 +110,7 @@ class SplitMetrics(Result):
     def _repr_html_(self) -> str:
         splits = {split: metrics for split, metrics in self.items() if metrics}
         names = list(dict.fromkeys(name for metrics in splits.values() for name in metrics))
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        head = "".join(f"<th>{as_html(name)}</th>" for name in names)
         rows = "".join(
             f"<tr><th>{split}</th>" + "".join(f"<td>{_figure(metrics.get(name))}</td>" for name in names) + "</tr>"
             for split, metrics in splits.items()

@@ -6,13 +6,12 @@ is HTML over it. Colours are variables of the style sheet findings.css.
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from danlu.doctor.presentation.axis import Axis, Point, format_number, thinned
-from danlu.message import Message, message, printable
+from danlu.message import Message, as_html, message
 
 MAX_ROWS = 14  # of a chart
 
@@ -333,4 +332,4 @@ def _chain(figure: Chain) -> str:
 
 def text(value: object) -> str:
     """Escape any value for HTML; messages in the current language."""
-    return html.escape(printable(value), quote=True)
+    return as_html(value)
