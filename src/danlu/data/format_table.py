@@ -32,6 +32,7 @@ from danlu.data.sources.objects import (
     voc,
     wider_face,
     yolo,
+    yolo_evidence,
 )
 from danlu.data.sources.poses import bop, linemod, ycb_video
 
@@ -113,7 +114,7 @@ FORMATS = {
     ),
     "yolo": FormatSpec(
         "YOLO or Darknet txt of boxes or polygons",
-        yolo.look,
+        yolo_evidence.look,
         yolo.open,
         OBJECTS,
         "images/SPLIT/NAME.jpg, labels/SPLIT/NAME.txt, data.yaml or obj.data; or no such file",

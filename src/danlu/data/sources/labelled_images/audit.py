@@ -6,7 +6,6 @@ Faulty ones are skipped, clipped or kept, and named by file and object. Images w
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from danlu.data.annotations import Annotation
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.files.image_file import ImageInfo
 from danlu.data.image_workers import check_images
-from danlu.data.sources.labelled_images.annotated_sizes import ROUNDING, compared, refuse_resized
+from danlu.data.sources.labelled_images.annotated_sizes import compared, refuse_resized
 from danlu.data.sources.labelled_images.box_forms import BoxForm, refuse_other_forms, refuse_pixels
 from danlu.data.sources.labelled_images.labelled import (
     Labelled,
@@ -27,10 +26,9 @@ from danlu.data.sources.labelled_images.labelled import (
     of_one_depth,
     relative,
     too_many_bad,
-    where_of,
 )
+from danlu.data.sources.labelled_images.object_checks import usable_objects
 from danlu.data.sources.labelled_images.outlines import outlined
-from danlu.data.sources.labelled_images.repeated_boxes import MIN_IOU, nearly_repeated, repeated
 from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask
@@ -58,34 +56,16 @@ def assemble(
     root = path if path.is_dir() else path.parent
     found = _one_part_each(found, root, problems, notes)
     found, infos = _usable_images(path, root, found, config, problems)
-    if not classes:
-        raise Refusal(
-            message(
-                "data.refuse.define_least_class_objects",
-                "{path} must define at least one class of objects, got none in the annotations of {images} "
-                "{images:image|images}; "
-                "labels of whole images are read from a csv of image and label",
-                path=path,
-                images=len(found),
-            )
-        )
+    _need_classes(path, classes, len(found))
     if config.on_bad != "skip":
         refuse_resized(path, found, infos)
     found, infos = compared(found, infos, root, problems)
-    if not found:
-        raise Refusal(
-            message(
-                "data.refuse.all_annotations_ignore_exif",
-                "{path}: the annotations swap the width and the height of all images, as where a tool ignores the EXIF "
-                "rotation: save the images without it, or correct the sizes",
-                path=path,
-            )
-        )
+    _need_images(path, found)
     sizes = [(info.height, info.width) for info in infos]
     refuse_pixels(path, found)
     if config.on_bad != "skip":
         refuse_other_forms(path, found, sizes, box_form)
-    things, boxes, owner = _audit(path, found, sizes, config, problems, notes)
+    things, boxes, owner = usable_objects(path, found, sizes, config, problems, notes)
     if TASKS[task].masks:
         things = outlined(path, found, sizes, things, boxes, owner, problems)
     targets = _annotations(things, boxes, owner, sizes, with_shapes=TASKS[task].masks)
@@ -105,6 +85,34 @@ def assemble(
         problems=problems,
         notes=notes,
     )
+
+
+def _need_classes(path: Path, classes: Sequence[str], images: int) -> None:
+    """Raise Refusal for annotations without a class."""
+    if not classes:
+        raise Refusal(
+            message(
+                "data.refuse.define_least_class_objects",
+                "{path} must define at least one class of objects, got none in the annotations of {images} "
+                "{images:image|images}; "
+                "labels of whole images are read from a csv of image and label",
+                path=path,
+                images=images,
+            )
+        )
+
+
+def _need_images(path: Path, found: Sequence[Labelled]) -> None:
+    """Raise Refusal where no image has the size that its annotations say."""
+    if not found:
+        raise Refusal(
+            message(
+                "data.refuse.all_annotations_ignore_exif",
+                "{path}: the annotations swap the width and the height of all images, as where a tool ignores the EXIF "
+                "rotation: save the images without it, or correct the sizes",
+                path=path,
+            )
+        )
 
 
 def _annotations(
@@ -212,136 +220,7 @@ def _bytes(files: Sequence[Path]) -> int:
     return total
 
 
-# --- objects -----------------------------------------------------------------------------------------------------
-
-
-def _audit(
-    path: Path,
-    found: list[Labelled],
-    sizes: Sequence[tuple[int, int]],
-    config: DataConfig,
-    problems: list[Problem],
-    notes: list[str],
-) -> tuple[list[Thing], np.ndarray, np.ndarray]:
-    """Check objects; returns usable ones, their boxes float32 (T, 4) clipped to the image, image indices (T,)."""
-    things = [thing for one in found for thing in one.things]
-    owner = np.repeat(np.arange(len(found)), [len(one.things) for one in found])
-    height, width = np.asarray(sizes, np.float64)[owner].reshape(-1, 2).T
-    edges = np.stack([width, height, width, height], axis=1)
-    boxes = np.array([thing.box for thing in things], np.float64).reshape(-1, 4)
-    scale = np.where(np.array([one.fractions for one in found])[owner][:, None], edges, 1.0)
-    with np.errstate(all="ignore"):
-        boxes = (boxes * scale).astype(np.float32)
-        x1, y1, x2, y2 = boxes.T
-        clipped = np.minimum(boxes.clip(0), edges.astype(np.float32))
-        beyond = np.maximum(-boxes, boxes - edges).max(axis=1, initial=0)
-        faults = {
-            "": np.array([bool(thing.fault) for thing in things], bool),  # reported by the reader
-            "not finite": ~np.isfinite(boxes).all(axis=1),
-            "reversed": (x2 < x1) | (y2 < y1),
-            "empty": (x2 == x1) | (y2 == y1),
-            "outside the image": ((clipped[:, 2:] - clipped[:, :2]) <= 0).any(axis=1),
-        }
-    bad = np.zeros(len(things), bool)
-    counts: Counter[str] = Counter()
-    for fault, rows in faults.items():
-        for i in np.flatnonzero(rows & ~bad):
-            reason = things[i].fault or message(
-                "data.problem.box_fault", "box {box} is {fault}", box=_box(boxes[i]), fault=fault
-            )
-            kind = fault or things[i].fault.partition(":")[0]
-            problems.append(Problem(where_of(found[owner[i]], things[i]), reason, fault=kind))
-            counts[kind] += 1
-        bad |= rows
-    for i in np.flatnonzero((beyond > ROUNDING) & ~bad):
-        size = f"{edges[i, 0]:.0f} x {edges[i, 1]:.0f}"
-        reason = message(
-            "data.problem.box_reaches_beyond_image",
-            "box {box} reaches beyond the image of {size}",
-            box=_box(boxes[i]),
-            size=size,
-        )
-        problems.append(Problem(where_of(found[owner[i]], things[i]), reason, "clipped", "clipped"))
-    for i in repeated(things, boxes, owner, ~bad):
-        reason = message("data.problem.box_there_second_time", "box {box} is there a second time", box=_box(boxes[i]))
-        problems.append(Problem(where_of(found[owner[i]], things[i]), reason, "kept", "repeated"))
-    notes += _nearly_repeated(things, boxes, owner, ~bad, found, problems)
-    notes += _counted(counts, bad, beyond)
-    if config.on_bad != "skip" and too_many_bad(int(bad.sum()), len(things)):
-        first = ", ".join(f"{p.where}: {p.reason}" for p in problems if p.done == "skipped")
-        first = first if len(first) < 300 else f"{first[:300]} ..."
-        raise Refusal(
-            message(
-                "data.refuse.objects_cannot_used_use",
-                "{path}: {bad} of {things} objects cannot be used ({first}); or use --on-bad skip",
-                path=path,
-                bad=bad.sum(),
-                things=len(things),
-                first=first,
-            )
-        )
-    good = np.flatnonzero(~bad)
-    return [things[i] for i in good], clipped[good], owner[good]
-
-
-def _nearly_repeated(
-    things: list[Thing],
-    boxes: np.ndarray,
-    owner: np.ndarray,
-    good: np.ndarray,
-    found: Sequence[Labelled],
-    problems: list[Problem],
-) -> list[str]:
-    """Add a problem for each box that is nearly that of an earlier object of its class; returns a note on them."""
-    near = nearly_repeated(things, boxes, owner, good)
-    for i, first, iou in near:
-        text = "box {box} is nearly that of {other} (IoU {iou:.2f}): the same object twice?"
-        reason = message("data.problem.box_nearly_again", text, box=_box(boxes[i]), other=things[first].name, iou=iou)
-        problems.append(Problem(where_of(found[owner[i]], things[i]), reason, "kept", "nearly repeated"))
-    if not near:
-        return []
-    text = (
-        "{count} {count:box|boxes} in {images} images {count:is|are} nearly those of another object of their "
-        "class (IoU above {least:g})"
-    )
-    images = len({int(owner[i]) for i, *_ in near})
-    return [message("data.note.boxes_nearly_repeated", text, count=len(near), images=images, least=MIN_IOU)]
-
-
-def _counted(counts: Counter[str], bad: np.ndarray, beyond: np.ndarray) -> list[str]:
-    notes = []
-    if bad.any():
-        kinds = ", ".join(f"{n} {fault}" for fault, n in counts.items() if n)
-        notes.append(
-            message(
-                "data.note.objects_left_out",
-                "{count} of {total} objects are left out: {kinds}",
-                count=int(bad.sum()),
-                total=len(bad),
-                kinds=kinds,
-            )
-        )
-    far, near = int(((beyond > ROUNDING) & ~bad).sum()), int(((beyond > 0) & (beyond <= ROUNDING) & ~bad).sum())
-    if far:
-        notes.append(
-            message(
-                "data.note.boxes_reach_beyond_image",
-                "{count} {count:box reaches|boxes reach} beyond {count:its|their} image and {count:is|are} "
-                "clipped to it",
-                count=far,
-            )
-        )
-    if near:
-        notes.append(
-            message(
-                "data.note.boxes_reach_up_px",
-                "{count} {count:box reaches|boxes reach} up to {limit:g} px beyond {count:its|their} image and "
-                "{count:is|are} clipped to it",
-                count=near,
-                limit=ROUNDING,
-            )
-        )
-    return notes
+# --- notes -------------------------------------------------------------------------------------------------------
 
 
 def _remarks(targets: Sequence[Annotation], classes: Sequence[str], given: torch.Tensor | None) -> list[str]:
@@ -389,7 +268,3 @@ def similar_names(classes: Sequence[str]) -> list[str]:
         groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
     pairs = [" and ".join(map(repr, names)) for names in groups.values() if len(names) > 1]
     return [f"classes {', '.join(pairs)} differ only in spelling and are kept apart"] if pairs else []
-
-
-def _box(box: np.ndarray) -> str:
-    return "(" + ", ".join(f"{float(value):g}" for value in box) + ")"

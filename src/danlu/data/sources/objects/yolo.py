@@ -17,26 +17,23 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.annotations import Polygons
 from danlu.data.dataset import SPLITS, TEST, UNASSIGNED, VAL, Dataset, Problem
-from danlu.data.evidence import Evidence, Fit
 from danlu.data.files.image_file import extensions
 from danlu.data.files.links import Fence
-from danlu.data.files.survey import File, Survey, as_survey, normal, sample
+from danlu.data.files.survey import Survey, as_survey, normal
 from danlu.data.files.survey import survey as walk
-from danlu.data.files.text_files import decode_text, read_lines
+from danlu.data.files.text_files import read_lines
 from danlu.data.image_index import ImageIndex
 from danlu.data.sources.labelled_images.audit import assemble
 from danlu.data.sources.labelled_images.described_paths import DescribedPaths
 from danlu.data.sources.labelled_images.labelled import Labelled, Thing, relative, wanted_task
 from danlu.data.sources.labelled_images.reading import stop_if_many_bad
-from danlu.data.sources.objects import label_lines
+from danlu.data.sources.objects.yolo_evidence import reads_as_labels
 from danlu.data.sources.objects.yolo_files import (
     check_other_yamls,
     classes_of,
     find_darknet,
     find_yaml,
     images_by_yaml,
-    is_darknet,
-    is_yaml,
     load_yaml,
     read_darknet,
     refuse_several_sets,
@@ -50,59 +47,7 @@ from danlu.data.split_names import split_of_path
 from danlu.message import Message, message
 from danlu.refuse import Refusal, blame, refusal
 
-MIN_LABELLED = 0.1  # fraction of images with a label file; fewer do not outweigh other annotations
 MIN_KEYPOINT_LINES = 5  # fewer lines are no evidence of keypoints
-
-
-def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
-    """Recognise data.yaml, obj.data, or label files with the names of images."""
-    if survey.is_file:
-        if is_yaml(survey.path) or is_darknet(survey.files[0], survey):
-            return Evidence(
-                Fit.MARKED, message("data.seen.yolo_file", "{file} lists classes and splits", file=survey.path.name)
-            )
-        return None
-    if (description := find_yaml(survey)) is not None and not _has_corners_only(survey):
-        seen = message("data.seen.yolo_file", "{file} lists classes and splits", file=description.relative)
-        return Evidence(Fit.MARKED, seen)
-    if (darknet := find_darknet(survey)) is not None:
-        seen = message("data.seen.darknet", "{file} is Darknet's list of classes and splits", file=darknet.relative)
-        return Evidence(Fit.MARKED, seen)
-    texts = [file for file in survey.of(".txt") if file.name.lower() not in OTHER_TEXTS]
-    if not survey.images:
-        return _without_images(survey, texts)
-    paired = [file for file in texts if normal(file.stem) in survey.image_stems]
-    filled = [file for file in sample(paired, 200) if survey.head(file).strip()]
-    labels = [file for file in filled[:50] if _is_labels(survey, file)]
-    if not labels or len(labels) < 0.5 * len(filled[:50]):
-        return None
-    finder = LabelFiles(survey)
-    if not any(finder(image.path) for image in sample(survey.images, 500)):
-        return None
-    seen = message("data.seen.yolo", "{files} .txt label files with the names of images", files=len(paired))
-    few = len(paired) < MIN_LABELLED * len(survey.images)  # a list of boxes beside them may be meant
-    return Evidence(Fit.CONVERTED if few else Fit.MARKED, seen)
-
-
-def _without_images(survey: Survey, texts: list[File]) -> Evidence | None:
-    """Recognise label files whose images lie elsewhere."""
-    looked = sample(texts, 50)
-    labels = [file for file in looked if _is_labels(survey, file)]
-    if len(labels) < 3 or len(labels) < 0.5 * len(looked):
-        return None
-    seen = message("data.seen.yolo_labels", "{count} .txt label files without images", count=len(texts))
-    why = message(
-        "data.refuse.labels_alone", "{count} .txt files (first: {first}) are YOLO's labels, but there are no images: "
-        "give a folder that holds them too", count=len(texts), first=labels[0].relative,
-    )  # fmt: skip
-    return Evidence(Fit.MARKED, seen, why)
-
-
-def _has_corners_only(survey: Survey) -> bool:
-    """Return whether all labels beside a data.yaml are DOTA's corners, as in exports of oriented boxes."""
-    return label_lines.look_dota(survey) is not None and not any(
-        _is_labels(survey, file) for file in sample(survey.of(".txt"), 200)
-    )
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
@@ -358,7 +303,7 @@ def _orphans(images: Iterable[Path], labels: LabelFiles) -> list[Path]:
         beside = folder in places  # the folder may contain other text files
         there = {normal(p.stem) for place in places if place.is_dir() for p in place.iterdir()
                  if p.suffix.lower() != ".txt"}  # fmt: skip
-        named = [f for f in sorted(folder.glob("*.txt")) if not beside or _reads_as_labels(f)] if there else []
+        named = [f for f in sorted(folder.glob("*.txt")) if not beside or reads_as_labels(f)] if there else []
         found += [f for f in named if normal(f.stem) not in there and f.name.lower() not in OTHER_TEXTS]
     return [file for file in found if not file.name.startswith(".")]
 
@@ -383,26 +328,3 @@ def _listed(survey: Survey, labels: LabelFiles) -> list[tuple[Path, int]]:
         if folder in with_labels or (alike and split_of_path(folder) != UNASSIGNED):
             found += [(file.path, split_of_path(folder)) for file in images]
     return found
-
-
-def _is_labels(survey: Survey, file: File) -> bool:
-    """Return whether the first line of a text file is an integer and at least four numbers."""
-    return _is_label_line(next(iter(survey.lines(file)), ""))
-
-
-def _reads_as_labels(file: Path) -> bool:
-    try:
-        with file.open("rb") as stream:
-            text = decode_text(stream.readline())
-    except (OSError, ValueError):
-        return False
-    return _is_label_line(text)
-
-
-def _is_label_line(line: str) -> bool:
-    try:
-        label, *numbers = map(float, line.split())
-    except ValueError:
-        return False
-    # Coordinates are fractions of the image, whereas lines of KITTI and MOT have pixels.
-    return label.is_integer() and len(numbers) >= 4 and all(-1 <= value <= 2 for value in numbers[:4])
