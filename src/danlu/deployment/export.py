@@ -98,28 +98,19 @@ def export(
     found = samples_of(loaded)
     samples = found if isinstance(found, ExportSamples) else None
     if int8 and samples is None:
-        raise Refusal(
-            message(
-                "deployment.refuse.int8_needs_data_run",
-                "--int8 needs the data of the run, by which its file is verified, but {found}",
-                found=found,
-            ),
-            "--int8",
-        )
+        raise _no_samples(found)
     source, note = eight_bits.graph(graph) if eight_bits.graph else (graph, None)
-    example = torch.from_numpy(noise_images(loaded, size or EXAMPLE_BATCH))
     facts = facts_of(loaded) | {"batch": size or "any", "images_per_call": size or 1}
     parts = _PartialFiles(file, form)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with stage(translated("stage.exporting", "writing the network as {format}", format=format)):
+            example = torch.from_numpy(noise_images(loaded, size or EXAMPLE_BATCH))
             form.write(source, example, parts.whole, facts, size is None)
-        if eight_bits.file and samples is not None:
-            parts.whole.replace(parts.plain)
-            with stage(translated("stage.quantising", "choosing ranges for 8 bits")):
-                eight_bits.file(parts.plain, parts.whole, calibration_images(samples), size)
-        answer = form.read(parts.whole)
+        if samples is not None:
+            _quantise(parts, eight_bits, samples, size)
         with stage(translated("stage.verifying", "comparing the file with the network")):
+            answer = form.read(parts.whole)
             verified = verify(loaded, graph, answer, samples, batch=size, exact=form.exact, int8=int8)
         written = parts.keep()
         script = write_script(file, loaded.signature) if form.script else None
@@ -138,6 +129,27 @@ def _eight_bits(format: str) -> Int8:
         raise refusal("--int8", message("deployment.wanted.int8_formats", "omitted but for onnx and pt2"), format)
     need(found.packages, "--int8", found.extra)
     return found
+
+
+def _no_samples(reason: object) -> Refusal:
+    """Error for int8 without the data of the run."""
+    return Refusal(
+        message(
+            "deployment.refuse.int8_needs_data_run",
+            "--int8 needs the data of the run, by which its file is verified, but {found}",
+            found=reason,
+        ),
+        "--int8",
+    )
+
+
+def _quantise(parts: _PartialFiles, eight_bits: Int8, samples: ExportSamples, size: int | None) -> None:
+    """Replace the file by its quantised form, where the format quantises files (others quantise the graph)."""
+    if eight_bits.file is None:
+        return
+    parts.whole.replace(parts.plain)
+    with stage(translated("stage.quantising", "choosing ranges for 8 bits")):
+        eight_bits.file(parts.plain, parts.whole, calibration_images(samples), size)
 
 
 def _no_data(reason: str) -> Message:

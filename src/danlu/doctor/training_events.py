@@ -382,20 +382,19 @@ class TrainingEvents:
     # Time.
 
     def _record_step_time(self) -> None:
-        if self._step_ended is None or not self._is_timed_step():
-            return
-        then, spent = self._step_ended
-        self.watched.write("time.step", perf_counter() - then - (self.watched.budget.total - spent))
+        self._record_since_step("time.step", perf_counter(), self.watched.step)
 
     def _record_wait(self, now: float) -> None:
-        if self._step_ended is None or not self._is_timed_step():
-            return
-        then, spent = self._step_ended
-        self.watched.write("time.wait", now - then - (self.watched.budget.total - spent), step=self.watched.step + 1)
+        self._record_since_step("time.wait", now, self.watched.step + 1)
+
+    def _record_since_step(self, name: str, now: float, step: int) -> None:
+        """Record the seconds since the last step, without those of the doctor itself."""
+        if self._step_ended is not None and self._is_timed_step():
+            then, spent = self._step_ended
+            self.watched.write(name, now - then - (self.watched.budget.total - spent), step=step)
 
     def _is_timed_step(self) -> bool:
-        step = self.watched.step
-        return step <= 64 or step % 16 < 2
+        return self.watched.step <= INITIAL_STEPS or self.watched.step % READ_BACK_EVERY < 2
 
     def _notify(self, event: str, *arguments: Any) -> None:
         self.calls.notify(event, self.current is None or self.current.grad, *arguments)
