@@ -26,6 +26,7 @@ from torch import nn
 import danlu
 from danlu.cli import _json_line
 from danlu.config import dump_yaml, from_dict
+from danlu.config.yaml_text import parse_yaml, to_yaml
 from danlu.console.errors import print_error
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
@@ -46,7 +47,7 @@ from tests.hostile import HOSTILE, unsafe
 from tests.report.conftest import digits_run
 
 FEW, MANY = 60, 2000  # examples of each property
-FEW_RUNS, MANY_RUNS = 2, 40  # trainings
+FEW_RUNS, MANY_RUNS = 2, 20  # trainings
 SCRIPTS = 3  # of a report: the chart library, the figures, and the behaviour of the page
 AMOUNTS = [FEW, pytest.param(MANY, marks=pytest.mark.slow)]
 RUNS = [FEW_RUNS, pytest.param(MANY_RUNS, marks=pytest.mark.slow)]
@@ -159,6 +160,9 @@ def test_csv(examples: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("examples", AMOUNTS)
 def test_json_and_yaml(examples: int) -> None:
     def prop(name: str) -> None:
+        assert parse_yaml(to_yaml({unicode_text(name): [unicode_text(name)]})) == {
+            unicode_text(name): [unicode_text(name)]
+        }
         for encoding in ("ascii", "utf-8"):
             line = _json_line({"name": printable(name)}, encoding)
             assert not unsafe(line, kept="")
@@ -239,7 +243,7 @@ def test_reports_in_a_browser(examples: int, tmp_path: Path, browser: Browser) -
         page = write_page(digits_run(tmp_path / f"run{next(count)}", names=[unicode_text(name) for name in names]))
         browser.messages.clear()
         browser.open(page.as_uri())
-        browser.wait(f"location.href === {json.dumps(page.as_uri())} && document.readyState === 'complete'")
+        browser.wait(f"location.href === {json.dumps(page.as_uri())} && document.readyState === 'complete'", 120)
         assert browser.run("document.title") == f"{page.parent.name} · danlu"
         assert browser.run("document.scripts.length") == SCRIPTS
         assert browser.run("[...document.querySelectorAll('*')].flatMap((e) => [...e.attributes]).filter((a) => "

@@ -16,7 +16,7 @@ from danlu.config.refusals import sentence
 from danlu.config.settings import FORMER, SHORT, SHORT_FLAGS, SYNONYMS, keys, sections
 from danlu.config.tree import Config, DoctorConfig
 from danlu.config.values import Language
-from danlu.config.yaml_text import YamlTooLarge, read_yaml
+from danlu.config.yaml_text import YamlTooLarge, read_yaml, to_yaml
 from danlu.message import language, message
 from danlu.refuse import Refusal, did_you_mean, nearest, nearest_files, refusal, system_reason
 
@@ -89,7 +89,7 @@ def load_yaml(path: str | Path) -> Config:
 
 def dump_yaml(config: Config) -> str:
     """The text of a config file that `load_yaml` reads back."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    return to_yaml(to_dict(config))
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Parse YAML within bounds: small text, few levels, and few values after its aliases are expanded."""
+"""YAML: parsed within bounds (small text, few levels, few values after its aliases are expanded), and written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 from yaml.parser import Parser
+
+from danlu.message import UNPRINTABLE
 
 MAX_BYTES = 1 << 20  # a description of data or settings has a few kilobytes; PyYAML reads about 200 kB per second
 MAX_LEVELS = 64  # of lists and mappings inside one another
@@ -48,6 +50,21 @@ def parse_yaml(text: str, loader: Any = yaml.SafeLoader, max_bytes: int = MAX_BY
         raise YamlTooLarge(_too_deep()) from None
     finally:
         parser.dispose()
+
+
+class _Writer(yaml.SafeDumper):
+    """Writes text with characters that are not printable in quotes: outside of them U+0085 would be a line end."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style='"' if UNPRINTABLE.search(text) else None)
+
+
+_Writer.add_representer(str, _Writer.represent_text)
+
+
+def to_yaml(tree: Any) -> str:
+    """Text of plain values that `parse_yaml` reads back, with mappings in their order."""
+    return yaml.dump(tree, Dumper=_Writer, sort_keys=False, allow_unicode=True)
 
 
 def _check_brackets(text: str) -> None:

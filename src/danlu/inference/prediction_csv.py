@@ -11,7 +11,15 @@ from danlu.inference.prediction import Prediction
 from danlu.message import message
 from danlu.refuse import blame, refusal
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell of text that begins so is run as a formula by spreadsheets
+FORMULA_STARTS = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+)  # a cell of text that begins so is run as a formula by spreadsheets
 
 
 def check_csv(file: str | Path) -> None:

@@ -18,7 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from danlu.config import Config, from_dict, to_dict, with_values
-from danlu.config.yaml_text import read_yaml
+from danlu.config.yaml_text import read_yaml, to_yaml
 from danlu.message import message
 from danlu.refuse import Refusal, refusal, system_reason
 from danlu.run.atomic import write_atomically
@@ -130,7 +130,7 @@ class StudyFolder:
     def save(self, settings: StudySettings) -> None:
         """Write the settings; other processes read them when they join."""
         self.settings = settings
-        text = yaml.safe_dump(settings.to_dict(), sort_keys=False, allow_unicode=True)
+        text = to_yaml(settings.to_dict())
         write_atomically(self.folder / FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
     @cached_property
