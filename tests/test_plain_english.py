@@ -53,6 +53,9 @@ BANNED = {
     r"\ball that is\b|\ball of which\b|\bwhatever else\b": "plain words",
     r"\bis made of\b|\bare made of\b": "consists of",
     r"\bgives the\b": "returns the",
+    r"\bwhat is no\b": "an invalid ..., a file that is no ...",
+    r"\bfor ever\b": "forever",
+    r"\blets? it be\b|\blooked away\b|\bat rest\b|\bof old\b|\bunto\b|\bwhence\b|\bwhither\b": "plain words",
 }
 FORMER_NAMES = re.compile("|".join(map(re.escape, FORMER_SETTINGS | FORMER_QUANTITIES)))  # which are still read
 QUANTITY = re.compile(r"(?:^|[a-z]_)shares?$|^shares?_of_", re.IGNORECASE)  # names of a fraction

@@ -120,7 +120,7 @@ def _run(argv: list[str], flag: str | None, chosen: str | None) -> int:
     parsers[verb].refuse_empty(values)
     values.pop("lang", None)
     if argument := VERBS[verb].language:
-        # The language of a config or a finished run is the user's as well: only --lang is above it.
+        # A config or a resumed run keeps its own language, unless --lang is given.
         continued = values.get("config") or values.get("resume")
         values |= {argument: code} if (code := flag if continued else chosen) or argument == "lang" else {}
 

@@ -12,7 +12,7 @@ OF_THE_HOST = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # errors of an address 
 
 
 def check_port(port: int | str, flag: str = "--port") -> None:
-    """Raise Refusal for what is no port. flag: its name for the user."""
+    """Raise Refusal for an invalid port. flag: its name for the user."""
     if isinstance(port, bool) or not str(port).isdecimal() or int(port) > 65535:
         raise refusal(flag, message("listening.wanted.port", "an integer from 0 to 65535"), port)
 
@@ -20,7 +20,7 @@ def check_port(port: int | str, flag: str = "--port") -> None:
 def listen(host: str, port: int | str, flag: str = "--port", backlog: int = 64) -> socket.socket:
     """A listening socket. port: 0 takes a free one. flag: its name for the user. backlog: waiting connections.
 
-    Raises Refusal for what is no port, a port that is taken, and an address that is not of this computer.
+    Raises Refusal for an invalid port, a port in use, or an address that this computer does not have.
     """
     check_port(port, flag)
     made = None

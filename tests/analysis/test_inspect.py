@@ -42,7 +42,7 @@ def test_receptive_field_is_where_the_gradient_comes_from() -> None:
     with torch.no_grad():
         for layer in model:
             if isinstance(layer, torch.nn.Conv2d):
-                layer.weight.abs_().add_(0.1)  # with ones as inputs, no unit is at rest and no gradient lost
+                layer.weight.abs_().add_(0.1)  # with ones as inputs, no unit is inactive and no gradient lost
     seen = torch.nn.functional.avg_pool2d(model[1](model[0](x)), 2)  # an average sees what a maximum may take
     out = model[3](seen)
     out[0, 0, 4, 4].backward()

@@ -52,7 +52,7 @@ def relinked(text: str, source: str, target: str, site: Mapping[str, str], root:
 
     source: path of the page in the repository. target: path of the page in the site. site: path in the repository ->
     path in the site, for pages and images. root: folder of the repository. A link to any other file of it becomes its
-    text; a link to what is no file of it, such as a generated page, stays.
+    text; a link to another file, such as a generated page, stays.
     """
     here, there = posixpath.dirname(source), posixpath.dirname(target)
 

@@ -45,7 +45,7 @@ class RunLandscape(Result):
 
     page: str  # the HTML page
     directions: str  # of the first plane: random or eigenvectors
-    samples: int  # training samples that the losses are means of
+    samples: int  # number of training samples over which the losses are averaged
     loss: float  # at the best weights
     path: dict[str, list[float]]  # "first", "epoch 5", ..., "best", "last" -> coordinates in the second plane, in order
     path_note: Message

@@ -15,7 +15,7 @@ MIN_LOW = 0.3  # fraction of the predictions with a low confidence, from which t
 # Samples like the training data are found unlike it too: 1 % of them, and more where the validation set is small.
 MAX_UNLIKE_FRACTION = 0.04
 MAX_LISTED = 5  # names of samples unlike the training data
-MIN_ACCURACY = 0.7  # on the validation set; a network below it is unsure of its own kind of data too
+MIN_ACCURACY = 0.7  # on the validation set; below it a network is unsure of images like its training data, too
 
 
 def trust_notes(predictions: Sequence[Prediction], summary: Summary | None) -> list[Message]:

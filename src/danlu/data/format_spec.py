@@ -94,7 +94,7 @@ def on_path(
 
 
 def _places(data: Survey, looks_like: Callable[[Path], bool], part: re.Pattern[str] | None) -> list[Path]:
-    """The path of the data if it looks like the format, else the folders below it that do."""
+    """Return the path of the data if it looks like the format, else the folders below it that look like it."""
     if looks_like(data.path):
         return [data.path]
     if data.is_file or part is None:

@@ -49,7 +49,7 @@ def _names_and_sizes(survey: Survey, folder: str) -> set[tuple[str, int]]:
 
 
 def _may_be_a_set(folder: str) -> bool:
-    """Return whether the name of a folder is not that of a split, of all images, of masks or of drawings."""
+    """Return whether a folder may be a data set of its own: its name means no split, images, masks or drawings."""
     other = normal(folder) in IMAGE_WORDS or is_mask_folder((folder,)) or is_derived(folder)
     return split_of(folder) == UNASSIGNED and not other
 

@@ -128,7 +128,7 @@ class PoseCrop(PoseDetector):
         return self.detector.outputs(images) | {"images": images}
 
     def forward(self, images: Tensor, objects: ObjectBatch | None = None) -> dict[str, Any]:
-        """As `Detector.forward`; in training the detector, which converges sooner, gets a fraction of the images."""
+        """See `Detector.forward`. In training the detector, which converges sooner, gets a part of the images."""
         if objects is None or not self.training:
             return super().forward(images, objects)
         seen = -(-len(images) // DETECTOR_IMAGES)

@@ -21,7 +21,7 @@ MAX_SYMMETRIES = 72  # of a model, in the loss: a continuous symmetry in steps o
 SURFACE_POINTS = 1024  # of a model, with which poses are aligned with the image; 512 find 9 % fewer poses
 MIN_ALIGNED_SCORE = 0.5  # of a detection whose pose is aligned, relative to the best one of its class in the image
 MAX_ALIGNED = 5  # detections of an image; early in a training many have like scores, and each takes 25 ms
-MIN_JUDGED = 8  # objects of a model, to judge whether alignment improves its poses
+MIN_JUDGED = 8  # min number of objects of a model to judge whether alignment improves its poses
 POINTS = 128  # of the surface of a model: for the losses of PoseCNN, and to draw the model without its mesh
 
 

@@ -321,7 +321,7 @@ class TrainingEvents:
         return hook
 
     def _settle_open(self, final: bool = False) -> None:
-        """Drop auxiliary passes, and settle in order the others whose phase is known."""
+        """Drop auxiliary passes, and close in order the others whose phase is known."""
         self._open = [call for call in self._open if not call.auxiliary]
         last_known = -1
         for index, call in enumerate(self._open):

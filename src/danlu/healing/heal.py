@@ -32,7 +32,7 @@ from danlu.user_objects import current, using
 
 SEEDS, BUDGET = 3, 600.0  # trainings of a change in the first round; seconds for all trainings
 MAX_ATTEMPTS = 12  # changes
-RESERVE = 0.1  # fraction of the budget for reading the data before and writing the report after the trainings
+RESERVE = 0.1  # fraction of the time budget kept for reading the data and writing the report
 PLANNED_SETS = 5  # sets of trainings that the budget is divided among: the unchanged run and four changes
 # Significance level: probability of keeping a change without effect, by severity of its finding.
 ALPHA = {"error": 0.05, "warning": 0.05, "note": 0.01}

@@ -121,9 +121,9 @@ class TrainingFeatures:
 def features_of(
     model: nn.Module, layer: str, each: Callable[[Tensor], Tensor] = lambda features: features
 ) -> Iterator[list[Tensor]]:
-    """Collect the features (N, D) of all samples that pass the network in the block, a tensor for each call.
+    """Collect the features (N, D) of the samples of each call of the network inside the `with` block.
 
-    each: applied to the features of a call, so that those of many samples need not be held.
+    each: applied to the features of a call, to keep less than the features of all samples in memory.
     """
     found: list[Tensor] = []
 

@@ -46,7 +46,7 @@ def is_data(value: object) -> bool:
 
 
 def splits_of(data: Any, val: Any, test: Any) -> dict[str, Any]:
-    """The data of each split: "train", and "val" and "test" where they are given. Refusal for what is no data."""
+    """Data by split: "train", and "val" and "test" if given. Raises Refusal for objects that are no data."""
     parts = {name: as_pandas(one) for name, one in _splits(as_pandas(data)).items()}
     for name, one in (("val", val), ("test", test)):
         if is_data(one):

@@ -61,7 +61,7 @@ class Surfaces:
 
 
 def seen_points(surfaces: Surfaces, reach: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
-    """Places of surface points in crops, for `grid_sample`, (R, H, P, 2), and their area there, (R, H, P).
+    """Return coordinates of surface points in crops, for `grid_sample`, (R, H, P, 2), and their areas (R, H, P).
 
     reach: half the side of each crop at depth 1, (R,). poses: (R, H, 3, 4) in the frames of the crops. Areas are in
     arbitrary units, 0 for points that are turned away or hidden by the object itself.

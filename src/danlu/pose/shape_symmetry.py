@@ -21,7 +21,10 @@ ANY_ANGLE = 37.0  # degrees; a shape that this turn leaves unchanged is one of r
 MAX_FINITE = 60  # rotations of an icosahedron, the largest of the groups that are not about one axis
 STEPS = 36  # rotations that sample a continuous symmetry
 SAME_AXIS = 0.985  # cosine; a principal axis nearer to a coordinate axis is taken as that one
-MAX_EXCESS, MAX_MISFIT = 1.15, 0.002  # residual of the same shape: factor of that of another sample, and diameters
+MAX_EXCESS, MAX_MISFIT = (
+    1.15,
+    0.002,
+)  # residual: relative to that of another sample, and in diameters
 MAX_COLOUR_DIFFERENCE = 0.1  # mean difference of colours in [0, 1]; above it the texture distinguishes both poses
 
 

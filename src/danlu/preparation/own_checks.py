@@ -120,7 +120,7 @@ def _other_type(model: nn.Module, inputs: Tensor, error: Exception) -> str:
 
 
 def _near_miss(model: nn.Module, wanted: int) -> Message:
-    """Name the change of the last dense layer."""
+    """Text with the number of outputs that the last dense layer should have."""
     layers = [name for name, one in model.named_modules() if isinstance(one, nn.Linear)]
     if not layers:
         return message("preparation.last_layer", "its last layer should have {count}", count=wanted)

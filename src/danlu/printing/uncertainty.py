@@ -9,7 +9,7 @@ from danlu.metrics.classification import Z_95, wilson_interval
 from danlu.run.names import split_key
 from danlu.run.summary import Summary
 
-MAX_SAMPLES = 1000  # of a split whose interval is worth a line: beyond it is narrower than 6 percentage points
+MAX_SAMPLES = 1000  # the interval of larger splits, below 6 percentage points, is not printed
 MIN_VALIDATION = 100  # samples; with fewer, cross-validation is suggested
 
 

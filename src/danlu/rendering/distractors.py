@@ -38,7 +38,7 @@ def _distractor(rng: np.random.Generator, shapes: Sequence[Shape], typical: floa
     model = shapes[int(rng.integers(len(shapes)))].mesh
     copied = rng.random() < COPIED and model.colours is not None
     colours = np.tile(model.colours.mean(0), (len(points), 1)) if copied and model.colours is not None else None
-    # Backs of its faces are inside one of the parts.
+    # A shape of closed parts is closed: back sides of its faces are inside a part and never visible.
     return Shape(Mesh(points, faces, colours, all(one.closed for one in parts)), extent)
 
 

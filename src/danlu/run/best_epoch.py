@@ -32,6 +32,6 @@ def compares(samples: int, epoch: int) -> bool:
 
 
 def smoothed(recent: Sequence[Score]) -> Score:
-    """Score of the last of `recent` epochs: each of its numbers, or the mean over all of them where that is lower."""
+    """Score of the last of `recent` epochs; metric and loss are the smaller of the last value and the mean of all."""
     metrics, losses = zip(*recent)
     return min(metrics[-1], fmean(metrics)), min(losses[-1], fmean(losses))

@@ -33,7 +33,7 @@ DESCRIPTION = {
     },
     "responses": {
         "200": _answer("One prediction per image, as `danlu predict --json` gives it", PREDICTIONS),
-        "400": _answer("What is no image", ERROR),
+        "400": _answer("A file that is no image", ERROR),
         "413": _answer(f"More than {MAX_BODY_BYTES >> 20} MiB", ERROR),
         "503": _answer("Too many images are waiting", ERROR),
     },

@@ -59,7 +59,7 @@ class TuningResult(Result):
     command: str | None = None
     run: str | None = None  # folder of that training, with its weights
     epochs_trained: int = 0  # in all trials
-    epochs_full: int = 0  # that the same trials would take without an early end
+    epochs_full: int = 0  # number of epochs of the same trials without early stopping
     test_looks: int = 0  # ends of this search, of one that was resumed too, that used the test set
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0  # of this process, without what it resumed

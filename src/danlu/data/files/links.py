@@ -70,4 +70,4 @@ def kind_of(entry: os.DirEntry[str]) -> tuple[Kind, str]:
     except OSError as error:
         loop = error.errno == errno.ELOOP
         return "other", "a link that leads back to itself" if loop else str(error.strerror).lower()
-    return "other", "neither a file nor a folder"  # a pipe or a device, which may block for ever
+    return "other", "neither a file nor a folder"  # a pipe or a device, which may block forever

@@ -16,9 +16,9 @@ from danlu.data.memory import free_memory
 from danlu.message import message
 from danlu.refuse import Refusal, blame
 
-# Bytes of memory, at least, of the list, object, entry of a list or entry of an object that a character of json starts.
+# Min bytes of memory of the list, object or entry that this character of a JSON text begins.
 BYTES_PER_MARK = {b"[": 64, b"{": 64, b",": 8, b":": 64}
-MAX_VALUE_BYTES = 1 << 28  # smaller ones are read
+MAX_VALUE_BYTES = 1 << 28  # of memory; JSON values up to this size are read
 MAX_JSON_RATIO = 16  # memory per byte of json; annotations of COCO, LVIS and Objects365 have 3 to 8
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 # Characters of Chinese text in GBK are pairs of bytes from 161 on, which letters with accents in Latin-1 hardly form.

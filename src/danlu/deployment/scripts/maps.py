@@ -39,7 +39,7 @@ def grown(values, count):
 
 
 def segment(path, out):
-    """The fraction of each class in the pixels of an image file; its label map, a grey PNG, goes to folders `out`."""
+    """Return the fraction of pixels of each class in an image file; write its label map, a grey PNG, to `out`."""
     try:
         pixels, inside, (width, height) = place(path)
     except Exception as error:  # an unreadable file does not stop the others

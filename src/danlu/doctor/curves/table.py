@@ -14,7 +14,7 @@ from danlu.refuse import refusal
 
 MAX_ENTRIES = 20_000  # files and folders looked at in a folder
 MAX_DEPTH = 6  # folders
-MAX_IMAGES = 500  # more are a data set, not the folder of a training
+MAX_IMAGES = 500  # a folder with more images is taken for a data set, not for the folder of a training
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 

@@ -22,8 +22,8 @@ MIN_DEPTH, BOTTOMLESS = 30.0, 1e5  # below 0, in sizes of the loss at the start:
 MIN_SPEED = 2.0  # of the last falls, in those at the start
 MAX_COSINE = -0.4  # of the change of the loss, for a cosine that went from about 0 towards -1
 MIN_EPOCHS = 5  # of a metric that the loop reports
-MIN_FALLING = 0.85  # of all pairs of epochs, with the lower value in the later one
-MIN_LOSS_OF_METRIC = 0.4  # of its first value
+MIN_FALLING = 0.85  # fraction of all pairs of epochs in which the later epoch has the lower value
+MIN_LOSS_OF_METRIC = 0.4  # drop of the metric, as a fraction of its first value
 # Words in the names of metrics that are better when they are higher.
 GOOD = {
     *("acc", "accuracy", "iou", "miou", "dice", "f1", "auc", "map", "r2", "precision", "recall"),

@@ -13,7 +13,7 @@ MIN_CHI_SQUARE = 20.0  # of a difference between two runs of passes; by chance i
 MIN_COVERED_FRACTION = 0.7  # of the training samples that a run of passes over the training set is expected to hold
 MAX_STANDARD_ERRORS = 3.0  # of a count, below which fewer may be chance
 MIN_OF_SET = 0.9  # of the training set, above which a run of passes goes over all of it
-MIN_COVERAGE = 0.95  # of the training samples checked, for the fraction of a single pass to say something
+MIN_COVERAGE = 0.95  # min fraction of the training samples checked, for a single pass to be evidence
 WHOLE_EPOCH_FRACTION = 0.98  # of the samples of a training epoch
 
 

@@ -36,7 +36,7 @@ class DiscardedMicroBatches(Instrument):
     def _reset(self) -> None:
         self._micro = self._waiting = 0
         self._regular = True  # a backward pass for each forward pass, without gradients of the inputs
-        self._parameter: Tensor | None = None  # the one that is looked at, where the step is measured
+        self._parameter: Tensor | None = None  # the parameter whose gradient is read, in measured steps
         self._inputs: list[Tensor] = []  # a number for each micro-batch
         self._weights: list[Tensor] = []
         self._cleared: list[Tensor] = []

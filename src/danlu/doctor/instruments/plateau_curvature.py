@@ -48,7 +48,11 @@ class PlateauCurvature(Instrument):
         with undisturbed(watched):
             try:
                 found = ends_of_spectrum(watched.inner, call)
-            except (RuntimeError, NotImplementedError, ValueError) as error:  # no second derivative, memory, NaN
+            except (
+                RuntimeError,
+                NotImplementedError,
+                ValueError,
+            ) as error:  # an operation without second derivative, out of memory, or NaN
                 watched.mark_unobservable("curvature", f"{type(error).__name__}: {error}".splitlines()[0])
                 return None
         for name, value in (found or {}).items():

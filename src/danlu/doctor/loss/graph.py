@@ -35,7 +35,7 @@ ACTIVATIONS = {
     "SoftplusBackward0": "softplus", "LogSigmoidBackward0": "log_sigmoid", "HardswishBackward0": "hardswish",
     "HardsigmoidBackward0": "hardsigmoid", "PreluKernelBackward0": "prelu", "ThresholdBackward0": "relu",
 }  # fmt: skip
-MAX_NODES = 50_000  # of a graph that is searched as a whole
+MAX_NODES = 50_000  # larger autograd graphs are not searched as a whole
 MIN_MASK, MASK_STANDARD_ERRORS = 16, 5.0  # elements of the mask of a dropout, and allowed deviation of its zeros
 # Not BmmBackward0: attention multiplies two tensors that both depend on the input.
 LINEAR = {"AddmmBackward0", "MmBackward0", "ConvolutionBackward0", "LinearBackward0", "MvBackward0"}

@@ -43,7 +43,7 @@ class FirstSamples:
         batch, few = inputs.shape[0], min(limit, inputs.shape[0])
         for other in tensors_in((call.args[1:], call.kwargs)):
             if other is not inputs and batch in other.shape[1:] and other.shape != inputs.shape:
-                return None  # such as the adjacency of a graph: samples belong together
+                return None  # e.g. the adjacency matrix of a graph, whose rows cannot be separated
         args, kwargs = cut((call.args, call.kwargs), batch, lambda t: t[:few].detach())
         first = args[0] if args else next(tensors_in(kwargs))
         labels = None if targets is None or not targets.dim() else targets.shape[0]

@@ -70,7 +70,7 @@ class ProgramDoctor:
 
     @property
     def watching(self) -> bool:
-        """True if the program is watched now."""
+        """Return whether the program is being watched."""
         return self._open
 
     @property

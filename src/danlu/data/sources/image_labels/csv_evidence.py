@@ -116,7 +116,7 @@ def _look(data: Survey, kind: str, fit: Fit) -> Evidence | None:
             "data.refuse.csv_images", "{file} names images ({name}) that lie neither beside it nor below",
             file=sheet.file.relative, name=sheet.rows[0][sheet.image],
         )  # fmt: skip
-        # Names of image files beside a label or a box are no column of a table, though the images are elsewhere.
+        # A csv of image file names and labels or boxes is about images, even if the images are missing: it is no table.
         of_images = names_images(sheet) and (kind == "boxes" or len(sheet.header) <= MAX_LABEL_COLUMNS)
         return Evidence(Fit.MARKED if data.is_file or of_images else Fit.POSSIBLE, seen, why)
     return Evidence(Fit.MARKED if data.is_file else fit, seen)

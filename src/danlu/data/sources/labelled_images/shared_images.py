@@ -19,7 +19,7 @@ class SharedImages:
     """The annotation file of each object, for images listed in several files."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, tuple[Labelled, list[tuple[str, int]]]] = {}  # file, and number of its first object
+        self._parts: dict[int, tuple[Labelled, list[tuple[str, int]]]] = {}  # file, index of its first object
 
     def begin(self, one: Labelled, source: str) -> None:
         """Note that the next objects of an image are of the annotation file `source`."""

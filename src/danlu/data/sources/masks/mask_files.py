@@ -47,7 +47,7 @@ MASK_WORDS += (
     "labelled",
     "labeled",
 )
-AUGMENTED = {"aug", "augmented", "augmentation", "augmentations"}  # words in names of folders of copies
+AUGMENTED = {"aug", "augmented", "augmentation", "augmentations"}  # words in names of folders with augmented copies
 CLEAR_FOLDERS = ("segmentationobject", "segmentationclass", "segmentationclassvisualization", "segmentationclasspng")
 MAX_AFFIX = 16  # characters that the names of all masks have more than those of their images
 MIN_OTHERS = 0.5  # images of another folder that look like masks, per mask
@@ -173,9 +173,9 @@ def _words(name: str) -> set[str]:
 
 
 def _place(folder: tuple[str, ...], loose: bool) -> tuple[str, ...]:
-    """Remove the words for image or mask from folder names, so that images/train and masks/train become equal.
+    """Remove words for image or mask from folder names: images/train and masks/train become equal.
 
-    loose: of folders with such a word keep only the name of a split, so that PNGImages and PedMasks become equal.
+    loose: names that contain such a word are removed but for the split: PNGImages and PedMasks become equal.
     """
     kept = []
     for part in folder:

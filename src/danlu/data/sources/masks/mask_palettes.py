@@ -14,7 +14,7 @@ from danlu.data.files.survey import File, sample
 from danlu.message import message
 from danlu.refuse import Refusal
 
-MIN_MASKS = 4  # fewer say nothing about colours that do not recur
+MIN_MASKS = 4  # with fewer masks, colours that do not recur are no evidence
 MOST_ALONE = 0.7  # of the colours, where they are those of objects
 Colour = tuple[int, int, int]
 

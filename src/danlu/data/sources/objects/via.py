@@ -85,7 +85,7 @@ def _entries(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _unnamed(entries: dict[File, list[dict[str, Any]]], attributes: dict[File, str | None], reading: Reading) -> str:
-    """The class of regions in files without attributes: the only one of the other files; empty if those have more."""
+    """Class of regions in files without attributes: that of the other files if they have only one class, else ""."""
     plain = [file for file, attribute in attributes.items() if attribute is None and any(map(_regions, entries[file]))]
     named = Counter(
         label for file, attribute in attributes.items() if attribute is not None

@@ -15,7 +15,7 @@ from danlu.message import Message, message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, label_task, targets_of
 
-MIN_IMAGES = 10  # fewer say nothing about labels that hardly recur
+MIN_IMAGES = 10  # with fewer images, labels that hardly recur are no evidence
 ALONE = 0.8  # fraction of the images with a label of its own where the labels are texts and no classes
 NUMBERS = {"age", "ages", "count", "counts", "weight", "price", "temperature", "angle", "speed", "distance", "years"}
 ANY_TARGET = {"target", "y"}  # names of columns of labels, of numbers as often as of classes

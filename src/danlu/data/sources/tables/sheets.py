@@ -380,7 +380,7 @@ def _are_stems(values: Sequence[str], index: ImageIndex) -> bool:
     """Return whether values name most of the images without their endings, as the column patientId of X-rays."""
     distinct = {normal(value.strip()) for value in values}
     if numbers(distinct) is not None and len(distinct) < len(values):
-        return False  # numbers that recur count or measure something
+        return False  # repeated numbers are counts or measurements, not file names
     found = distinct & index.stems
     return len(found) >= MOST_IMAGES * max(len(distinct), len(index.stems))
 

@@ -95,7 +95,7 @@ def with_classes(spec: TaskSpec, targets: Tensor, places: Tensor, classes: int) 
 def need_two(classes: Sequence[str], where: object, advice: Callable[[], Message] | None = None) -> None:
     """Raise Refusal unless there are at least two classes.
 
-    where: location of the labels, for messages. advice: what to do, asked for where they are refused.
+    where: location of the labels, for messages. advice: returns a hint, and is called only on refusal.
     """
     if len(classes) >= 2:
         return

@@ -134,7 +134,7 @@ def _goes_round(ledger: Ledger) -> bool:
 
 
 def is_drawn_with_replacement(ledger: Ledger) -> bool:
-    """Return whether the sampler says so, or later epochs hold samples that the first, checked completely, did not."""
+    """Return whether the sampler draws with replacement, or later epochs hold samples that the first did not."""
     if ledger.last("loader.replacement"):
         return True
     seen = ledger.values("input.hashed", "train")

@@ -117,7 +117,9 @@ def only_target(ledger: Ledger) -> float | None:
     if not enough or len(ends) != 1 or ledger.last("loss.terms", default=1) > 1 or is_one_of_several(ledger):
         return None
     classifies = kind in CROSS_ENTROPIES and (kind in BINARY or (ledger.last("output.count") or 0) > 1)
-    direct = ledger.last("output.direct") == 1  # else similarities, whose first column is the right one, or residuals
+    direct = (
+        ledger.last("output.direct") == 1
+    )  # else they are residuals, or similarities whose first column is always the right one
     return ends.pop() if direct and (classifies or kind in SQUARED) else None
 
 

@@ -10,7 +10,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
-KIND = "unnormalised"  # of matrices: a rotation times a number, or a rotation mixed with the identity
+KIND = "unnormalised"  # kind of matrix: a scaled rotation, or an average of a rotation and the identity
 MAX_FRACTION = 0.05  # of the poses; more are an error
 
 

@@ -59,7 +59,9 @@ def no_update(ledger: Ledger) -> Iterable[Finding]:
         return  # the loop updates them itself
     if steps == 0 and backwards and backwards >= 4:
         case, confidence = "no_step", 0.97
-    elif steps and backwards == 0 and steps >= 2 and forwards:  # a model without recorded calls may be called in parts
+    elif (
+        steps and backwards == 0 and steps >= 2 and forwards
+    ):  # without recorded calls, the loop may call parts of the model directly
         case, confidence = "no_backward", 0.95
     elif steps == 0 and backwards == 0 and forwards >= 4 and trains:
         case, confidence = "neither", 0.85

@@ -77,7 +77,7 @@ def follows_too_slowly(values: list[float], trained: float, chance: float) -> bo
 
 
 def losses_of_others(ledger: Ledger) -> list[float]:
-    """Losses of each evaluation that are computed from something else than the outputs of the watched model."""
+    """Mean loss of each evaluation whose losses are not computed from the outputs of the watched model."""
     by_step = groupby(zip(*ledger.series("loss.of_others")), key=lambda pair: pair[0])
     return [fmean(loss for _, loss in group) for _, group in by_step]
 

@@ -17,7 +17,7 @@ from danlu.doctor.places import OUTPUT
 
 ALIKE = message(
     "finding.model.bad_init.alike",
-    "Units that start with equal weights get equal gradients, and so stay equal for ever.",
+    "Units that start with equal weights get equal gradients, and so stay equal forever.",
 )
 SPREAD = message(
     "finding.model.bad_init.spread",

@@ -12,7 +12,7 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
-MAX_CHANGE = 1e-3  # of the outputs, relative to their deviation, by rounding
+MAX_CHANGE = 1e-3  # change of the outputs by rounding, relative to their standard deviation
 GOOD_SKILL = 0.5  # fraction of the loss at chance level explained; above it the order may not matter
 POOR_SKILL = 0.15  # below it, where the items are vectors, which may be a set on purpose
 

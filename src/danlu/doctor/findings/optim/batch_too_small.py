@@ -28,7 +28,7 @@ def batch_too_small(ledger: Ledger) -> Iterable[Finding]:
         return
     scale = measured[0]
     facts = {"batch": batch, "noise_scale": scale, "balance": _noise_scale_text(batch, *measured), "skill": skill}
-    hasty = first_update(ledger) > HASTY_UPDATE  # gradients after such steps say little about the batch
+    hasty = first_update(ledger) > HASTY_UPDATE  # gradients after such steps are no evidence of the batch size
     if scale > 10 * batch and skill < 0.3 and not hasty:
         yield Finding("optim.batch_too_small", "warning", 0.85, "", facts)
     elif scale > 20 * batch and batch <= 4:
