@@ -126,7 +126,7 @@ def tune(
 
 
 def _resumed(folder: str | Path, given: Mapping[str, Any], limit: int | None) -> StudyFolder:
-    """The search in a folder. given: arguments that only a new search takes; refused here. limit: its new number of trials."""
+    """The search in a folder. given: arguments of a new search, refused here. limit: its new number of trials."""
     if named := [name for name, value in given.items() if is_data(value) or value]:
         raise refusal(
             "--resume",
