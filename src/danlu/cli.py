@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from danlu.console.errors import print_error, unexpected
 from danlu.console.flags import normalised, under_typed_flag
@@ -18,7 +19,6 @@ from danlu.console.parser import ALIASES, VERBS, build_parsers, find_verb
 from danlu.message import UNPRINTABLE, language, speaking, translated
 from danlu.refuse import Failure, Refusal, blame
 
-START_DELAY_SECONDS = 0.4  # before a line announces the import of torch, which can take many seconds
 PARSER_FLAGS = ("-h", "--help", "--version")
 
 
@@ -130,21 +130,27 @@ def _run(argv: list[str], flag: str | None, chosen: str | None) -> int:
     from danlu.printing.console import TextConsole
     from danlu.printing.edited import print_edited
     from danlu.progress.lines import StageLines
-    from danlu.progress.stages import showing, stage
+    from danlu.progress.stages import showing
 
     as_json = values.pop("json")
     console = TextConsole(stderr=as_json)
     with showing(StageLines(console)):
-        command = QUICK_COMMANDS.get(verb)
-        if command is None:
-            with stage(translated("stage.start", "starting danlu"), delay=START_DELAY_SECONDS):
-                from danlu.console.commands import COMMANDS
-            command = COMMANDS[verb]
+        command = QUICK_COMMANDS.get(verb) or _command(verb)
         print_edited(console, values)
         result, code = command(values, console)
     if as_json:
         print(_json_line(result, sys.stdout.encoding))
     return code
+
+
+def _command(verb: str) -> Any:
+    """The command of a verb that needs torch, whose import can take many seconds and is announced before it begins."""
+    from danlu.progress.stages import stage
+
+    known = "danlu.console.commands" in sys.modules
+    with nullcontext() if known else stage(translated("stage.start", "starting danlu"), delay=0):
+        from danlu.console.commands import COMMANDS
+    return COMMANDS[verb]
 
 
 def _json_line(result: object, encoding: str | None) -> str:

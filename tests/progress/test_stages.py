@@ -41,6 +41,12 @@ def test_a_long_stage_prints_one_plain_line() -> None:
     assert line.endswith("left")
 
 
+def test_a_stage_without_a_delay_is_shown_as_it_begins() -> None:
+    shown = console()
+    with showing(StageLines(shown)), stage("starting", delay=0):
+        assert text_of(shown) == "starting\n"
+
+
 def test_two_stages_of_one_name_in_a_row_print_one_line() -> None:
     shown = console()
     with showing(StageLines(shown)):

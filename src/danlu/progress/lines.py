@@ -36,6 +36,8 @@ class StageLines:
         with self._lock:
             self._stages.append(stage)
             first = len(self._stages) == 1
+            if not stage.delay and not self.console.quiet:  # by this thread: the work may leave no other any time
+                self._show(stage)
         if first and not self.console.quiet:
             self._ended = threading.Event()
             here = contextvars.copy_context()  # with the language, which a thread of its own would not have

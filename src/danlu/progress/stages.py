@@ -22,7 +22,8 @@ DELAY_SECONDS = 1.5  # a stage that ends earlier is not shown
 class Stage:
     """A piece of work.
 
-    text: shown, in the reader's language. total: units of work, if they are counted. delay: seconds before it is shown.
+    text: shown, in the reader's language. total: units of work, if they are counted. delay: seconds before it is
+    shown; 0: as it begins.
     """
 
     text: str
