@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "danlu"
 
 # Room -> floor. A room may import rooms of lower floors, and its own files.
 FLOORS = {
-    "message": 0, "progress": 1, "task_spec": 1, "refuse": 1, "objects": 1, "patch_grid": 1, "user_objects": 2, "listening": 2,
+    "message": 0, "progress": 1, "task_spec": 1, "refuse": 1, "objects": 1, "patch_grid": 1, "user_objects": 2, "listening": 2, "python_calls": 2, "several_inputs": 2,
     "pose": 2,
     "config": 2,
     "run": 3, "learning": 3, "data": 3, "models": 3, "metrics": 3, "inspection": 3, "doctor": 3,

@@ -149,7 +149,7 @@ class NoLength:
         ([(X[0], 0), (X[1], 1), None], "a list whose item 2 is no sample"),
         (
             Items(lambda i: ((X[i], torch.ones(2)), Y[i])),
-            "one tensor per sample, got 2 values of type Tensor; join them",
+            "one tensor per sample, got 2 values of type Tensor; a network of your own",
         ),
         (([b"no image"] * 12, Y), "sample 0 of DATA cannot be read: UnidentifiedImageError"),
         (DataLoader(TensorDataset(X, X), batch_sampler=[[0, 1]]), "batch_sampler cannot be used"),

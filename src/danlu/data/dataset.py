@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from danlu.message import as_html
+from danlu.several_inputs import InputPart
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 if TYPE_CHECKING:
@@ -63,11 +64,13 @@ class Samples:
     """Map-style datasets one after the other, whose items are tensors of one shape.
 
     parts: each has a length and items by number. read: item -> its input. shape: of one input, without the batch.
+    inputs: those of a sample that has several, which `read` joins to one row.
     """
 
     parts: tuple[Any, ...]
     read: Any
     shape: tuple[int, ...]
+    inputs: tuple[InputPart, ...] = ()
 
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)

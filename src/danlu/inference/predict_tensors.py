@@ -14,6 +14,7 @@ from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork
 from danlu.message import message
 from danlu.refuse import refusal
+from danlu.several_inputs import is_several, joined
 from danlu.user_objects import find
 
 
@@ -28,6 +29,8 @@ def predict_tensors(
     signature = trained.signature
     predictions: list[Prediction] = []
     for one in inputs:
+        if signature.parts and is_several(one):
+            one = joined(one, signature.parts, "PATH")  # noqa: PLW2901
         batch = _batch(one, tuple(signature.input_shape), transformed=signature.transform is not None)
         if signature.transform is not None:
             transform = find("transform", signature.transform)

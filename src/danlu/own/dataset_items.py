@@ -16,6 +16,7 @@ from danlu.data.images import image_size, read_image
 from danlu.message import message
 from danlu.own.recognition import is_array
 from danlu.refuse import Refusal, refusal, shortened
+from danlu.several_inputs import InputPart, is_several, joined
 
 INPUT_KEYS = ("image", "img", "images", "pixel_values", "x", "input", "inputs", "data", "features")
 LABEL_KEYS = ("label", "labels", "y", "target", "targets", "class", "fine_label")
@@ -101,13 +102,15 @@ def _same(one: Any, other: Any) -> bool:
 
 @dataclass(frozen=True)
 class ReadInput:
-    """Read the input of an item as a tensor."""
+    """Read the input of an item as a tensor. parts: inputs of a sample that has several, which are joined."""
 
     read: ItemReader
+    parts: tuple[InputPart, ...] = ()
 
     def __call__(self, item: Any) -> Tensor:
         """Return the input of an item."""
-        return as_input(self.read(item)[0], self.read.where)
+        value = self.read(item)[0]
+        return joined(value, self.parts, self.read.where) if self.parts else as_input(value, self.read.where)
 
 
 def item_at(data: Any, number: int, where: str) -> Any:
@@ -131,13 +134,13 @@ def as_input(value: Any, where: str) -> Tensor:
 
     where: its place, for the refusal. Raises Refusal for several inputs per sample and for other types.
     """
-    value = tuple(value.values()) if isinstance(value, Mapping) else value
-    if isinstance(value, list | tuple) and any(np.ndim(one) or hasattr(one, "getbands") for one in value):
+    if is_several(value):
+        value = tuple(value.values()) if isinstance(value, Mapping) else value
         kinds = sorted({type(one).__name__ for one in value})
         got = message(
             "own.got.several_inputs", "{count} values of type {kinds}", count=len(value), kinds=", ".join(kinds)
         )
-        do = message("own.do.join_inputs", "join them in the dataset, and part them in the network")
+        do = message("own.do.several_inputs", "a network of your own (model=) takes several")
         raise refusal(f"inputs of {where}", message("own.wanted.one_tensor", "one tensor per sample"), got, do=do)
     if isinstance(value, list | tuple) or np.isscalar(value):
         value = np.asarray(value)

@@ -36,6 +36,7 @@ from danlu.own.dataset_items import (
 from danlu.own.labels import as_labels
 from danlu.own.recognition import is_frame, is_hugging_face, is_listed, is_pair
 from danlu.refuse import NOTHING, Refusal, refusal
+from danlu.several_inputs import is_several, joined, parts_of
 
 
 @dataclass
@@ -288,7 +289,8 @@ def _dataset(data: Any, options: ReadOptions, where: str) -> SplitData:
     if options.collate is not None:
         check_collate(options.collate, [item_at(data, i, where) for i in range(min(2, len(data)))], where)
     first, label = read(item_at(data, 0, where))
-    if not is_image(first):
+    parts = parts_of(first, where) if options.raw and is_several(first) else ()
+    if not is_image(first) and not parts:
         as_input(first, where)
     labels = known_labels(data) if options.collate is None else None
     if labels is None or np.shape(labels)[0] != len(data):
@@ -298,5 +300,6 @@ def _dataset(data: Any, options: ReadOptions, where: str) -> SplitData:
     values = as_labels(labels, f"targets of {where}")
     if is_image(first):
         return SplitData(image_tensor(data, lambda item: read(item)[0], options.config.side), values, class_names(data))
-    shape = tuple(as_input(first, where).shape)
-    return SplitData(Samples((data,), ReadInput(read), shape), values, class_names(data))
+    read_input = ReadInput(read, parts)
+    shape = tuple((joined(first, parts, where) if parts else as_input(first, where)).shape)
+    return SplitData(Samples((data,), read_input, shape, parts), values, class_names(data))

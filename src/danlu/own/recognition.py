@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+)
 
 from danlu.data.files.image_file import IMAGE_SUFFIXES
 from danlu.message import message
@@ -47,10 +55,10 @@ def is_data(value: object) -> bool:
 
 def splits_of(data: Any, val: Any, test: Any) -> dict[str, Any]:
     """Data by split: "train", and "val" and "test" if given. Raises Refusal for objects that are no data."""
-    parts = {name: as_pandas(one) for name, one in _splits(as_pandas(data)).items()}
+    parts = {name: as_taken(one) for name, one in _splits(as_taken(data)).items()}
     for name, one in (("val", val), ("test", test)):
         if is_data(one):
-            one = as_pandas(one)  # noqa: PLW2901
+            one = as_taken(one)  # noqa: PLW2901
             if name in parts:
                 raise Refusal(
                     message(
@@ -128,7 +136,7 @@ def _refuse_arrays(data: Sequence[Any]) -> None:
 
 def _is_split(data: Any) -> bool:
     """Return whether this is one set of labelled samples."""
-    data = as_pandas(data)
+    data = as_taken(data)
     return (
         is_pair(data) or is_frame(data) or is_hugging_face(data) or is_map_style(data) or isinstance(data, DataLoader)
     )
@@ -177,6 +185,34 @@ def _is_input(value: Any) -> bool:
     if isinstance(value, str) or hasattr(value, "__fspath__"):
         return Path(value).suffix.lower() in IMAGE_SUFFIXES
     return isinstance(value, bytes) or hasattr(value, "getbands")
+
+
+def as_taken(data: Any) -> Any:
+    """Data in a form of their kind that danlu reads: several inputs as samples, other frames as those of pandas."""
+    if isinstance(data, tuple | list) and len(data) == 2 and not is_pair(data):
+        inputs, targets = data
+        each = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+        arrays = (
+            isinstance(each, tuple | list) and bool(each) and all(isinstance(one, Tensor | np.ndarray) for one in each)
+        )
+        if arrays and is_array(targets) and {len(one) if one.ndim else 0 for one in each} == {len(targets)}:
+            return SeveralInputs(inputs, targets)
+    return as_pandas(data)
+
+
+class SeveralInputs(Dataset[Any]):
+    """Samples of arrays, (a, b) or {"image": a, "age": b}, and of their targets."""
+
+    def __init__(self, inputs: Any, targets: Any) -> None:
+        self.inputs, self.targets = inputs, targets.tolist() if hasattr(targets, "tolist") else targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, number: int) -> tuple[Any, Any]:
+        if isinstance(self.inputs, Mapping):
+            return {name: one[number] for name, one in self.inputs.items()}, self.targets[number]
+        return tuple(one[number] for one in self.inputs), self.targets[number]
 
 
 def as_pandas(data: Any) -> Any:

@@ -126,7 +126,8 @@ def encode_tensors(config: ResolvedConfig, dataset: Dataset, split: Split) -> En
     assert isinstance(tensors, Tensor | Samples)
     targets, scale = _scaled(config, dataset, split)
     shape = tuple(tensors.shape[1:] if isinstance(tensors, Tensor) else tensors.shape)
-    signature = replace(_signature(config, dataset), shape=shape, target_scale=scale)
+    parts = tensors.inputs if isinstance(tensors, Samples) else ()
+    signature = replace(_signature(config, dataset), shape=shape, parts=parts, target_scale=scale)
     return Encoded(dataset, split, signature, targets, tensors=tensors)
 
 

@@ -20,6 +20,7 @@ from danlu.pretraining.methods import build_pretrainer, check_last_map
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
 from danlu.segmentation.segmenter_table import SEGMENTER_OPTIONS, build_segmenter
+from danlu.several_inputs import take_several
 from danlu.user_objects import is_own
 
 TRAINING_ONLY = (
@@ -77,7 +78,8 @@ def network(signature: Signature, pretrained: bool = False) -> nn.Module:
         )
     spec, facts = find_network(signature.model), facts_of(signature)
     if spec.name:
-        return spec.build(facts)
+        model = spec.build(facts)
+        return take_several(model, signature.parts) if signature.parts else model
     return build_model(
         signature.model,
         channels=facts.channels,

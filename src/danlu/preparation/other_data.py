@@ -99,7 +99,8 @@ def _tensors(signature: Signature, dataset: Dataset) -> Tensor | Samples:
     tensors = dataset.inputs
     assert isinstance(tensors, Tensor | Samples)
     shape = tuple(signature.input_shape)
-    if tuple(tensors.shape[-len(shape) :]) != shape:
+    parts = tensors.inputs if isinstance(tensors, Samples) else ()
+    if tuple(tensors.shape[-len(shape) :]) != shape or parts != signature.parts:
         wanted = message("preparation.wanted.inputs_shape", "inputs of shape {found}", found=str(shape))
         raise refusal("DATA", wanted, tuple(tensors.shape))
     return tensors

@@ -47,6 +47,9 @@ def with_own_transform(config: Config, encoded: Encoded) -> Encoded:
             ),
             "transform",
         )
+    if encoded.signature.parts:
+        text = "transform must be left out for samples of several inputs; apply it in the dataset"
+        raise Refusal(message("preparation.refuse.transform_left_out_several", text), "transform")
     transform.fit(_first(config, encoded))
     name = config.data.transform
     signature = replace(

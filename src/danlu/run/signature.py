@@ -11,6 +11,7 @@ from pydantic import ConfigDict, PositiveFloat, TypeAdapter, ValidationError
 from danlu.config.settings import FORMER
 from danlu.config.values import Channels
 from danlu.patch_grid import PatchGrid
+from danlu.several_inputs import InputPart
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 # Former names of options of networks, as in settings, in weights files of earlier versions.
@@ -42,6 +43,7 @@ class Signature:
         temperature: Divides the outputs of a classifier before softmax; fitted on the validation set.
         window: Pixel values that become 0 and 255 in images of more than 8 bits per channel.
         shape: Shape of one input that the network takes as it is given (tensors of the user).
+        parts: Inputs of a sample that has several, joined to one row of `shape`.
         transform: Name of the user's transform of the inputs.
         tokens: Max number of patches of an image, which keeps its aspect on the canvas; `size` is then the side
             of the grid that the table of positions is made for.
@@ -69,6 +71,7 @@ class Signature:
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
     window: tuple[float, float] | None = None
     shape: tuple[int, ...] | None = None
+    parts: tuple[InputPart, ...] = ()
     transform: str | None = None
     thresholds: tuple[float, ...] = ()
     temperature: PositiveFloat = 1.0
