@@ -17,6 +17,7 @@ from danlu.console.language import language_of, split_language
 from danlu.console.missing import refuse_missing
 from danlu.console.parser import ALIASES, VERBS, build_parsers, find_verb
 from danlu.message import UNPRINTABLE, language, speaking, translated
+from danlu.python_calls import on_command_line
 from danlu.refuse import Failure, Refusal, blame
 
 PARSER_FLAGS = ("-h", "--help", "--version")
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refusal as error:
         with speaking(_usual_language()):
             return print_error(error, error)
-    with speaking(chosen or "en"):
+    with speaking(chosen or "en"), on_command_line():
         return _guarded(argv, flag, chosen)
 
 

@@ -203,5 +203,5 @@ def test_the_backbone_of_a_detector_is_chosen() -> None:
 
 
 def test_time_is_not_measured_for_detectors() -> None:
-    with pytest.raises(danlu.Refusal, match="--time must be omitted for detectors"):
+    with pytest.raises(danlu.Refusal, match=r"^time must be omitted for detectors"):
         danlu.inspect("yolo-nano", time=True)

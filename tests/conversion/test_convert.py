@@ -186,9 +186,9 @@ def test_two_images_of_one_name_are_renamed(tmp_path):
 @pytest.mark.parametrize(
     ("make", "to", "words"),
     [
-        (lambda root: _coco(root, _polygons), "voc", "--task detect"),
-        (_coco, "folder", "use --to coco or yolo or voc"),
-        (lambda root: "digits", "coco", "use --to folder"),
+        (lambda root: _coco(root, _polygons), "voc", "task='detect'"),
+        (_coco, "folder", "use to coco or yolo or voc"),
+        (lambda root: "digits", "coco", "use to='folder'"),
         (lambda root: "iris", "coco", "a table"),
     ],
     ids=["masks to voc", "boxes to folder", "classes to coco", "table"],

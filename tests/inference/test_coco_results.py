@@ -197,8 +197,8 @@ def test_wrong_places_are_one_sentence(files, tmp_path):
         (found, tmp_path / "no_classes.json", {}, "must define at least one class of objects in categories, got none"),
         (found, tmp_path / "empty.json", {}, "must contain objects, got none"),
         (found, found, {}, "a list, as of results"),
-        (found, truth, {"part": "val"}, "--part must be omitted if detections are given"),
-        (found, truth, {"tta": True}, "--tta must be omitted"),
+        (found, truth, {"part": "val"}, "^part must be omitted if detections are given"),
+        (found, truth, {"tta": True}, "^tta must be omitted"),
     ):
         with pytest.raises(danlu.Refusal, match=said):
             danlu.evaluate(run, data, **settings)

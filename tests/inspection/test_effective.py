@@ -52,9 +52,9 @@ def test_command_draws_one_map_per_stride(tmp_path):
 
 
 def test_wrong_input_is_refused(tmp_path):
-    with pytest.raises(danlu.Refusal, match=r"--effective must be a \.png file"):
+    with pytest.raises(danlu.Refusal, match=r"^effective must be a \.png file"):
         danlu.inspect("resnet20", effective=tmp_path / "fields.txt")
-    with pytest.raises(danlu.Refusal, match="--effective must be omitted for networks without convolutions"):
+    with pytest.raises(danlu.Refusal, match=r"^effective must be omitted for networks without convolutions"):
         danlu.inspect("mlp", effective=tmp_path / "fields.png")
 
 

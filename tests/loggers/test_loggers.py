@@ -76,7 +76,7 @@ def test_a_failing_logger_warns_once_and_the_training_goes_on(tmp_path, monkeypa
 def test_a_missing_package_is_refused_before_the_training(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(table, "find_spec", lambda name: None)
     with pytest.raises(
-        danlu.Refusal, match=r"--log mlflow needs the package mlflow; install it with `pip install danlu\[mlflow\]`"
+        danlu.Refusal, match=r"^log mlflow needs the package mlflow; install it with `pip install danlu\[mlflow\]`"
     ):
         danlu.train("digits", out=tmp_path / "run", log="mlflow", **TINY)
     assert not (tmp_path / "run").exists()

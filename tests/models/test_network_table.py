@@ -298,7 +298,7 @@ def test_no_backbone(name: str):
 
 
 def test_published_weights_of_a_network_without_any_name_those_of_timm() -> None:
-    with pytest.raises(Refusal, match="for published weights use --model timm/resnet18"):
+    with pytest.raises(Refusal, match="for published weights use model='timm/resnet18'"):
         build_model("resnet18", channels=3, size=64, classes=2, pretrained=True)
     with pytest.raises(Refusal) as refused:
         build_model("small-cnn", channels=3, size=64, classes=2, pretrained=True)

@@ -74,7 +74,7 @@ def test_it_sees_the_order_of_frames_and_frame_means_do_not():
 
 def test_clips_and_images_are_told_apart():
     assert [name for name, spec in MODELS.items() if spec.clips] == ["r2plus1d-mini", "r2plus1d-18"]
-    with pytest.raises(Refusal, match="--model must be a network of images, as these are no clips"):
+    with pytest.raises(Refusal, match=r"^model must be a network of images, as these are no clips"):
         build_model("r2plus1d-mini", channels=1, size=16, classes=3)
     with pytest.raises(Refusal, match="frames must be an integer of at least 1"):
         build_model("r2plus1d-mini", channels=1, size=16, classes=3, frames=0)

@@ -105,7 +105,7 @@ def test_load_asks_for_the_network_and_imports_nothing(train: Any, tmp_path: Pat
     )
     run = train((X, Y), model=f"{file}:build")
     assert file.with_suffix(".log").read_text() == "x"
-    with pytest.raises(Refusal, match=r"objects of your own, .*give --model FILE.py:build \(in Python model=...\)"):
+    with pytest.raises(Refusal, match=r"objects of your own, .*give model=\.\.\.$"):
         danlu.load(run.folder)
     with pytest.raises(Refusal, match="objects of your own"):
         danlu.predict(run.folder, X[0])
@@ -121,7 +121,7 @@ def test_nothing_is_asked_for_that_is_not_used(train: Any) -> None:
     run = train(Pictures(), model=net(), transform=CROP)
     again = danlu.train(resume=run.folder)
     assert again.metrics.to_json() == run.metrics.to_json()
-    with pytest.raises(Refusal, match=r"give --model FILE.py:.* --transform FILE.py:"):
+    with pytest.raises(Refusal, match=r"give model=\.\.\., transform=\.\.\.$"):
         danlu.load(run.folder)
     with pytest.raises(Refusal, match=r"which a file cannot hold|must be a network of images"):
         danlu.export(run.folder)
@@ -193,7 +193,7 @@ def test_numbers_reach_the_users_loss_as_they_are(train: Any) -> None:
         ({"model": net(), "loss": lambda o, t: F.cross_entropy(o.detach(), t)}, "has no gradient"),
         ({"model": net(), "loss": F.cross_entropy, "loss.smoothing": 0.1}, "left out with a loss of your own"),
         ({"model": net(), "transform": lambda x: x.nope()}, "transform lambda fails on a sample of shape"),
-        ({"model": net(), "val": "x"}, "--val must be"),
+        ({"model": net(), "val": "x"}, "^val must be"),
         ({"augment": "strong"}, "augment.preset must be omitted"),
         ({"learning_rate": 0.1}, "did you mean 'lr'"),
         ({"metric": 0.1}, "did you mean 'metrics'"),

@@ -42,7 +42,7 @@ def test_own_parts_and_wrong_data(drawn_run, digits_run, drawn_coco, tmp_path):
     val = danlu.evaluate(drawn_run, part="val")["metrics"]["val"]
     assert val == pytest.approx(drawn_run.summary["metrics"]["val"], rel=1e-3)
     assert not any(part.training for part in drawn_run.model.modules())  # or the next prediction would change it
-    with pytest.raises(danlu.Refusal, match="not detect as set by --task or the run"):
+    with pytest.raises(danlu.Refusal, match="not detect as set by task or the run"):
         danlu.evaluate(drawn_run, "digits")
     with pytest.raises(danlu.Refusal, match="is data for the task detect or segment, not classify"):
         danlu.evaluate(digits_run, drawn_coco)

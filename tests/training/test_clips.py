@@ -72,7 +72,7 @@ def test_float_tensors_are_taken_as_they_are(runs, clips):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"frames": 5}, "--data.frames must be at most 4, the frames of the longest clip"),
+        ({"frames": 5}, "data.frames must be at most 4, the frames of the longest clip"),
         ({"model": "resnt20"}, "did you mean 'resnet20'"),
         ({"augment.hue": 0.1}, "augment.hue must be 0 for grey images"),
         ({"transform": lambda x: x}, "transform must be left out for clips"),

@@ -97,7 +97,7 @@ def test_a_flipped_byte_inside_a_tensor_is_found(run):
 def test_a_flipped_byte_of_the_weights_is_found(seed, run):
     path = run.weights("best")
     flip(path, random.Random(seed).randrange(path.stat().st_size))
-    with pytest.raises(Refusal, match=r"best\.safetensors .*; use --weights last, or train it again"):
+    with pytest.raises(Refusal, match=r"best\.safetensors .*; use weights='last', or train it again"):
         danlu.load(run.folder)
 
 

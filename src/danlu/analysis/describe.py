@@ -25,11 +25,13 @@ from danlu.data.split import Split, split_dataset
 from danlu.message import Message, message
 from danlu.objects import IGNORE
 from danlu.preparation.prepare import read
+from danlu.python_calls import python_names
 from danlu.refuse import Refusal, either
 
 STATISTICS_IMAGES = 2_000  # max images whose mean and standard deviation are computed
 
 
+@python_names()
 def describe(
     data: str | Path, *, out: str | Path | None = None, task: str | None = None, seed: int | str = 0, **settings: Any
 ) -> DataReport:

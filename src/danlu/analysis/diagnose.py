@@ -47,6 +47,7 @@ from danlu.preparation.pose_facts import record_pose_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.progress.stages import stage
+from danlu.python_calls import python_names
 from danlu.refuse import Refusal, blame, refusal
 from danlu.run.folder import Run, runs_beside
 from danlu.tasks.task import SampleLossTask
@@ -55,6 +56,7 @@ from danlu.user_objects import using
 PLAIN_FORMAT = {"precision": "fp32", "channels_last": False}  # nothing is trained, so that no format is timed
 
 
+@python_names()
 def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagnosis:
     """Diagnose a run from its ledger, the log of another tool, or data and the network that would be trained on it.
 

@@ -29,6 +29,7 @@ from danlu.preparation.own_transform import around
 from danlu.preparation.prepared import Prepared
 from danlu.pretraining.pretrainer import Pretrainer
 from danlu.progress.stages import stage
+from danlu.python_calls import python_names
 from danlu.refuse import NOTHING, Refusal, one_of, refusal
 from danlu.report.run_report import write_page
 from danlu.run.folder import Run
@@ -58,6 +59,7 @@ class FeatureSpace(Result):
     same_class: float | None = None  # fraction of the 8 nearest neighbours that have the class of their sample
 
 
+@python_names()
 def features(
     run: str | Path | Run,
     *,

@@ -38,6 +38,7 @@ from danlu.message import message
 from danlu.models.network_table import MODELS, build_model
 from danlu.models.spec import NetworkFacts
 from danlu.own.collect import collect
+from danlu.python_calls import python_names
 from danlu.refuse import NOTHING, Refusal, blame, one_of, refusal
 
 MAX_SIZE = 1_000_000  # classes, channels, pixels of a side, samples of a batch; beyond it sizes overflow
@@ -58,6 +59,7 @@ class TracedNetwork:
     memory: TrainingMemory
 
 
+@python_names()
 def inspect(
     model: str | nn.Module,
     input: str | None = None,

@@ -24,6 +24,7 @@ from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import build_network
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
+from danlu.python_calls import python_names
 from danlu.refuse import one_of, refusal
 from danlu.report.landscape_page import write_landscape
 from danlu.run.folder import Run
@@ -51,6 +52,7 @@ class RunLandscape(Result):
     path_note: Message
 
 
+@python_names()
 def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | None = None) -> RunLandscape:
     """Compute the loss on two planes through the run's best weights and write RUN/landscape.html.
 

@@ -18,6 +18,7 @@ from danlu.data.sources.labelled_images.outlines import IGNORED
 from danlu.message import message, translated
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing, stage
+from danlu.python_calls import python_names
 from danlu.refuse import Refusal, either, one_of, refusal
 from danlu.run.names import split_key
 from danlu.run.new_folder import filled, new_folder
@@ -58,6 +59,7 @@ class Conversion(Result):
         return ", ".join(words)
 
 
+@python_names()
 def convert(
     data: str | Path,
     *,

@@ -19,6 +19,7 @@ from danlu.inference.load import load, opened
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import Message, message, translated
 from danlu.progress.stages import stage
+from danlu.python_calls import python_names
 from danlu.refuse import Refusal, blame, one_of, refusal
 from danlu.run.folder import Run
 from danlu.run.result import Result
@@ -50,6 +51,7 @@ class Export(Result):
     note: str | None = None
 
 
+@python_names()
 def export(
     run: str | Path | Run,
     *,

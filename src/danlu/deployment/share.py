@@ -12,6 +12,7 @@ from danlu.deployment.card import model_card
 from danlu.inference.load import load
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import message, unicode_text
+from danlu.python_calls import python_names
 from danlu.refuse import refusal
 from danlu.run.archive import CARD, WEIGHTS, write_archive
 from danlu.run.atomic import write_atomically
@@ -34,6 +35,7 @@ class Share(Result):
     contents: list[str]  # names in the zip
 
 
+@python_names()
 def share(
     run: str | Path | Run,
     *,

@@ -13,11 +13,13 @@ from danlu.listening import listen
 from danlu.message import message
 from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
+from danlu.python_calls import python_names
 from danlu.refuse import one_of
 from danlu.run.folder import Run
 from danlu.training.live_page import LIVE_PORT
 
 
+@python_names()
 def live(
     run: str | Path | Run = "runs",
     *,

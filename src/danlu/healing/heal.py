@@ -23,6 +23,7 @@ from danlu.metrics.paired_test import Comparison, paired_test
 from danlu.preparation.prepare import prepare
 from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
+from danlu.python_calls import python_names
 from danlu.refuse import Refusal, refusal
 from danlu.report.markup import is_percentage
 from danlu.report.run_report import write_page
@@ -38,6 +39,7 @@ PLANNED_SETS = 5  # sets of trainings that the budget is divided among: the unch
 ALPHA = {"error": 0.05, "warning": 0.05, "note": 0.01}
 
 
+@python_names()
 def heal(
     run: str | Path | Run,
     *,

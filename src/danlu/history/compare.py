@@ -11,6 +11,7 @@ from typing import Any
 from danlu.config import get, keys, plain
 from danlu.history.same_images import SameImages, same_images
 from danlu.message import Message, message, speaking, translated
+from danlu.python_calls import python_names
 from danlu.refuse import refusal
 from danlu.report.charts import epoch_axis, layout, metric_axis
 from danlu.report.document import Section, sectioned
@@ -54,6 +55,7 @@ class RunsComparison(Result):
     images_note: Message | None = None  # why there are none, or a remark about them
 
 
+@python_names()
 def compare(
     *runs: str | Path | Run,
     out: str | Path | None = None,

@@ -12,6 +12,7 @@ from typing import Any
 
 from danlu.config import SHORT_FLAGS, get, keys
 from danlu.message import message
+from danlu.python_calls import python_names
 from danlu.refuse import Refusal, one_of, refusal, whole_number
 from danlu.run.folder import Run
 from danlu.run.result import Result
@@ -51,6 +52,7 @@ class RunsTable(Result):
 COLUMNS = tuple(one.name for one in fields(RunRow))
 
 
+@python_names()
 def runs(
     folder: str | Path = "runs", *, sort: str | None = None, where: str | None = None, limit: int | str | None = None
 ) -> RunsTable:

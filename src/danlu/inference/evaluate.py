@@ -9,10 +9,12 @@ from danlu.inference.coco_results import evaluate_results
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.load import load
 from danlu.message import message
+from danlu.python_calls import python_names
 from danlu.refuse import refusal
 from danlu.run.folder import Run
 
 
+@python_names()
 def evaluate(
     run: str | Path | Run,
     data: Any = None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.message import message
+from danlu.python_calls import typed_on_command_line
 from danlu.refuse import Refusal
 from danlu.user_objects import PREFIX, UserObjects, is_own
 
@@ -20,20 +21,15 @@ def check_given(folder: Path, objects: UserObjects, names: Mapping[str, Any]) ->
     own = {kind: [one for one in _listed(value) if is_own(one)] for kind, value in names.items()}
     missing = {kind: listed for kind, listed in own.items() if listed and getattr(objects, kind) is None}
     if missing:
-        flags = (
+        flags = " ".join(
             f"--{kind} " + ",".join(f"FILE.py:{name.removeprefix(PREFIX)}" for name in listed)
             for kind, listed in missing.items()
         )
+        if not typed_on_command_line():
+            flags = ", ".join(f"{kind}=..." for kind in missing)
+        text = "{folder} was trained with objects of your own, which a run cannot save: give {flags}"
         raise Refusal(
-            message(
-                "inference.refuse.trained_with_own",
-                "{folder} was trained with objects of your own, which a run cannot save: give {flags} "
-                "(in Python {arguments})",
-                folder=folder,
-                flags=" ".join(flags),
-                arguments=", ".join(f"{kind}=..." for kind in missing),
-            ),
-            next(iter(missing)),
+            message("inference.refuse.trained_with_own", text, folder=folder, flags=flags), next(iter(missing))
         )
 
 

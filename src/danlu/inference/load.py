@@ -9,11 +9,13 @@ from danlu.inference.given_objects import check_given
 from danlu.inference.loaded_run import LoadedRun, checked_weights
 from danlu.message import message
 from danlu.own.collect import collect
+from danlu.python_calls import python_names
 from danlu.refuse import refusal
 from danlu.run.folder import Run
 from danlu.user_objects import current
 
 
+@python_names()
 def load(
     run: str | Path | Run,
     weights: str | None = None,

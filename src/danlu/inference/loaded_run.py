@@ -33,6 +33,7 @@ from danlu.inference.sample_images import image_uri
 from danlu.inference.segment import segment_images
 from danlu.inference.trained_network import Member, TrainedNetwork
 from danlu.message import message
+from danlu.python_calls import python_names
 from danlu.refuse import NOTHING, Refusal, one_of, refusal, whole_number
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
@@ -123,6 +124,7 @@ class LoadedRun(Run):
             return rows
         return pandas.DataFrame(rows).set_index("epoch") if rows else pandas.DataFrame()
 
+    @python_names()
     def plot(self, *metrics: str) -> Any:
         """Training and validation curves as a plotly figure, which notebooks show.
 
@@ -141,6 +143,7 @@ class LoadedRun(Run):
         return self.summary.metrics
 
     @property
+    @python_names()
     def model(self) -> nn.Module:
         """The trained network on the CPU, in eval mode; it takes normalised inputs (see `signature`).
 
@@ -162,6 +165,7 @@ class LoadedRun(Run):
         """Pairs of signature and network: one, or one for each member of an ensemble; on the CPU, in eval mode."""
         return self.network.members
 
+    @python_names()
     def predict(
         self,
         *inputs: Any,
@@ -264,6 +268,7 @@ class LoadedRun(Run):
             )
         return predict_rows(self.network, place, inputs)
 
+    @python_names()
     def evaluate(
         self,
         data: Any = None,

@@ -8,9 +8,11 @@ from typing import Any
 
 from danlu.inference.load import load
 from danlu.inference.prediction import Prediction
+from danlu.python_calls import python_names
 from danlu.run.folder import Run
 
 
+@python_names()
 def predict(
     run: str | Path | Run,
     *inputs: Any,

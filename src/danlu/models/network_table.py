@@ -19,6 +19,7 @@ from danlu.models.frame_mean import FrameMean
 from danlu.models.library import defining_module, timm_backbone, timm_model, torchvision_model
 from danlu.models.parts import initialise, normalise_weights
 from danlu.models.spec import NetworkSpec
+from danlu.python_calls import python_names
 from danlu.refuse import either, refusal
 from danlu.user_objects import find, is_own
 
@@ -33,6 +34,7 @@ RESIDUAL_MODULES = ("resnet", "resnetv2", "senet", "sknet", "tresnet")  # Python
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(ModelConfig)}
 
 
+@python_names()
 def build_model(
     name: str,
     *,

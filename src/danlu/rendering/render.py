@@ -17,6 +17,7 @@ from rich.console import Console
 from danlu.message import message, translated
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing, stage
+from danlu.python_calls import python_names
 from danlu.refuse import one_of, refusal, whole_number
 from danlu.rendering.arrangement import CameraSetup
 from danlu.rendering.files import SceneWriter, write_camera, write_models
@@ -61,6 +62,7 @@ class Rendering(Result):
         return translated("rendering.done", text, far=far, folder=self.folder, **facts, **numbers)
 
 
+@python_names()
 def render(
     data: str | Path,
     *,

@@ -13,6 +13,7 @@ from danlu.inference.image_predictor import ImagePredictor
 from danlu.inference.load import load
 from danlu.listening import listen
 from danlu.message import message
+from danlu.python_calls import python_names
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 
@@ -20,6 +21,7 @@ PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "multipart": "python-mul
 WAITING_CONNECTIONS = 2048  # accepted by the kernel while the service is busy
 
 
+@python_names()
 def serve(
     run: str | Path | Run,
     *,

@@ -9,12 +9,14 @@ from rich.console import Console
 
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import message
+from danlu.python_calls import python_names
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 from danlu.task_spec import targets_of
 from danlu.training.train import train
 
 
+@python_names()
 def pretrain(
     data: Any = "",
     *,

@@ -22,6 +22,7 @@ from danlu.printing.edited import print_if_edited
 from danlu.printing.lines import print_line
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing
+from danlu.python_calls import python_names
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.task_spec import TaskName
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+@python_names()
 @caller_state_kept()
 def train(
     data: Any = "",

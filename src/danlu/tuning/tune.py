@@ -20,6 +20,7 @@ from danlu.own.collect import collect, with_data
 from danlu.own.recognition import WANTED, is_data
 from danlu.preparation.prepare import prepare
 from danlu.printing.lines import print_line
+from danlu.python_calls import python_names
 from danlu.refuse import one_of, refusal, whole_number
 from danlu.report.markup import is_percentage, metric_value
 from danlu.run.atomic import write_atomically
@@ -40,6 +41,7 @@ MAX_COUNT = 100_000  # of trials, of best trials and of seeds
 ALPHA = 0.05  # probability of calling settings better that are not
 
 
+@python_names()
 @caller_state_kept()
 def tune(
     data: Any = "",
