@@ -10,6 +10,7 @@ from rich.console import Console
 
 import danlu
 from danlu import cli
+from danlu.cli import main
 
 PUBLIC = ["run", "task", "model", "epochs", "metrics", "seconds", "samples_per_second", "findings"]
 
@@ -136,5 +137,14 @@ def test_training_on_nothing_is_refused():
 
 
 def test_resume_stands_alone(digits_run):
-    with pytest.raises(danlu.Refusal, match="--resume must be used without DATA and --config"):
+    with pytest.raises(danlu.Refusal, match=r"^resume must be used without DATA and config"):
         danlu.train("digits", resume=digits_run.folder)
+
+
+def test_a_finished_run_answers_in_the_language_of_the_terminal(digits_run, monkeypatch, capsys):
+    for asked, said in ((None, "has finished already"), ("zh", "已经完成")):
+        monkeypatch.delenv("DANLU_LANG", raising=False)
+        if asked:
+            monkeypatch.setenv("DANLU_LANG", asked)
+        assert main(["train", "--resume", str(digits_run.folder)]) == 0
+        assert said in capsys.readouterr().out

@@ -19,7 +19,7 @@ from danlu.engine.processes import launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
 from danlu.inference.load import load, opened
 from danlu.inference.loaded_run import LoadedRun
-from danlu.message import Message, message, translated
+from danlu.message import Message, environment_language, message, speaking, translated
 from danlu.preparation.choices import Choice
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
@@ -237,7 +237,8 @@ def resume_run(
             complete_run(run, summary, console, keep_state=config.keep_state, report=guidance.report)
             return load(run)
         text = "{run} has finished already; its report is {report}"
-        print_line(console, translated("training.finished_already", text, run=run.name, report=run.report))
+        with speaking(_language_of_answer(run, config)):
+            print_line(console, translated("training.finished_already", text, run=run.name, report=run.report))
         return opened(run)
     if summary and _is_finished(run) and not run.state.exists():
         raise Refusal(
@@ -254,6 +255,13 @@ def resume_run(
     seconds = time.perf_counter() - began
     job = TrainingJob(run, prepared, seconds, resume=True, from_folds=from_folds, guidance=guidance)
     return train_run(job, console)
+
+
+def _language_of_answer(run: Run, config: Config) -> str:
+    """Language of a line that no run keeps: that of `--lang`, else of DANLU_LANG or the locale, else the run's."""
+    if config.doctor.language != run.config.doctor.language:
+        return config.doctor.language
+    return environment_language() or config.doctor.language
 
 
 def _kept_choices(run: Run, config: Config) -> tuple[Choice, ...]:
