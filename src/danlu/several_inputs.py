@@ -113,6 +113,7 @@ class Unjoin:
     way: str
 
     def __call__(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the arguments of `forward`; None leaves those of other calls as they are."""
         width = sum(part.numbers for part in self.parts)
         if kwargs or len(args) != 1 or not isinstance(args[0], Tensor) or args[0].shape[1:] != (width,):
             return None
