@@ -61,7 +61,7 @@ def usable_objects(
     if config.on_bad != "skip" and too_many_bad(int(bad.sum()), len(bad)):
         raise _too_many_unusable(path, bad, problems)
     good = np.flatnonzero(~bad)
-    return [objects.things[i] for i in good], objects.clipped[good], objects.owner[good]
+    return [objects.things[i] for i in good.tolist()], objects.clipped[good], objects.owner[good]
 
 
 def _measured(found: Sequence[Labelled], sizes: Sequence[tuple[int, int]]) -> _Objects:
@@ -93,7 +93,7 @@ def _unusable(objects: _Objects, problems: list[Problem]) -> tuple[np.ndarray, C
     bad = np.zeros(len(objects.things), bool)
     counts: Counter[str] = Counter()
     for fault, rows in faults.items():
-        for i in np.flatnonzero(rows & ~bad):
+        for i in np.flatnonzero(rows & ~bad).tolist():
             own = objects.things[i].fault
             reason = own or message("data.problem.box_fault", "box {box} is {fault}", box=objects.named(i), fault=fault)
             kind = fault or own.partition(":")[0]
@@ -105,7 +105,7 @@ def _unusable(objects: _Objects, problems: list[Problem]) -> tuple[np.ndarray, C
 
 def _note_clipped(objects: _Objects, bad: np.ndarray, problems: list[Problem]) -> None:
     """Add a problem for each box that reaches beyond its image by more than rounding."""
-    for i in np.flatnonzero((objects.beyond > ROUNDING) & ~bad):
+    for i in np.flatnonzero((objects.beyond > ROUNDING) & ~bad).tolist():
         reason = message(
             "data.problem.box_reaches_beyond_image",
             "box {box} reaches beyond the image of {size}",
