@@ -160,8 +160,11 @@ class Hooks:
         watched = self.watched
         if any(optimizer is seen for seen in watched.optimizers):
             return True
-        names = watched.parameter_names
-        holds_some = any(id(p) in names for group in optimizer.param_groups for p in group["params"])
+        held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+        holds_some = any(key in watched.parameter_names for key in held)
+        if not holds_some and optimizer not in watched.other_optimizers:
+            now = set(map(id, watched.inner.parameters()))  # a layer may have been put in since the watching began
+            holds_some = any(key in now for key in held)
         if not holds_some and self._thread not in (0, threading.get_ident()):
             return False  # of another training, in a thread of its own
         if holds_some or (self.searches and not watched.optimizers):

@@ -96,6 +96,8 @@ class Optimizers(Instrument):
                 self._register(watched, optimizer, watched.label(optimizer), stepped=False)
         if self._held and self._written_held != self._count_held():
             self._write_held(watched)
+        if self._steps:
+            self._note_late_layers(watched)
 
     def state(self, watched: WatchedModel) -> dict[str, Any]:
         return super().state(watched) | {"registered": sorted(self._held)}
@@ -139,6 +141,17 @@ class Optimizers(Instrument):
         self._written_held = self._count_held()
         for key, name in _names_now(watched).items():
             watched.write("parameter.held", sum(key in held for held in self._held.values()), name)
+
+    def _note_late_layers(self, watched: WatchedModel) -> None:
+        """Record parameters of layers put in after the first steps that got a gradient but are in no optimizer."""
+        held = set().union(*self._held.values())
+        for name, p in watched.inner.named_parameters(prefix=watched.prefix):
+            if id(p) in watched.parameter_names or id(p) in held or p.grad is None or not bool((p.grad != 0).any()):
+                continue
+            watched.write("parameter.held", 0, name)
+            watched.write("parameter.reached", 1, name)
+            watched.write("parameter.trainable", 1, name)
+            watched.write("parameter.size", p.numel(), name)
 
     def _note(self, watched: WatchedModel, name: str, where: str, value: float | None) -> None:
         if value is None:
