@@ -72,6 +72,7 @@ class FindingSpec:
     contradicts: codes of findings that exclude this one and whose fixes undo its own; listed in one of the two.
     overcome_at: skill at the end of a run (1 - loss / loss at chance level) from which the finding is only a note, as past.
     alone: the finding applies only where the watched model is the only one that is trained, not to one half of a GAN.
+    only_cost: it costs time or memory and not accuracy, so that it comes after others of its severity.
     concerns: whether the finding applies to the run at all (bounding boxes, batch norm).
     before_training: wording of the same finding by static_checks.py.
     from_curves: judgement of the finding from the logged curves of another tool; None where curves do not show it.
@@ -91,6 +92,7 @@ class FindingSpec:
     from_curves: CurveJudgement | None = None
     overcome_at: float | None = None
     alone: bool = False
+    only_cost: bool = False
 
     def applies(self, ledger: Ledger) -> bool:
         """Return whether the finding applies to the run."""

@@ -61,6 +61,7 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
 SPEC = FindingSpec(
     code="loop.graph_kept",
     order=280,
+    only_cost=True,
     severities=(
         "warning",
         "note",

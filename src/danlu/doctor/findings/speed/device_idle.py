@@ -35,6 +35,7 @@ def device_idle(ledger: Ledger) -> Iterable[Finding]:
 SPEC = FindingSpec(
     code="speed.device_idle",
     order=580,
+    only_cost=True,
     severities=(
         "warning",
         "note",

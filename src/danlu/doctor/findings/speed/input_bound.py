@@ -33,6 +33,7 @@ def input_bound(ledger: Ledger) -> Iterable[Finding]:
 SPEC = FindingSpec(
     code="speed.input_bound",
     order=570,
+    only_cost=True,
     severities=(
         "warning",
         "note",

@@ -54,6 +54,7 @@ def leaks(steps: list[int], sizes: list[int]) -> bool:
 SPEC = FindingSpec(
     code="speed.memory_growth",
     order=590,
+    only_cost=True,
     severities=("warning",),
     rule=memory_growth,
     words=Words(
