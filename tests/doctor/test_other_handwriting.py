@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from danlu.doctor.findings.activation.collapsed import collapsed
 from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.labels_shuffled import labels_shuffled
+from danlu.doctor.findings.fit.stopped_early import stopped_early
+from danlu.doctor.findings.model.bad_init import bad_init
 from danlu.doctor.script.program import ProgramDoctor
 from danlu.doctor.watch import watch
 
@@ -234,3 +236,61 @@ def test_columns_of_nan_given_to_weights_without_a_module(constant: bool) -> Non
     serious = [one for one in doctor.findings if one.severity != "note"]
     assert [one.code for one in serious[:1]] == (["numerics.nonfinite"] if constant else [])
     assert all("bad input" in one.title for one in serious[:1])
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_layer_replaced_after_the_first_steps_must_be_in_an_optimiser(held: bool) -> None:
+    def program() -> None:
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+        first = torch.optim.SGD(model.parameters(), 0.05)
+        train(lambda x, y: model(x), first, epochs=3)
+        model[0].requires_grad_(False)
+        model[2] = nn.Linear(16, CLASSES)
+        train(lambda x, y: model(x), torch.optim.SGD(model[2].parameters(), 0.05) if held else first, epochs=3)
+
+    assert ("loop.params_not_in_optimizer" in found_in(program)) is not held
+
+
+@pytest.mark.parametrize("std", [0.5, 0.1])
+def test_recurrent_weights_that_make_the_state_explode_are_named(std: float) -> None:
+    def program() -> None:
+        rnn, head = nn.RNN(2, 24, nonlinearity="relu", batch_first=True), nn.Linear(24, 1)
+        nn.init.normal_(rnn.weight_hh_l0, std=std)
+        optimizer = torch.optim.Adam([*rnn.parameters(), *head.parameters()], 1e-3)
+        x = torch.rand(64, 40, 2)
+        y = x[:, -1].sum(1, keepdim=True)
+        for k in torch.randperm(64 * 80).remainder(64).split(16):
+            optimizer.zero_grad()
+            F.mse_loss(head(rnn(x[k])[0][:, -1]), y[k]).backward()
+            optimizer.step()
+
+    assert ("model.bad_init" in found_in(program)) is (std > 0.3)
+
+
+@pytest.mark.parametrize(("lr", "steps"), [(0.01, 24), (0.01, 240), (1.0, 24)])
+def test_few_steps_that_all_go_the_same_way_ended_the_training_early(lr: float, steps: int) -> None:
+    def program() -> None:
+        x = torch.randn(480, 10)
+        y = (x[:, :2].sum(1) > 0).float()
+        model = nn.Sequential(nn.Linear(10, 16), nn.Tanh(), nn.Linear(16, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr)
+        for step in range(steps):
+            k = torch.arange(step * 64, step * 64 + 64) % 480
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(model(x[k])[:, 0], y[k]).backward()
+            optimizer.step()
+
+    severities = {one.severity for one in stopped_early(ledger_of(program))}
+    assert ("warning" in severities) is (lr < 1 and steps < 100)
+
+
+@pytest.mark.parametrize("bias", [-2.0, 0.0])
+def test_negative_biases_that_hold_all_units_at_zero_are_named(bias: float) -> None:
+    def program() -> None:
+        model = nn.Sequential(*(m for n in (8, 16, 16) for m in (nn.Linear(n, 16), nn.ReLU())), nn.Linear(16, CLASSES))
+        for layer in model[::2]:
+            nn.init.constant_(layer.bias, bias)
+        train(lambda x, y: model(x), torch.optim.SGD(model.parameters(), 0.05))
+
+    found = next(iter(bad_init(ledger_of(program))), None)
+    assert (found is not None and found.evidence.get("bias") == bias) is (bias < 0)

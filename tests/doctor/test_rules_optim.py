@@ -135,6 +135,22 @@ def test_full_batch_is_too_large_despite_progress():
     assert fired("optim.batch_too_large", run([loss / 4 for loss in nearly], steps=2, batch_size=[320])) == []
 
 
+def test_a_batch_is_measured_against_the_data_set_where_its_loader_shows_the_size():
+    slowly = [GUESS * (1 - 0.001 * i) for i in range(20)]
+    assert fired("optim.batch_too_large", run(slowly, steps=20, batch_size=[320], loader_samples=[9000])) == []
+    assert fired("optim.batch_too_large", run(slowly, steps=20, batch_size=[320], loader_samples=[320])) == ["warning"]
+
+
+def test_a_low_learning_rate_is_not_hidden_by_an_output_layer_that_moves():
+    ledger = run(FLAT, epochs=20, update_ratio=[1e-3] * 12)
+    assert fired("optim.lr_too_low", ledger) == []
+    for name, ratio in (("0.weight", 5e-5), ("2.weight", 2e-4), ("4.weight", 4e-3)):
+        ledger.add("parameter.role", "weight", name, 1)
+        for step in range(6):
+            ledger.add("update.ratio", ratio, name, step)
+    assert fired("optim.lr_too_low", ledger) == ["warning"]
+
+
 def fired(code: str, ledger: Ledger) -> list[str]:
     return [f.severity for f in RULES[code](ledger) if f.code == code]
 

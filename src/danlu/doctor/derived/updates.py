@@ -12,6 +12,7 @@ from danlu.doctor.ledger import Ledger
 ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")
 SHORT_UPDATE = 5e-4  # of the weights, by a step; about a thousandth is usual (Karpathy 2015)
 MIN_MEASURED = 5  # updates
+AGREEING = 0.7  # cosine of successive updates
 HEAVY_MOMENTUM = 0.985  # gradients of more than 60 steps add up
 
 
@@ -25,6 +26,17 @@ def updates_oscillate(ledger: Ledger) -> bool:
     """Return whether late updates point against the one before: at least 3 cosines, of median below -0.75."""
     late = late_cosines(ledger)
     return len(late) >= 3 and median(late) < -0.75
+
+
+def steps_agree(ledger: Ledger) -> bool:
+    """Return whether plain gradient descent still goes the same way at the end: each step much like the one before.
+
+    Gradients that agree have met neither noise nor curvature, so that more or longer steps lower the loss further.
+    Momentum makes successive steps alike by itself.
+    """
+    late = late_cosines(ledger)
+    plain = set(ledger.facts("optimizer.kind").values()) == {"SGD"} and top_momentum(ledger) == 0
+    return plain and len(late) >= MIN_MEASURED and median(late) > AGREEING
 
 
 def has_line_search(ledger: Ledger) -> bool:
@@ -97,6 +109,16 @@ def update_ratios_at_top_lr(ledger: Ledger) -> list[float]:
         if math.isfinite(ratio):
             found.append(ratio * top / rate if rate else ratio)
     return found
+
+
+def matrix_update(ledger: Ledger) -> float | None:
+    """Median over the weight matrices of the median of update over weight of each; None for fewer than three."""
+    roles, found = ledger.facts("parameter.role"), []
+    for name in ledger.wheres("update.ratio"):
+        ratios = [ratio for ratio in ledger.values("update.ratio", name) if math.isfinite(ratio)]
+        if roles.get(name) == "weight" and len(ratios) >= MIN_MEASURED:
+            found.append(median(ratios))
+    return median(found) if len(found) >= 3 else None
 
 
 def top_momentum(ledger: Ledger) -> float:

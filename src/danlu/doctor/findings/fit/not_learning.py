@@ -35,6 +35,7 @@ MIN_COMPARISONS, MIN_COMPARED = 5, 150  # epochs, and predictions in each, that 
 MAX_FREQUENT = 0.6  # of a class; with a more frequent one, accuracy at chance level is weak evidence
 MAX_FAINT_SKILL = 0.05  # of training and validation, which is hardly more than chance level
 MIN_SKILL = 0.02  # fraction of the loss at chance level explained
+FAR_ABOVE = 100.0  # times the loss at chance level: no training that ends there has learnt, however fast its loss falls
 MOVED = 3.0  # times the loss at chance level at the start; batches of the same targets differ less
 
 
@@ -83,7 +84,8 @@ def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:
         return
     late = fmean(blocks[-2:])
     skill = 1 - late / chance
-    still_falling = (descent(ledger) or 0.0) > MIN_SKILL
+    far_above = steps >= MANY_STEPS and late > FAR_ABOVE * chance
+    still_falling = (descent(ledger) or 0.0) > MIN_SKILL and not far_above
     if skill < MIN_SKILL and not still_falling and not beats_chance(ledger) and not beats_chance(ledger, "train"):
         facts = {"skill": skill, "steps": steps, "loss": late, "chance": chance, "threshold": MIN_SKILL}
         facts["seen"] = message(

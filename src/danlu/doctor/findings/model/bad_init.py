@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from danlu.doctor.derived.layers import linear_layers, norms_of_one_value
+from danlu.doctor.derived.layers import linear_layers, norms_of_one_value, output_layers
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.progress import reached_early
 from danlu.doctor.drawings.over_layers import scale_over_depth
@@ -23,13 +23,15 @@ SPREAD = message(
     "finding.model.bad_init.spread",
     "Initialise the weights at random with a scale that depth keeps (He for ReLU), and standardise the inputs.",
 )
+ZERO_BIASES = message("finding.model.bad_init.zero_biases", "Start the biases at 0.")
 VANISHED = 1e-4  # scale of the last hidden outputs over that of the first, too small however many layers share it
+MANY_TIMES = 100.0  # the size of the targets
 GOOD_SKILL = 0.6  # fraction of the loss at chance level explained in the end, from which the start did little harm
 
 
 def bad_init(ledger: Ledger) -> Iterable[Finding]:
     """Constant weights; scale that grows or shrinks with depth (Glorot and Bengio 2010; He et al. 2015); first loss."""
-    for check in (_equal_weights, _scale_over_depth, _first_loss):
+    for check in (_equal_weights, _scale_over_depth, _large_outputs, _first_loss):
         if (found := check(ledger)) is not None:
             yield found
             return
@@ -57,6 +59,8 @@ def _scale_over_depth(ledger: Ledger) -> Finding | None:
     # A normalisation over one value makes all after it constant, however the weights start.
     if len(scales) < 4 or min(scale for _, scale in scales) < 0 or norms_of_one_value(ledger):
         return None
+    if scales[-2][1] == 0 and (sunk := _sunk_biases(ledger)) is not None:
+        return sunk
     first, last = max(scales[0][1], 1e-30), max(scales[-2][1], 1e-30)
     factor = (last / first) ** (1 / (len(scales) - 2))
     shrinks = last / first < (3e-3 if factor < 0.55 else VANISHED)
@@ -114,6 +118,77 @@ def _learnt_well(ledger: Ledger) -> bool:
     return (final_skill(ledger) or 0.0) >= GOOD_SKILL
 
 
+def _sunk_biases(ledger: Ledger) -> Finding | None:
+    """Finding on hidden biases of one negative value, which hold ReLU units at 0 for every sample."""
+    owners, means, outputs = ledger.facts("parameter.layer"), ledger.facts("parameter.mean"), output_layers(ledger)
+    constant = ledger.facts("parameter.constant")
+    biases = [name for name, role in ledger.facts("parameter.role").items() if role == "bias" and constant.get(name)]
+    sunk = [name for name in biases if means[name] < 0 and owners.get(name) not in outputs]
+    if not sunk:
+        return None
+    lowest = min(sunk, key=lambda name: means[name])
+    facts = {"parameters": sunk[:8], "bias": means[lowest], "do": ZERO_BIASES, "fix": "biases"}
+    facts["problem"] = message("finding.model.bad_init.sunk", "hidden biases start at {bias}", bias=means[lowest])
+    facts["why"] = message(
+        "finding.model.bad_init.held_at_zero",
+        "{count} hidden bias tensors start at a negative value, {bias} in {name}. The units after them return 0 for every "
+        "sample, and no gradient passes.",
+        count=len(sunk),
+        bias=means[lowest],
+        name=lowest,
+    )
+    return Finding("model.bad_init", "error", 0.95, lowest, facts)
+
+
+def _large_outputs(ledger: Ledger) -> Finding | None:
+    """Finding on first outputs of a regression far larger than its targets, from which the training did not recover."""
+    loss, skill = ledger.last("loss.initial"), final_skill(ledger)
+    mean, std = ledger.first("target.mean", "train"), ledger.first("target.std", "train")
+    if (
+        loss is None
+        or skill is None
+        or mean is None
+        or std is None
+        or ledger.last("loss.kind") not in ("mse", "half_mse")
+    ):
+        return None
+    size = math.hypot(mean, std)
+    if not size or not MANY_TIMES**2 < loss / size**2 < math.inf or skill >= 0:
+        return None
+    recurrent = ledger.facts("layer.recurrent")
+    times = math.sqrt(loss) / size
+    facts = {"times": times, "loss": loss, "size": size, "fix": "recurrent" if recurrent else "spread"}
+    facts["problem"] = message(
+        "finding.model.bad_init.large_outputs",
+        "the first outputs are {times} times as large as the targets",
+        times=times,
+    )
+    if recurrent:
+        layer, (kind, length) = max(recurrent.items(), key=lambda one: one[1][1])
+        facts["why"] = message(
+            "finding.model.bad_init.over_time",
+            "The first loss is {loss}, while the targets are about {size} in size. The {kind} multiplies its state by the same "
+            "weights at each of {length} time steps, so that weights a little too large make outputs and gradients explode.",
+            loss=loss,
+            size=size,
+            kind=kind,
+            length=length,
+        )
+        facts["do"] = message(
+            "finding.model.bad_init.orthogonal",
+            "Start the recurrent weights as an orthogonal matrix, which keeps the size of the state, and clip the gradient.",
+        )
+        return Finding("model.bad_init", "error", 0.85, layer, facts)
+    facts["why"] = message(
+        "finding.model.bad_init.far_off",
+        "The first loss is {loss}, while the targets are about {size} in size: outputs and gradients start far too large.",
+        loss=loss,
+        size=size,
+    )
+    facts["do"] = SPREAD
+    return Finding("model.bad_init", "warning", 0.8, OUTPUT, facts)
+
+
 def _constant_weights(ledger: Ledger) -> list[str]:
     """Weights with a single constant value, so that all units stay equal.
 
@@ -164,6 +239,17 @@ SPEC = FindingSpec(
                 "for m in model.modules():\n"
                 "    if isinstance(m, (nn.Linear, nn.Conv2d)):\n"
                 '        nn.init.kaiming_normal_(m.weight, nonlinearity="relu")'
+            ),
+            "biases": (
+                'for name, p in model.named_parameters():\n    if name.endswith("bias"):\n        nn.init.zeros_(p)'
+            ),
+            "recurrent": (
+                "for m in model.modules():\n"
+                "    if isinstance(m, nn.RNNBase):\n"
+                "        for name, p in m.named_parameters():\n"
+                '            if "weight_hh" in name:\n'
+                "                nn.init.orthogonal_(p)\n"
+                "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # between backward() and step()"
             ),
             "head": (
                 "head = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]\n"

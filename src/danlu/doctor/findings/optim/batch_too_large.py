@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.noise import batch_size, noise_scale
-from danlu.doctor.derived.progress import descent, epoch_samples, skills, steps_taken
+from danlu.doctor.derived.progress import MIN_DESCENT, descent, epoch_samples, falls_until_end, skills, steps_taken
 from danlu.doctor.derived.updates import updates_oscillate
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
@@ -13,10 +13,13 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
+MAX_STEPS = 200  # of a whole training: few
+LOW_SKILL = 0.5  # fraction of the loss at chance level explained: a loss that falls by little from so high lacks steps
+
 
 def batch_too_large(ledger: Ledger) -> Iterable[Finding]:
     """Few steps because a batch holds most of an epoch, while the loss is still falling."""
-    batch, samples = batch_size(ledger), epoch_samples(ledger)
+    batch, samples = batch_size(ledger), ledger.last("loader.samples") or epoch_samples(ledger)
     steps, late, skill = steps_taken(ledger), descent(ledger), (skills(ledger, "train") or [None])[-1]
     if not batch or not samples or late is None or skill is None or steps < 5:
         return
@@ -24,7 +27,7 @@ def batch_too_large(ledger: Ledger) -> Iterable[Finding]:
     facts = {"batch": batch, "samples": samples, "steps": steps, "descent": late, "skill": skill, "noise_scale": scale}
     if batch < 0.3 * samples or batch < 256 or skill > 0.95 or updates_oscillate(ledger):
         return
-    if steps <= 200 and late > 0.02:
+    if steps <= MAX_STEPS and (late > MIN_DESCENT or (skill < LOW_SKILL and falls_until_end(ledger))):
         yield Finding("optim.batch_too_large", "warning", 0.8, "", facts)
     elif steps <= 60:
         yield Finding("optim.batch_too_large", "note", 0.7, "", facts)

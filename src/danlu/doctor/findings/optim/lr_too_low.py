@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from statistics import median
 
 from danlu.doctor.derived.curves import learning_rates, lr_decayed, start_of, training_curve, turns
-from danlu.doctor.derived.progress import chance_loss, descent, last_loss, skills
+from danlu.doctor.derived.progress import chance_loss, descent, last_loss, skills, steps_taken
 from danlu.doctor.derived.updates import (
     MIN_MEASURED,
     SHORT_UPDATE,
     initial_gains,
     is_clipped,
+    matrix_update,
     top_lr,
     update_ratios_at_top_lr,
 )
@@ -19,6 +20,9 @@ from danlu.doctor.drawings.over_layers import updates_by_layer
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+
+AT_CHANCE = 0.02  # fraction of the loss at chance level explained
+MANY_STEPS = 300
 
 
 def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
@@ -30,6 +34,8 @@ def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
     if max(initial_gains(ledger), default=1.0) > 2:
         return  # weights far too large: relative updates are small
     early = median(ratios[: max(MIN_MEASURED, len(ratios) // 2)])
+    if skill < AT_CHANCE and steps_taken(ledger) >= MANY_STEPS:
+        early = min(early, matrix_update(ledger) or early)  # outputs that move fast hide the layers that hardly do
     facts = {"update_ratio": early, "threshold": SHORT_UPDATE, "lr": top_lr(ledger), "descent": late}
     facts["skill"] = max(skill, 0.0)
     facts |= {"loss": last_loss(ledger, "train"), "chance": chance_loss(ledger)}
