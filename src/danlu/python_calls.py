@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from danlu.refuse import Failure, Refusal
+from danlu.task_spec import TASKS
 
 # A command of danlu, which stays as it is typed, or a flag and the word after it.
 COMMAND_OR_FLAG = re.compile(r"`[^`]*`|danlu [a-z]+ [^;,()]*|(?<![\w-])--([a-z][\w.-]*\w)(?:[ =]([\w./:@+-]*\w))?")
@@ -15,8 +16,7 @@ VALUE = re.compile(r".*[\d./:_-].*|[A-Z]+")  # numbers, names of files and netwo
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 SWITCHES = {"true": "True", "false": "False"}
 # Values of settings that occur in sentences and look like any other word.
-TASKS = {"detect", "segment", "semantic", "pose", "classify", "multilabel", "regress"}
-WORDS = TASKS | {"none", "auto", "light", "strong", "last", "best", "keep", "random", "folder", "group", "batch"}
+WORDS = {*TASKS, "none", "auto", "light", "strong", "last", "best", "keep", "random", "folder", "group", "batch"}
 
 _typed: ContextVar[bool] = ContextVar("typed_on_a_command_line", default=False)
 
