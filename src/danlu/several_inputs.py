@@ -86,7 +86,7 @@ def take_several(model: nn.Module, parts: Sequence[InputPart]) -> nn.Module:
 
 
 def _way(model: nn.Module, parts: Sequence[InputPart]) -> str:
-    """How `forward` takes the inputs: "apart", by "name", or "together" as one tuple or mapping."""
+    """The way in which `forward` takes the inputs: "apart", by "name", or "together" as one tuple or mapping."""
     parameters = inspect.signature(model.forward).parameters.values()
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}

@@ -19,7 +19,7 @@ __all__ = ["Checked", "NotJudged", "diagnose", "judged", "rank", "ranked", "show
 
 MAX_SHOWN = 5  # findings that are shown, the rest are folded
 SEVERITY_WEIGHTS = {"error": 3.0, "warning": 1.5, "note": 0.3}
-COST_SHARE = 0.4  # of the weight of a finding, where only time or memory is lost
+COST_FRACTION = 0.4  # of the weight of a finding, where only time or memory is lost
 
 
 def diagnose(ledger: Ledger, language: str | None = None) -> list[Finding]:
@@ -56,5 +56,5 @@ def shown(findings: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]
 
 def rank(finding: Finding) -> float:
     """Severity x confidence, less where only time or memory is lost."""
-    share = COST_SHARE if finding.code in FINDINGS and FINDINGS[finding.code].only_cost else 1.0
-    return SEVERITY_WEIGHTS[finding.severity] * finding.confidence * share
+    fraction = COST_FRACTION if finding.code in FINDINGS and FINDINGS[finding.code].only_cost else 1.0
+    return SEVERITY_WEIGHTS[finding.severity] * finding.confidence * fraction
