@@ -12,7 +12,7 @@ from torch import Tensor
 from danlu.data.sources.tables.targets import decide, to_classes, to_numbers
 from danlu.message import message
 from danlu.own.loss import BINARY_KINDS, CLASS_KINDS, NUMBER_KINDS
-from danlu.own.tags import as_tags, is_tags
+from danlu.own.tags import as_tags, check_alike, is_tags
 from danlu.refuse import Refusal, either, refusal, shape_of
 from danlu.task_spec import TASKS, TaskName, label_task, targets_of
 
@@ -25,6 +25,7 @@ def as_labels(values: Any, where: str) -> np.ndarray:
     """Labels (N,) or (N, T) of numbers or text, or (N,) of tags. Refusal for other shapes and for missing values."""
     if is_tags(values):
         return as_tags(values, where)
+    check_alike(values, where)
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
     if isinstance(values, list | tuple) and any(one is None or isinstance(one, str | bytes) for one in values):
@@ -128,6 +129,9 @@ def task_of(
 
 def _task_of_several(labels: np.ndarray, task: TaskName | None, loss: str | None, where: str, table: bool) -> TaskName:
     """Task of several numbers per sample: of 0 and 1 for each label, in the place of one class, or any."""
+    if labels.ndim == 2 and not labels.shape[1]:
+        wanted = message("own.wanted.any_label", "labels, of which at least one occurs")
+        raise refusal(where, wanted, message("own.got.empty_lists", "an empty list for each sample"))
     binary = labels.ndim == 2 and set(np.unique(labels).tolist()) <= {0, 1}
     if targets_of(task) == "labels" and not binary:
         wanted = message("own.wanted.labels_multilabel", "0 or 1 for each label, of shape (N, K), to predict labels")

@@ -103,14 +103,14 @@ def _splits(data: Any) -> dict[str, Any]:
         return {"train": data}
     if len(data) in (2, 3) and all(_is_split(one) for one in data):
         return dict(zip(("train", "val", "test"), data))
-    if data and all(is_array(one) for one in data):
+    if data and (all(is_array(one) for one in data) or _is_inputs_and_targets(data)):
         _refuse_arrays(data)
     return {"train": data}
 
 
 def _refuse_arrays(data: Sequence[Any]) -> None:
     """Refuse arrays that are no pair (inputs, targets)."""
-    lengths = [len(one) if np.ndim(one) else 0 for one in data]
+    lengths = [len(one) if isinstance(one, list | tuple) or np.ndim(one) else 0 for one in data]
     if len(data) == 2:
         raise Refusal(
             message(
@@ -163,13 +163,18 @@ def _is_nested(value: Any) -> bool:
 
 def is_pair(data: Any) -> bool:
     """(inputs, targets): two arrays, or a DataFrame and an array, of the same length."""
+    return _is_inputs_and_targets(data) and len(data[0]) == len(data[1])
+
+
+def _is_inputs_and_targets(data: Any) -> bool:
+    """Return whether this is a pair as of `is_pair`, of any lengths."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         return False
     if isinstance(data, list) and all(_is_numbers(one) for one in data):
         return False
     first, second = data
     taken = is_array(first) or _is_nested(first) or is_listed(first)
-    return taken and (is_array(second) or is_rows(second)) and len(first) == len(second)
+    return taken and (is_array(second) or is_rows(second))
 
 
 def is_listed(inputs: Any) -> bool:

@@ -14,10 +14,12 @@ KINDS = (list, tuple, set, frozenset)
 
 
 def is_rows(values: Any) -> bool:
-    """Return whether each value is a list or a set of texts and numbers, or missing: no images, and no samples."""
+    """Return whether each value is a list or set of texts and numbers, a text or missing: no image, no sample."""
     rows = [row for row in _rows(values) if row is not None]
     plain = (str, int, float, np.generic)
-    return bool(rows) and all(isinstance(row, KINDS) and all(isinstance(tag, plain) for tag in row) for row in rows)
+    return bool(rows) and all(
+        isinstance(row, str) or (isinstance(row, KINDS) and all(isinstance(tag, plain) for tag in row)) for row in rows
+    )
 
 
 def is_tags(values: Any) -> bool:
@@ -51,6 +53,17 @@ def as_tags(values: Any, where: str) -> np.ndarray:
     for i, row in enumerate(rows):
         array[i] = tuple(sorted(row)) if text is not None else tuple(map(int, row))
     return array
+
+
+def check_alike(values: Any, where: str) -> None:
+    """Refuse values of which some are lists of labels and others a label."""
+    rows = _rows(values)
+    several = next((row for row in rows if isinstance(row, KINDS)), None)
+    single = next((row for row in rows if isinstance(row, str)), None)
+    if several is not None and single is not None:
+        wanted = message("own.wanted.label_or_list", "either a label or a list of labels for all samples")
+        both = message("own.got.label_and_list", "{single!r} and {several}", single=single, several=repr(list(several)))
+        raise refusal(where, wanted, both)
 
 
 def holds_tags(labels: np.ndarray) -> bool:
