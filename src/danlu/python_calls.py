@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,13 +19,13 @@ SWITCHES = {"true": "True", "false": "False"}
 # Values of settings that occur in sentences and look like any other word.
 WORDS = {*TASKS, "none", "auto", "light", "strong", "last", "best", "keep", "random", "folder", "group", "batch"}
 
-_typed: ContextVar[bool] = ContextVar("typed_on_a_command_line", default=False)
+_typed: ContextVar[float | None] = ContextVar("typed_on_a_command_line", default=None)  # since when
 
 
 @contextmanager
 def on_command_line() -> Iterator[None]:
     """Keep flags in the errors of the block as they are: the user types them."""
-    token = _typed.set(True)
+    token = _typed.set(time.perf_counter())
     try:
         yield
     finally:
@@ -37,18 +38,23 @@ def python_names() -> Iterator[None]:
     try:
         yield
     except Refusal as error:
-        if not _typed.get():
+        if not typed_on_command_line():
             error.sentence = in_python(str(error))
             error.args = (error.sentence,)
         raise
     except Failure as error:
-        if not _typed.get():
+        if not typed_on_command_line():
             error.args = (in_python(str(error)),)
         raise
 
 
 def typed_on_command_line() -> bool:
     """Return whether the user typed a command, and so takes flags."""
+    return _typed.get() is not None
+
+
+def command_began() -> float | None:
+    """Time of `time.perf_counter` at which the command began; None in a call of Python."""
     return _typed.get()
 
 

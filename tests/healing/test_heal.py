@@ -17,6 +17,7 @@ from danlu.cli import main
 from danlu.config import load_yaml, resolve
 from danlu.healing.trials import OutOfTime, Trials
 from danlu.metrics.paired_test import paired_test
+from danlu.python_calls import on_command_line
 from danlu.run.folder import Run
 
 QUIET = Console(quiet=True)
@@ -200,3 +201,14 @@ def test_healing_of_another_loop_is_refused(tmp_path, capsys):
 def test_a_run_without_the_doctor_cannot_be_healed(tmp_path, capsys):
     run = trained(tmp_path / "run", epochs=1, **{"doctor.budget": 0, "data.limit": 100})
     assert "trained without the doctor" in refused(["doctor", str(run), "--heal"], capsys)
+
+
+def test_the_budget_counts_from_the_start_of_a_command(tmp_path):
+    run = trained(tmp_path / "run", lr=3e-6, epochs=4, **{"data.limit": 400})
+    with on_command_line():
+        began = time.perf_counter()
+        time.sleep(0.05)
+        result = danlu.heal(run, seeds=2, budget=0.04)
+        assert time.perf_counter() - began >= result["seconds"] > 0.05
+    assert result["attempts"] == []
+    assert result["stopped"] == "the budget of 0.04 s is used up"

@@ -23,7 +23,7 @@ from danlu.metrics.paired_test import Comparison, paired_test
 from danlu.preparation.prepare import prepare
 from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
-from danlu.python_calls import python_names
+from danlu.python_calls import command_began, python_names
 from danlu.refuse import Refusal, refusal
 from danlu.report.markup import is_percentage
 from danlu.report.run_report import write_page
@@ -54,8 +54,8 @@ def heal(
         run: A run or its folder.
         seeds: Number of trainings of each change, at least 2, because the noise is estimated from them; a change that
             is better but within the noise gets twice this number, then four times.
-        budget: Max seconds for all trainings, which limits the length of a trial and stops the one that runs at the
-            end.
+        budget: Max seconds of this call, or of the whole command on the command line; limits the length of a trial and
+            stops the one that runs at the end.
         console: Where progress is shown; silent by default.
         lang: Language of the progress, en or zh; the run's by default.
 
@@ -121,7 +121,7 @@ class _Healing:
     """State of one healing: changes kept so far, attempts, trials."""
 
     def __init__(self, run: Run, seeds: int, budget: float, console: Console) -> None:
-        self.began, self.budget, self.console = time.perf_counter(), budget, console
+        self.began, self.budget, self.console = command_began() or time.perf_counter(), budget, console
         self.run, self.config = run, resolve(run.config)
         self.prepared = prepare(first_fold(self.config), run.weights("start"))
         if not len(self.prepared.split.val):
@@ -247,7 +247,7 @@ class _Healing:
     def _baseline(self) -> ChangeResult:
         """Trials of the settings kept so far; on the first call, of the unchanged run."""
         if self.best is None:
-            self.trials.plan(PLANNED_SETS, self.budget, len(self.prepared.split.train))
+            self.trials.plan(PLANNED_SETS, self.deadline - time.perf_counter(), len(self.prepared.split.train))
             text = "trials: {trials}; first the unchanged run"
             self._print(translated("healing.start", text, trials=self._length()))
             self.unchanged = self.best = self.trials.first_round({}, "0")
