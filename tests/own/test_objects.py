@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from functools import partial
 from typing import Any
 
@@ -161,6 +162,7 @@ def test_callbacks_are_called_in_order_and_can_stop(train: Any) -> None:
 
         def on_epoch_end(self, state: danlu.TrainingState) -> None:
             assert state.metrics["val.accuracy"] <= 1
+            assert re.match(r"TrainingState\(\w+, epoch \d of 5, step \d+, train.loss=[^\n]*\)$", repr(state))
             if state.epoch == 2:
                 state.stop("enough")
 

@@ -19,7 +19,7 @@ from danlu.tasks.task import Evaluation
 from danlu.user_objects import PREFIX
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainingState:
     """State of a training at the moment a callback is called.
 
@@ -45,6 +45,11 @@ class TrainingState:
     def stop(self, reason: str = "stopped by a callback") -> None:
         """End the training after the current epoch; its best weights are kept and evaluated."""
         self.stop_reason = reason
+
+    def __repr__(self) -> str:
+        metrics = "".join(f", {name}={value:.4g}" for name, value in self.metrics.items())
+        place = f"epoch {self.epoch} of {self.epochs}, step {self.step}"
+        return f"TrainingState({type(self.model).__name__}, {place}{metrics}{', best' if self.best else ''})"
 
 
 class Callback:
