@@ -51,6 +51,10 @@ def forgets(state: Any) -> None:
     [
         ({"model": Net(lambda scores: (scores, scores))}, "one tensor .*, got 'tuple'; return one of its tensors"),
         ({"model": torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)))}, "Sequential is a TorchScript"),
+        (
+            {"model": Net(lambda scores: {"logits": scores}), "loss": lambda outputs, _: outputs["logits"].mean()},
+            "the loss gets 'logits' alone of the dict that the network returns",
+        ),
         ({"model": Net().double()}, "its weights are float64: give model.float"),
         ({"loss": nn.CrossEntropyLoss(reduction="sum")}, "CrossEntropyLoss adds up the samples"),
         ({"optimizer": NeedsClosure}, "NeedsClosure fails in a step: AssertionError: two passes"),

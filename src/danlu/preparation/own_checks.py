@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +35,8 @@ def check_own(prepared: Prepared) -> None:
     batch = next(make_batches(prepared, index, evaluation, batch_size=len(index)).epoch())
     inputs, targets = batch.inputs.cpu(), batch.targets.cpu()
     model = initial_network(prepared.signature, config, prepared.transfer, config.seed).eval()
-    outputs = _outputs(model, inputs, str(config.model.name))
+    returned = _returned(model, inputs, str(config.model.name))
+    outputs = rows(returned)
     wanted = prepared.signature.outputs
     classify = prepared.dataset.task_spec.targets == "class"
     got = outputs.shape[1] if outputs.ndim == 2 else tuple(outputs.shape[1:])
@@ -58,7 +62,8 @@ def check_own(prepared: Prepared) -> None:
             "model",
         )
     if is_own(config.loss.name):
-        loss = _checked_loss(prepared, replace(batch, inputs=inputs, targets=targets), outputs)
+        with _naming_logits(returned):
+            loss = _checked_loss(prepared, replace(batch, inputs=inputs, targets=targets), outputs)
         if any(p.requires_grad for p in model.parameters()) and not loss.requires_grad:
             text = "loss {name} has no gradient: it detaches the outputs or uses numpy"
             name = _shown(config.loss.name)
@@ -86,9 +91,24 @@ def _loss(prepared: Prepared, batch: Batch, outputs: Tensor) -> Tensor:
     return make_task(prepared).loss(lambda x: outputs, batch)["loss"]
 
 
-def _outputs(model: nn.Module, inputs: Tensor, name: str) -> Tensor:
+@contextmanager
+def _naming_logits(returned: Any) -> Iterator[None]:
+    """Add to the error of a loss that it gets one tensor of the several that the network returns."""
     try:
-        return rows(model(inputs))
+        yield
+    except Refusal as error:
+        if isinstance(returned, Tensor):
+            raise
+        text = "{error}; the loss gets 'logits' alone of the {kind} that the network returns"
+        kind = type(returned).__name__
+        raise Refusal(
+            message("preparation.refuse.loss_of_logits", text, error=str(error), kind=kind), "loss"
+        ) from error
+
+
+def _returned(model: nn.Module, inputs: Tensor, name: str) -> Any:
+    try:
+        return model(inputs)
     except Refusal:
         raise
     except Exception as error:
