@@ -126,4 +126,7 @@ def test_data_that_hold_the_training_samples_are_named(copy, capsys):
     assert cli.main(["evaluate", str(copy.folder), "digits"]) == 0
     said = capsys.readouterr().out
     assert f"note: {copy.folder} was trained on most of these samples" in said
+    page = (copy.folder / "evaluation.html").read_text(encoding="utf-8")
+    assert "was trained on most of these samples" in page
+    assert 'class="interval"' not in page
     assert "wrong predictions: " in said or "samples are right" in said

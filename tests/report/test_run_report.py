@@ -202,6 +202,31 @@ def test_second_evaluation_on_the_test_set_is_reported(run_of: Callable[[str], P
     assert "The test set was evaluated 3 times" in write_page(run).read_text()
 
 
+def test_the_accuracy_on_a_small_test_set_has_its_interval(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_of("digits"), run)
+    summary = json.loads((run / "summary.json").read_text())
+    summary["data"]["counts"] |= {"val": 45, "test": 45}
+    for split, accuracy in (("val", 1.0), ("test", 35 / 45)):
+        summary["metrics"][split]["accuracy"] = accuracy
+    (run / "summary.json").write_text(json.dumps(summary))
+    text = write_page(run).read_text(encoding="utf-8")
+    assert "64\u202f% to 87\u202f% with 95\u202f% confidence, on 45 samples" in text  # Wilson's: 0.637, 0.875
+    assert "Validation accuracy 100.0\u202f% is higher than chance explains" in text
+    summary["data"]["counts"] |= {"val": 5000, "test": 5000}
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert "confidence, on" not in write_page(run).read_text(encoding="utf-8")
+
+
+def test_a_healing_that_tried_nothing_claims_no_comparison(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_of("digits"), run)
+    (run / "heal.json").write_text(json.dumps({"metric": "accuracy", "attempts": [], "not_tried": []}))
+    text = write_page(run).read_text(encoding="utf-8")
+    assert "No change was tried." in text
+    assert "more than the noise" not in text
+
+
 def test_broken_summary_is_refused_and_the_old_page_kept(run_of: Callable[[str], Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(run_of("diabetes"), run)

@@ -30,6 +30,7 @@ def write_evaluation_page(result: EvaluationResult, details: Mapping[str, Any], 
         "model": result.model,
         "metrics": result.metrics.to_json(),
         "evaluation": {"split": result.part} | dict(details),
+        "trained_on": result.trained_on,
         "data": {"path": result.data, "counts": {result.part: result.samples}, "classes": classes},
     }
     try:

@@ -64,6 +64,8 @@ def _outcome(healing: Mapping[str, Any]) -> str:
     metric = str(healing.get("metric", ""))
     if not healing.get("command"):
         text = translated("report.healing_unchanged", "No change improved the metric by more than the noise.")
+        if not healing.get("attempts"):
+            text = translated("report.healing_nothing_tried", "No change was tried.")
         return card(translated("report.outcome", "Outcome"), f"<p>{text}</p>")
     before, after = (metric_value(metric, healing.get(key)) for key in ("before", "after"))
     measured = label(metric, within=SPLIT_TITLES["val"])

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from danlu.message import translated
-from danlu.report.markup import clip, duration, escape, is_number, label, metric_value, number
+from danlu.metrics.small_sets import accuracy_interval, higher_than_chance, measured_accuracies
+from danlu.report.markup import clip, duration, escape, is_number, label, metric_value, number, percent
 from danlu.run.best_epoch import SMALL_VALIDATION, WINDOW
 from danlu.run.names import SPLIT_TITLES, SPLIT_WORDS
 from danlu.run.quantities import METRICS
@@ -109,7 +110,7 @@ def _summary_text(summary: Mapping[str, Any]) -> str:
 
 
 def _notices(summary: Mapping[str, Any]) -> str:
-    """Warnings above the numbers: interrupted run, test set evaluated more than once."""
+    """Warnings above the numbers: interrupted run, figures that are too good."""
     notices = []
     stopped, evaluations = summary.get("stopped") or "", summary.get("test_looks")
     if stopped.startswith(CUT_SHORT):
@@ -125,6 +126,15 @@ def _notices(summary: Mapping[str, Any]) -> str:
     if is_number(evaluations) and evaluations > 1:
         text = "The test set was evaluated {times} times: choices made in between make its numbers optimistic."
         notices.append(translated("report.test_looks", text, times=number(evaluations)))
+    if summary.get("trained_on"):
+        text = "The run was trained on most of these samples, so that the figures are too good."
+        notices.append(translated("report.trained_on", text))
+    counts = (summary.get("data") or {}).get("counts") or {}
+    measured = measured_accuracies(summary.get("metrics") or {}, counts)
+    few = accuracy_interval(measured.get("test"), counts.get("test", 0)) is not None
+    if few and len(measured) == 2 and higher_than_chance(measured, counts):
+        text = "Validation accuracy {val} is higher than chance explains: trust the test set."
+        notices.append(translated("report.gap", text, val=percent(measured["val"], 1)))
     return "".join(f'<p class="notice">{escape(text)}</p>' for text in notices)
 
 
@@ -136,11 +146,29 @@ def _headline(summary: Mapping[str, Any]) -> str:
     split = next((s for s in ("test", "val", "train") if metrics.get(s)), "test")
     wanted = [("test", first), ("val", first), *((split, name) for name in names[1:])]
     found = [(s, n, (metrics.get(s) or {}).get(n)) for s, n in wanted]
-    tiles = [(label(n, within=SPLIT_TITLES[s]), metric_value(n, v)) for s, n, v in found if is_number(v)][:3]
+    known = [(s, n, v) for s, n, v in found if is_number(v)]
+    tiles = [(label(n, within=SPLIT_TITLES[s]), metric_value(n, v)) for s, n, v in known][:3]
     if is_number(summary.get("seconds")):
         tiles.append((translated("report.training_time", "Training time"), duration(summary["seconds"])))
-    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
+    below = [_interval(summary, *known[0][:2]) if known else ""] + [""] * 3
+    cells = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd>{more}</div>" for (name, value), more in zip(tiles, below)
+    )
     return f'<dl class="headline">{cells}</dl>' if cells else ""
+
+
+def _interval(summary: Mapping[str, Any], split: str, name: str) -> str:
+    """HTML of the interval of an accuracy on a small set that was not trained on; empty for anything else."""
+    if name != "accuracy" or split == "train" or summary.get("trained_on") or summary.get("folds"):
+        return ""
+    samples = ((summary.get("data") or {}).get("counts") or {}).get(split)
+    interval = accuracy_interval(((summary.get("metrics") or {}).get(split) or {}).get(name), samples)
+    if interval is None:
+        return ""
+    low, high = (percent(one, 0) for one in interval)
+    text = "{low} to {high} with 95\u202f% confidence, on {samples} {samples:sample|samples}"
+    said = translated("report.interval", text, low=low, high=high, samples=samples)
+    return f'<dd class="interval">{escape(said)}</dd>'
 
 
 def main_metric(summary: Mapping[str, Any]) -> str:
