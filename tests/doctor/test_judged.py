@@ -37,7 +37,7 @@ def trained(*, validate: bool, loss_fn: nn.Module | None = None) -> Ledger:
 def test_complete_training_is_judged_except_inapplicable_findings() -> None:
     checked = judged(trained(validate=True))
     assert checked.not_judged == []
-    boxes_and_metrics, label_maps, next_items, regression, pretraining, poses = 5, 2, 1, 1, 4, 10
+    boxes_and_metrics, label_maps, next_items, regression, pretraining, poses = 5, 3, 1, 1, 4, 10
     padded, sampling, other_models, order = 1, 1, 2, 1
     inapplicable = boxes_and_metrics + label_maps + next_items + regression + pretraining + poses
     discarded, short_numbers, derivatives = 1, 1, 1  # micro-batches, 16-bit weights, differential equations

@@ -30,6 +30,11 @@ def labels_pixels(ledger: Ledger) -> bool:
     return ledger.has("pixel.count")
 
 
+def has_dense_targets(ledger: Ledger) -> bool:
+    """Return whether targets per pixel were compared with their images."""
+    return ledger.has("dense.fit")
+
+
 def poses_checked(ledger: Ledger) -> bool:
     """Return whether the trainer checked poses that were read from files."""
     return ledger.has("pose.count")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from danlu.doctor.derived.applies import has_dense_targets
 from danlu.doctor.derived.dense import agreement_of, fit_of, symmetry_of
 from danlu.doctor.derived.progress import steps_taken
 from danlu.doctor.drawings.counts import counts
@@ -105,4 +106,5 @@ SPEC = FindingSpec(
     ),
     explains=("fit.*", "optim.*", "model.too_small", "data.labels_shuffled", "data.label_noise", "data.imbalance"),
     needs=("dense.fit",),
+    concerns=has_dense_targets,
 )

@@ -26,7 +26,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
 MAX_EPOCHS = 5  # of a training that may have been meant as a trial
-FEW_STEPS = 200  # of a whole training
+MIN_STEPS, FEW_STEPS = 20, 200  # of a whole training; fewer steps are a trial of the code
 LOW_SKILL = 0.3  # fraction of the loss at chance level explained by a training that has hardly begun
 LATE_DESCENT = 0.08  # of the whole descent, between the last quarter of a curve and the quarter before
 
@@ -45,7 +45,7 @@ def stopped_early(ledger: Ledger) -> Iterable[Finding]:
     ):
         return
     improving = len(val) < 2 or val[-1] <= min(val)
-    hardly_begun = skill < LOW_SKILL and steps_taken(ledger) < FEW_STEPS and steps_agree(ledger)
+    hardly_begun = skill < LOW_SKILL and MIN_STEPS <= steps_taken(ledger) < FEW_STEPS and steps_agree(ledger)
     if hardly_begun and skill > -1:
         facts = {"descent": late, "epochs": len(train), "skill": skill, "threshold": LOW_SKILL}
         facts |= {"steps": steps_taken(ledger), "loss": last_loss(ledger, "train"), "chance": chance_loss(ledger)}
