@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from danlu.data.label_palette import palette
-from danlu.message import as_html, printable, translated
+from danlu.message import printable, translated
 from danlu.report.charts import MUTED, axis, layout
 from danlu.report.document import SAMPLES
 from danlu.report.markup import Figure, Figures, card, chart, clip, escape, is_number, number, percent
@@ -132,7 +132,7 @@ def _by_class(found: Mapping[str, Any], places: Sequence[Sequence[float]]) -> li
             continue
         symbols = ["x" if predicted and predicted[i] != k else "circle" for i in own]
         marker = {"color": _colour(k, len(classes)), "size": 7, "symbol": symbols, "opacity": 0.85}
-        traces.append(_trace([places[i] for i in own], own, marker) | {"name": as_html(clip(name, 24))})
+        traces.append(_trace([places[i] for i in own], own, marker) | {"name": escape(clip(name, 24))})
     return traces
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from danlu.message import as_html, translated
+from danlu.message import translated
 from danlu.report.charts import MUTED, SURFACE, TRAIN, VAL, axis, layout, metric_axis
 from danlu.report.markup import (
     MISSING,
@@ -109,7 +109,7 @@ def _before_and_after(attempts: Sequence[Mapping[str, Any]]) -> Figure | None:
     shown = [a for a in attempts if is_number(a.get("before")) and is_number(a.get("after"))]
     if not shown:
         return None
-    names = [as_html(f"{i}. {clip(a['flags'], 42)}") for i, a in enumerate(shown, 1)]
+    names = [escape(f"{i}. {clip(a['flags'], 42)}") for i, a in enumerate(shown, 1)]
     lines = [
         {
             "type": "line",

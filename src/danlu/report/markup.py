@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from danlu.message import Message, as_html, message, translated
+from danlu.message import Message, message, translated
+from danlu.message import as_html as escape
 from danlu.run.quantities import METRICS
 
 Figure = dict[str, Any]  # Plotly figure: {"data": [...], "layout": {...}}
@@ -123,11 +124,6 @@ SHORT_NAMES: dict[str, str] = {
     "projection_5px": message("metric.short.projection_5px", "projection"),
 }
 MASK = message("report.mask", "Mask")
-
-
-def escape(value: object) -> str:
-    """Escape a value for HTML text and attributes; unprintable characters become visible escapes."""
-    return as_html(value)
 
 
 def clip(value: object, length: int) -> str:

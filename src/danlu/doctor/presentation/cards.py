@@ -11,8 +11,9 @@ from danlu.doctor.diagnose import shown
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import shown as short
-from danlu.doctor.presentation.plot import Figure, render, text
+from danlu.doctor.presentation.plot import Figure, render
 from danlu.doctor.presentation.terms import severity_term, term
+from danlu.message import as_html as text
 from danlu.message import language, speaking
 
 

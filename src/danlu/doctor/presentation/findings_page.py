@@ -15,9 +15,10 @@ from danlu.doctor.judged import Checked, judged
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message, recorded
 from danlu.doctor.presentation.cards import cards, style
-from danlu.doctor.presentation.plot import render, text
+from danlu.doctor.presentation.plot import render
 from danlu.doctor.presentation.terms import term
 from danlu.message import Message, speaking
+from danlu.message import as_html as text
 from danlu.message import language as current_language
 
 # Content security policy: the page has no scripts and loads nothing, whatever a name in it contains.

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from danlu.doctor.presentation.axis import Axis, Point, format_number, thinned
-from danlu.message import Message, as_html, message
+from danlu.message import Message, message
+from danlu.message import as_html as text
 
 MAX_ROWS = 14  # of a chart
 
@@ -328,8 +329,3 @@ def _chain(figure: Chain) -> str:
         for name, note, bad in figure.links
     )
     return f'<ol class="chain">{links}</ol>'
-
-
-def text(value: object) -> str:
-    """Escape any value for HTML; messages in the current language."""
-    return as_html(value)
