@@ -12,7 +12,7 @@ from torch import Tensor
 from danlu.data.sources.tables.targets import decide, to_classes, to_numbers
 from danlu.message import message
 from danlu.own.loss import BINARY_KINDS, CLASS_KINDS, NUMBER_KINDS
-from danlu.own.tags import as_tags, check_alike, is_tags
+from danlu.own.tags import as_tags, check_alike, is_tags, mixed
 from danlu.refuse import Refusal, either, refusal, shape_of
 from danlu.task_spec import TASKS, TaskName, label_task, targets_of
 
@@ -86,9 +86,7 @@ def _without_gaps(values: np.ndarray, where: str) -> np.ndarray:
             do = message("own.do.leave_sample_out", "leave the samples without one out")
             raise refusal(f"{where} at sample {i}", wanted, one, do=do)
         if text is not None and isinstance(one, int | float | np.number | np.bool_):
-            wanted = message("own.wanted.text_or_numbers", "either text or numbers for all samples")
-            both = message("own.got.text_and_number", "{text!r} and {number!r}", text=text, number=one)
-            raise refusal(where, wanted, both)
+            raise mixed(text, one, where)
     return values
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from danlu.message import message
-from danlu.refuse import nearest, refusal
+from danlu.refuse import Refusal, nearest, refusal
 
 KINDS = (list, tuple, set, frozenset)
 
@@ -46,13 +46,18 @@ def as_tags(values: Any, where: str) -> np.ndarray:
     text = next((tag for tag in tags if isinstance(tag, str)), None)
     number = next((tag for tag in tags if not isinstance(tag, str)), None)
     if text is not None and number is not None:
-        wanted = message("own.wanted.text_or_numbers", "either text or numbers for all samples")
-        both = message("own.got.text_and_number", "{text!r} and {number!r}", text=text, number=number)
-        raise refusal(where, wanted, both)
+        raise mixed(text, number, where)
     array = np.empty(len(rows), dtype=object)
     for i, row in enumerate(rows):
         array[i] = tuple(sorted(row)) if text is not None else tuple(map(int, row))
     return array
+
+
+def mixed(text: str, number: Any, where: str) -> Refusal:
+    """The refusal of text and numbers in one set of labels."""
+    wanted = message("own.wanted.text_or_numbers", "either text or numbers for all samples")
+    both = message("own.got.text_and_number", "{text!r} and {number!r}", text=text, number=number)
+    return refusal(where, wanted, both)
 
 
 def check_alike(values: Any, where: str) -> None:
