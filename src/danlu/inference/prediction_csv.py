@@ -11,15 +11,7 @@ from danlu.inference.prediction import Prediction
 from danlu.message import message
 from danlu.refuse import blame, refusal
 
-FORMULA_STARTS = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "\t",
-    "\r",
-    "\n",
-)  # a cell of text that begins so is run as a formula by spreadsheets
+FORMULA_STARTS = tuple("=+-@\t\r\n")  # a cell of text that begins so is run as a formula by spreadsheets
 
 
 def check_csv(file: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a target per pixel belongs to its image: agreement across the samples of a batch, pixel by pixel.
+"""Agreement of targets per pixel with the images and outputs of their samples, across a batch.
 
 Masks of other images, and masks that are not mirrored together with their images, leave a usual loss curve: the model
 learns where objects lie on average. Subtracting the mean over the batch from outputs and targets at every position

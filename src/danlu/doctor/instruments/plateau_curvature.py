@@ -48,11 +48,8 @@ class PlateauCurvature(Instrument):
         with undisturbed(watched):
             try:
                 found = ends_of_spectrum(watched.inner, call)
-            except (
-                RuntimeError,
-                NotImplementedError,
-                ValueError,
-            ) as error:  # an operation without second derivative, out of memory, or NaN
+            # An operation without second derivative, out of memory, or NaN.
+            except (RuntimeError, NotImplementedError, ValueError) as error:
                 watched.mark_unobservable("curvature", f"{type(error).__name__}: {error}".splitlines()[0])
                 return None
         for name, value in (found or {}).items():

@@ -117,8 +117,7 @@ class Structure(Instrument):
             watched.write("input.as_numbers", [float(values.mean()), float(values.std(correction=0))])
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:
-        parts = any(module is not watched.inner for module in watched.leaves.values())  # one layer observes itself late
-        if self._handles and not self._calls and parts and has_compiled():
+        if self._handles and not self._calls and has_parts(watched) and has_compiled():
             watched.mark_compiled()  # no hook was called: the model runs inside a compiled function
         self._remove()
         self._made = {}
@@ -310,6 +309,11 @@ class Structure(Instrument):
 def _version(gradient: Tensor) -> tuple[int, int]:
     """Identity of a gradient and the number of changes in place."""
     return id(gradient), gradient._version
+
+
+def has_parts(watched: WatchedModel) -> bool:
+    """Return whether the model has layers besides itself: the hook of a single layer is set while it is called."""
+    return any(module is not watched.inner for module in watched.leaves.values())
 
 
 def has_compiled() -> bool:

@@ -16,11 +16,8 @@ from danlu.doctor.places import LABELS, class_label
 
 MIN_SAMPLES = 4  # validation samples of a class, whose predictions are compared
 MIN_ALIKE = 0.6  # fraction of the samples of a class that are predicted as one and the same other class
-MIN_MOVED, MIN_MOVED_SAMPLES, MIN_FRACTION = (
-    2,
-    16,
-    0.2,
-)  # classes, their validation samples, and these as a fraction of all validation samples
+# Classes, their validation samples, and these as a fraction of all validation samples.
+MIN_MOVED, MIN_MOVED_SAMPLES, MIN_FRACTION = 2, 16, 0.2
 LEARNT_SKILL, LEARNT_ACCURACY = 0.2, 0.5  # of the training; below it predictions say nothing about the labels
 NAMED = 4  # pairs of classes in the text
 

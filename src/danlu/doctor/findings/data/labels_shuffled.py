@@ -50,8 +50,8 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     Either training memorises while validation stays at chance level, or both stay there and neighbouring samples have
     unrelated labels.
     """
-    if targets_of_other_images(ledger):
-        yield _by_pixels(ledger)
+    if (found := _by_pixels(ledger)) is not None:
+        yield found
         return
     kin, noise = kinship(ledger)
     if kin > max(0.15, 4 * noise):
@@ -85,18 +85,14 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         yield from _by_variance(ledger, fit, explained, unrelated, facts)
 
 
-def targets_of_other_images(ledger: Ledger) -> bool:
-    """Return whether targets per pixel depend neither on the pixels of their images nor on trained outputs for them."""
+def _by_pixels(ledger: Ledger) -> Finding | None:
+    """Finding on targets per pixel that depend neither on the pixels of their images nor on trained outputs for them."""
     fit, agreement = fit_of(ledger, "own"), agreement_of(ledger, "own")
     if fit is None or agreement is None or steps_taken(ledger) < MIN_STEPS_DENSE or steps_are_short(ledger):
-        return False
-    return fit.high < MAX_DENSE_FIT and agreement.high < MAX_DENSE_AGREEMENT
-
-
-def _by_pixels(ledger: Ledger) -> Finding:
-    """Finding for targets per pixel that may belong to other images."""
-    found = {"outputs": agreement_of(ledger, "own"), "pixels": fit_of(ledger, "own")}
-    facts = {name: one.mean for name, one in found.items() if one is not None} | {"steps": steps_taken(ledger)}
+        return None
+    if fit.high >= MAX_DENSE_FIT or agreement.high >= MAX_DENSE_AGREEMENT:
+        return None
+    facts = {"outputs": agreement.mean, "pixels": fit.mean, "steps": steps_taken(ledger)}
     course = message(
         "finding.data.labels_shuffled.pixels",
         "After {steps} steps the correlation of outputs and targets is {outputs}, without the average image; that of the "
