@@ -106,6 +106,12 @@ class Browser:
         """Go to a page."""
         self.call("Page.navigate", url=url)
 
+    def show(self, page: Path, seconds: float = 30) -> None:
+        """Open a file and wait until it is complete; `messages` are those of this page."""
+        self.messages.clear()
+        self.open(page.as_uri())
+        self.wait(f"location.href === {json.dumps(page.as_uri())} && document.readyState === 'complete'", seconds)
+
     def run(self, code: str) -> Any:
         """Value of a JavaScript expression in the page; a promise is awaited."""
         got = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)

@@ -22,6 +22,7 @@ from danlu.data.sources.named.shapes import CLASSES, draw
 from danlu.engine.saving import StopSignal
 from danlu.metrics.detection import run_lengths
 from danlu.refuse import Failure
+from tests.browser import Browser
 
 QUIET = Console(quiet=True)
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever the terminal is set to
@@ -50,6 +51,13 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(folder)
             done.touch()
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all pages: its start takes longer than a page."""
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -229,21 +229,13 @@ def test_classes_of_a_run(examples: int, tmp_path: Path, capsys: pytest.CaptureF
     holds(prop, CLASSES, examples)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
-
-
 @pytest.mark.parametrize("examples", RUNS)
 def test_reports_in_a_browser(examples: int, tmp_path: Path, browser: Browser) -> None:
     count = iter(range(10**6))
 
     def prop(names: list[str]) -> None:
         page = write_page(digits_run(tmp_path / f"run{next(count)}", names=[unicode_text(name) for name in names]))
-        browser.messages.clear()
-        browser.open(page.as_uri())
-        browser.wait(f"location.href === {json.dumps(page.as_uri())} && document.readyState === 'complete'", 120)
+        browser.show(page, seconds=120)
         assert browser.run("document.title") == f"{page.parent.name} · danlu"
         assert browser.run("document.scripts.length") == SCRIPTS
         assert browser.run("[...document.querySelectorAll('*')].flatMap((e) => [...e.attributes]).filter((a) => "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +58,10 @@ LOOK = """(async () => {
 })()"""
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all pages: its start takes longer than a page."""
-    with Browser(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
-
-
 def look_at(browser: Browser, page: Path, width: int) -> dict[str, Any]:
     """Open the page in a window of `width` pixels and measure it; fail on console messages."""
-    browser.messages.clear()
     browser.resize(width)
-    browser.open(page.as_uri())
-    browser.wait(f"location.href === {json.dumps(page.as_uri())} && document.readyState === 'complete'")
+    browser.show(page)
     seen = browser.run(LOOK)
     assert not browser.messages
     return seen
